@@ -1,0 +1,137 @@
+"""Batch: what one record of the samples topic holds. docs/protocol.md describes it byte by byte.
+
+Little-endian. A header, then typed blocks; each block starts on a multiple of eight bytes, so that its columns can be
+read in place. A reader skips blocks it does not know when their type says that it may (bit 15), and refuses the record
+otherwise: what it cannot read whole it must not count in part.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+MAGIC: Final = b"TB"
+VERSION: Final = 1
+
+_HEADER: Final = struct.Struct(
+    "<2sBBIQQqII"
+)  # magic, version, blocks, reserved, instance, sequence, ingest ms, series, samples
+_BLOCK: Final = struct.Struct("<HHI")  # type, reserved, length of the content in bytes without padding
+
+KINDS: Final = 1  # u8[series]
+KEY_ENDS: Final = 2  # u32[series]: where each key ends in KEYS
+KEYS: Final = 3  # bytes: the series keys one after the other
+SERIES: Final = 4  # u32[samples]: index into the dictionary
+TIMES: Final = 5  # i64[samples]: epoch ms
+VALUES: Final = 6  # f64[samples]
+OPTIONAL: Final = 0x8000  # set in a block's type: a reader that does not know it may pass over it
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+
+class BatchError(ValueError):
+    """A record that is not a Batch this reader knows; the message says what was wrong and at which byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples in columns with a dictionary of their series.
+
+    instance: u64, drawn by each ingestor process at start; sequence: u64, grows by one per record within (instance, partition).
+    ingest_ms: epoch ms at the ingestor. keys, kinds: the dictionary, shape (series,).
+    series: u32 indexes into it, times: epoch ms, values: finite; each of shape (samples,), in the order of arrival.
+    """
+
+    instance: int
+    sequence: int
+    ingest_ms: int
+    keys: Sequence[bytes]
+    kinds: U8
+    series: U32
+    times: I64
+    values: F64
+
+
+def encode(batch: Batch) -> bytes:
+    """The bytes of a batch."""
+    ends = np.cumsum([len(key) for key in batch.keys], dtype="<u4")
+    blocks = (
+        (KINDS, batch.kinds.astype("<u1", copy=False).tobytes()),
+        (KEY_ENDS, ends.tobytes()),
+        (KEYS, b"".join(batch.keys)),
+        (SERIES, batch.series.astype("<u4", copy=False).tobytes()),
+        (TIMES, batch.times.astype("<i8", copy=False).tobytes()),
+        (VALUES, batch.values.astype("<f8", copy=False).tobytes()),
+    )
+    counts = len(batch.keys), len(batch.series)
+    parts = [_HEADER.pack(MAGIC, VERSION, len(blocks), 0, batch.instance, batch.sequence, batch.ingest_ms, *counts)]
+    for kind, content in blocks:
+        parts += (_BLOCK.pack(kind, 0, len(content)), content, bytes(-len(content) % 8))
+    return b"".join(parts)
+
+
+def decode(data: bytes) -> Batch:
+    """The batch in these bytes; its columns are views into them. BatchError when they are not one."""
+    if len(data) < _HEADER.size:
+        raise BatchError(f"{len(data)} bytes are too few for the header of {_HEADER.size}")
+    magic, version, count, _, instance, sequence, ingest_ms, n_series, n_samples = _HEADER.unpack_from(data)
+    if magic != MAGIC:
+        raise BatchError(f"starts with {magic!r}, not {MAGIC!r}")
+    if version != VERSION:
+        raise BatchError(f"version {version} is not known, only {VERSION}")
+    blocks = _blocks(data, count)
+    kinds = _column(data, blocks, KINDS, "<u1", n_series)
+    ends = _column(data, blocks, KEY_ENDS, "<u4", n_series)
+    keys = _keys(data, blocks, ends)
+    series = _column(data, blocks, SERIES, "<u4", n_samples)
+    times = _column(data, blocks, TIMES, "<i8", n_samples)
+    values = _column(data, blocks, VALUES, "<f8", n_samples)
+    if n_samples and int(series.max()) >= n_series:
+        raise BatchError(f"a sample names series {int(series.max())} of {n_series}")
+    return Batch(instance, sequence, ingest_ms, keys, kinds, series, times, values)
+
+
+def _blocks(data: bytes, count: int) -> dict[int, tuple[int, int]]:
+    """Where each block's content lies: type -> (offset, length)."""
+    found: dict[int, tuple[int, int]] = {}
+    at = _HEADER.size
+    for _ in range(count):
+        if at + _BLOCK.size > len(data):
+            raise BatchError(f"ends at byte {len(data)} inside a block's head at {at}")
+        kind, _, length = _BLOCK.unpack_from(data, at)
+        at += _BLOCK.size
+        if at + length > len(data):
+            raise BatchError(f"block {kind} at byte {at} claims {length} bytes, {len(data) - at} are left")
+        if not kind & OPTIONAL and not KINDS <= kind <= VALUES:
+            raise BatchError(f"block type {kind} at byte {at} is not known")
+        found[kind] = at, length
+        at += length + (-length % 8)
+    return found
+
+
+def _column(data: bytes, blocks: dict[int, tuple[int, int]], kind: int, dtype: str, n: int) -> Any:
+    offset, length = _found(blocks, kind)
+    if length != n * np.dtype(dtype).itemsize:
+        raise BatchError(f"block {kind} at byte {offset} has {length} bytes, not {n} of {dtype}")
+    return np.frombuffer(data, dtype, n, offset)
+
+
+def _keys(data: bytes, blocks: dict[int, tuple[int, int]], ends: U32) -> list[bytes]:
+    offset, length = _found(blocks, KEYS)
+    bounds = [0, *ends.tolist()]
+    if bounds[-1] != length or any(a > b for a, b in pairwise(bounds)):
+        raise BatchError(f"ends of keys do not fit the {length} bytes of block {KEYS} at byte {offset}")
+    return [data[offset + a : offset + b] for a, b in pairwise(bounds)]
+
+
+def _found(blocks: dict[int, tuple[int, int]], kind: int) -> tuple[int, int]:
+    if kind not in blocks:
+        raise BatchError(f"block {kind} is missing")
+    return blocks[kind]

@@ -1,0 +1,85 @@
+"""A view's history and its changes, as they lie in Redis and go over its channel.
+
+Rows of one bucket are one packed blob; a message on the channel carries the cells that changed. Both start with a version.
+"""
+
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+VERSION: Final = 1
+ROW: Final = np.dtype([("group", "<u4"), ("version", "<i8"), ("value", "<f8")])
+"""One cell: the number of its group, the version of the view that wrote it last, its value (NaN: it has none)."""
+
+Rows = npt.NDArray[np.void]
+
+
+class HistoryError(ValueError):
+    """Bytes that are not what this version reads."""
+
+
+class Cells(msgspec.Struct, frozen=True, array_like=True):
+    """Cells of one bucket. start: epoch ms; groups and values have the same length; None: the cell has no value."""
+
+    start: int
+    groups: list[int]
+    values: list[float | None]
+
+
+class NewGroup(msgspec.Struct, frozen=True, array_like=True):
+    number: int
+    labels: dict[str, str]
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One message on a view's channel: what a reader at version `prev` lacks to be at `version`.
+
+    closed: buckets that end at or before this epoch ms are closed. A message with prev == version moves only `closed`.
+    at: epoch ms when the merge wrote it. newest: ingest time of the newest record in it, epoch ms, for the measurement of delay.
+    """
+
+    v: int
+    epoch: str
+    prev: int
+    version: int
+    closed: int
+    at: int
+    newest: int
+    groups: list[NewGroup]
+    cells: list[Cells]
+
+
+def pack_rows(groups: npt.NDArray[np.uint32], versions: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> bytes:
+    """The blob of one bucket; all arrays of shape (n,)."""
+    rows = np.empty(len(groups), ROW)
+    rows["group"], rows["version"], rows["value"] = groups, versions, values
+    return bytes([VERSION]) + rows.tobytes()
+
+
+def unpack_rows(blob: bytes) -> Rows:
+    """The rows of one bucket, dtype ROW, in the order of their groups."""
+    if not blob or blob[0] != VERSION:
+        raise HistoryError(f"rows of version {blob[0] if blob else 'none'}, this reads {VERSION}")
+    if (len(blob) - 1) % ROW.itemsize:
+        raise HistoryError(f"{len(blob) - 1} bytes are no whole number of rows")
+    return np.frombuffer(blob, ROW, offset=1)
+
+
+def encode_change(change: Change) -> bytes:
+    return msgspec.msgpack.encode(change)
+
+
+_CHANGE: Final = msgspec.msgpack.Decoder(Change)
+
+
+def decode_change(data: bytes) -> Change:
+    """HistoryError when the bytes are not a Change of this version."""
+    try:
+        change = _CHANGE.decode(data)
+    except msgspec.DecodeError as error:
+        raise HistoryError(str(error)) from None
+    if change.v != VERSION:
+        raise HistoryError(f"change of version {change.v}, this reads {VERSION}")
+    return change

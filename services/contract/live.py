@@ -1,0 +1,201 @@
+"""The live protocol: messages on the WebSocket /api/v1/live, subprotocol tideboard.v1.json, and close codes.
+
+docs/protocol.md is the specification; tests/golden holds one example of each message, read by pytest and vitest.
+"""
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from services.contract.dashboards import Grid, Threshold
+from services.contract.history import Cells, NewGroup
+
+SUBPROTOCOL: Final = "tideboard.v1.json"
+VERSION: Final = 1
+MAX_CLIENT_MESSAGE_BYTES: Final = 8_192
+SILENCE_MS: Final = 3_000
+"""A client that has heard nothing for so long shows itself stale and reconnects. The server sends at least once a second."""
+
+
+class CloseCode(IntEnum):
+    """4000 to 4499: come back, after `retry_in_ms` when the reason names it. 4500 to 4999: do not come back by yourself."""
+
+    going_away = 4000
+    too_slow = 4001
+    no_pong = 4002
+    overloaded = 4003
+    bad_message = 4500
+    no_subprotocol = 4501
+
+
+# From the client.
+
+
+class Since(msgspec.Struct, frozen=True):
+    """What a client last applied of a dashboard."""
+
+    epoch: str
+    versions: dict[str, int]
+
+
+class Subscribe(msgspec.Struct, frozen=True, tag_field="type", tag="subscribe"):
+    dashboard: str
+    hz: float = 10
+    since: Since | None = None
+
+
+class Unsubscribe(msgspec.Struct, frozen=True, tag_field="type", tag="unsubscribe"):
+    dashboard: str
+
+
+class Rate(msgspec.Struct, frozen=True, tag_field="type", tag="rate"):
+    hz: float
+
+
+class Ping(msgspec.Struct, frozen=True, tag_field="type", tag="ping"):
+    pass
+
+
+ClientMessage = Subscribe | Unsubscribe | Rate | Ping
+
+
+# From the server.
+
+
+class LineInfo(msgspec.Struct, frozen=True):
+    """What a panel draws: view is an index into the snapshot's views."""
+
+    query: str
+    fn: str
+    view: int
+
+
+class PanelInfo(msgspec.Struct, frozen=True):
+    """A panel with everything that drawing it needs. window: ms."""
+
+    id: str
+    title: str
+    type: str
+    unit: str
+    window: int
+    grid: Grid
+    thresholds: tuple[Threshold, ...]
+    min: float | None
+    max: float | None
+    decimals: int | None
+    legend: str | None
+    description: str
+    lines: list[LineInfo]
+
+
+class ViewState(msgspec.Struct, frozen=True):
+    """A view whole. every, window: ms. additive: its open bucket is still growing. groups: labels by number (numbers may skip)."""
+
+    id: str
+    every: int
+    window: int
+    additive: bool
+    closed: int
+    groups: list[NewGroup]
+    cells: list[Cells]
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"):
+    v: int
+    dashboard: str
+    epoch: str
+    now: int
+    hz: float
+    title: str
+    window: int
+    versions: dict[str, int]
+    views: list[ViewState]
+    panels: list[PanelInfo]
+
+
+class ViewDelta(msgspec.Struct, frozen=True, array_like=True):
+    """What changed in one view. view: its index in the snapshot; applies where from <= the version that the client has."""
+
+    view: int
+    from_: int
+    to: int
+    closed: int
+    groups: list[NewGroup]
+    cells: list[Cells]
+
+
+class Delta(msgspec.Struct, frozen=True, tag_field="type", tag="delta"):
+    """An empty `views` is a sign of life."""
+
+    dashboard: str
+    epoch: str
+    now: int
+    views: list[ViewDelta]
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A part of the pipeline that is away. part: feed, aggregator, log or samples; since: epoch ms; reason: a sentence."""
+
+    part: str
+    since: int
+    reason: str
+
+
+class Status(msgspec.Struct, frozen=True, tag_field="type", tag="status"):
+    """How fresh a dashboard is. stale: something is away; age_ms: since when, 0 where nothing is."""
+
+    dashboard: str
+    now: int
+    stale: bool
+    age_ms: int
+    parts: list[Part]
+
+
+class Moved(msgspec.Struct, frozen=True, tag_field="type", tag="moved"):
+    retry_in_ms: int
+
+
+class Error(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
+    """code: unknown_dashboard, broken_dashboard, bad_message. The subscription stays: a snapshot follows when the dashboard is there."""
+
+    dashboard: str
+    code: str
+    reason: str
+    path: str = ""
+    line: int = 0
+    source: str = ""
+
+
+class Pong(msgspec.Struct, frozen=True, tag_field="type", tag="pong"):
+    now: int
+
+
+ServerMessage = Snapshot | Delta | Status | Moved | Error | Pong
+
+
+class LiveError(ValueError):
+    """A client's message that is not one; the text says what was wrong."""
+
+
+_CLIENT: Final[msgspec.json.Decoder[ClientMessage]] = msgspec.json.Decoder(ClientMessage)
+_SERVER: Final[msgspec.json.Decoder[ServerMessage]] = msgspec.json.Decoder(ServerMessage)
+
+
+def decode_client(data: bytes | str) -> ClientMessage:
+    try:
+        return _CLIENT.decode(data)
+    except msgspec.DecodeError as error:
+        raise LiveError(str(error)) from None
+
+
+def decode_server(data: bytes | str) -> ServerMessage:
+    try:
+        return _SERVER.decode(data)
+    except msgspec.DecodeError as error:
+        raise LiveError(str(error)) from None
+
+
+def encode(message: ServerMessage | ClientMessage) -> bytes:
+    """The JSON of a message, UTF-8. NaN becomes null."""
+    return msgspec.json.encode(message)

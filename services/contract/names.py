@@ -1,0 +1,40 @@
+"""Names of topics, Redis keys and channels. Who writes each is said beside it.
+
+A part in braces is a hash tag: keys that one script touches share it, so that they share a slot of Redis Cluster.
+"""
+
+from typing import Final
+
+# Kafka topics. The ingestor makes the missing ones.
+SAMPLES_TOPIC: Final = "tideboard.samples"
+LINEAGE_TOPIC: Final = "tideboard.lineage"  # one partition, kept for ever; its first record names the log
+
+# The registry of dashboards. Written by who owns the YAML: services.local, later the operator.
+DASHBOARDS: Final = "{tb:registry}:dashboards"  # hash: name -> registry.Entry as JSON
+DASHBOARDS_REVISION: Final = "{tb:registry}:revision"  # counter, raised by every write
+DASHBOARDS_CHANNEL: Final = "tb:registry"  # pub/sub: the name of the dashboard that changed
+
+# Who watches what. Written by gateways, read by aggregators to choose the pace of commits.
+WATCHED: Final = "tb:watched"  # sorted set: view id -> epoch ms until when it is watched
+WATCHED_CHANNEL: Final = "tb:watched"  # pub/sub: somebody began to watch; payload: the view ids, space separated
+
+# Aggregators.
+AGGREGATORS: Final = "tb:aggregators"  # sorted set: instance -> epoch ms until when its lease holds
+AGGREGATORS_CHANNEL: Final = "tb:aggregators"  # pub/sub: an instance came or left
+AGGREGATOR_BEATS: Final = "tb:aggregators:beats"  # hash: instance -> views.Beat as JSON, once a second
+LINEAGES: Final = "tb:lineages"  # sorted set: lineage -> epoch ms when it was first seen
+
+
+def fold_key(lineage: str, partition: int, part: str) -> str:
+    """A key of one partition's fold. `part`: meta, log, state, cells:<selection>, groups:<selection>."""
+    return f"{{tb:{lineage}:{partition}}}:{part}"
+
+
+def view_key(view: str, part: str) -> str:
+    """A key of one view's history. `part`: meta, rows, groups, buckets, versions."""
+    return f"{{tb:view:{view}}}:{part}"
+
+
+def view_channel(view: str) -> str:
+    """The pub/sub channel on which changes of one view are published."""
+    return f"{{tb:view:{view}}}:changes"

@@ -1,0 +1,140 @@
+"""What is computed for dashboards: selections, views, and the plan of a dashboard.
+
+Pure functions of the dashboard alone, so that aggregators (which compute views) and gateways (which show them) agree
+on every id without talking to each other.
+"""
+
+import hashlib
+from typing import Final, Literal
+
+import msgspec
+
+from services.contract.dashboards import QUANTILES, Dashboard, Matcher, Panel, Query
+
+PLAN_VERSION: Final = 1  # part of every id: raise it when the meaning of a cell changes
+
+Accumulator = Literal["moments", "series", "increase", "sketch"]
+ADDITIVE: Final = frozenset({"sum", "count", "rate", "increase"})
+"""Functions whose open bucket is still growing, so that it must not be drawn as if it were complete."""
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """What a view reads from the log; shared by all views that ask for the same.
+
+    accumulator says what a cell holds: 'moments' count, sum, min, max, last of the samples of a group;
+    'series' the same of each single series (by is empty then; the merge groups them); 'increase' of counters; 'sketch' log buckets.
+    """
+
+    metric: str
+    where: tuple[Matcher, ...]
+    by: tuple[str, ...]
+    accumulator: Accumulator
+    every_ms: int
+
+    @property
+    def id(self) -> str:
+        return _digest(self)
+
+
+class Input(msgspec.Struct, frozen=True):
+    """One query as a view reads it. by: labels of the groups; each: how a series' samples are reduced first."""
+
+    name: str
+    selection: Selection
+    by: tuple[str, ...]
+    fn: str
+    each: str
+
+
+class View(msgspec.Struct, frozen=True):
+    """One number per (group, bucket): a function of one query, or an expression over several."""
+
+    inputs: tuple[Input, ...]
+    expr: str | None
+
+    @property
+    def id(self) -> str:
+        return _digest(self)
+
+    @property
+    def every_ms(self) -> int:
+        return self.inputs[0].selection.every_ms
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        return self.inputs[0].by
+
+    @property
+    def additive(self) -> bool:
+        return any(item.fn in ADDITIVE for item in self.inputs)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A view as one panel shows it. query and fn name it: of an expression, query is 'expr' and fn is empty."""
+
+    query: str
+    fn: str
+    view: View
+
+
+class PanelPlan(msgspec.Struct, frozen=True):
+    panel: Panel
+    lines: tuple[Line, ...]
+
+
+class Beat(msgspec.Struct):
+    """What an aggregator says of itself once a second. Times in epoch ms.
+
+    log_since: since when it has read the log without an error, None while it cannot.
+    """
+
+    at: int
+    log_since: int | None
+    log_error: str = ""
+    lag: int = 0
+    partitions: list[int] = []
+
+
+def plan(dashboard: Dashboard) -> tuple[PanelPlan, ...]:
+    """The views that each panel shows, in the order in which they are drawn."""
+    return tuple(PanelPlan(panel, _lines(panel)) for panel in dashboard.panels)
+
+
+def retentions(dashboard: Dashboard) -> dict[View, int]:
+    """Every view of a dashboard with the longest window that shows it, in ms."""
+    found: dict[View, int] = {}
+    for item in plan(dashboard):
+        for line in item.lines:
+            found[line.view] = max(found.get(line.view, 0), item.panel.window_ms)
+    return found
+
+
+def _lines(panel: Panel) -> tuple[Line, ...]:
+    if panel.expr is None:
+        return tuple(Line(query.id, fn, View((_input("", query, fn),), None)) for query in panel.queries for fn in query.fns)
+    inputs = tuple(_input(query.id, query, query.fns[0]) for query in panel.queries)
+    return (Line("expr", "", View(inputs, panel.expr)),)
+
+
+def _input(name: str, query: Query, fn: str) -> Input:
+    accumulator, each = _accumulator(query, fn)
+    by = () if accumulator == "series" else query.by
+    return Input(name, Selection(query.metric, query.where, by, accumulator, query.every_ms), query.by, fn, each)
+
+
+def _accumulator(query: Query, fn: str) -> tuple[Accumulator, str]:
+    """What a function needs, and its `each`: 'auto' is the sum of gauges by each series' last value, of others by all values."""
+    if fn in ("rate", "increase"):
+        return "increase", "pool"
+    if fn in QUANTILES:
+        return "sketch", "pool"
+    if fn == "sum" and query.each is None:
+        return "series", "auto"
+    if query.each in (None, "pool"):
+        return "moments", "pool"
+    return "series", query.each or "pool"
+
+
+def _digest(item: msgspec.Struct) -> str:
+    content = msgspec.json.encode([PLAN_VERSION, item], order="deterministic")
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
