@@ -1,0 +1,121 @@
+"""Logging: structlog for us, and the standard library's loggers (uvicorn, aiokafka) through the same door.
+
+Human lines in a terminal, one JSON object per line otherwise, both on standard error. A library that repeats itself during
+an outage is heard once every few seconds, with a count of what was left out.
+"""
+
+import logging
+import sys
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+from services.runtime.settings import setting
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+_REPEAT_S: Final = 5.0
+_MOST_KEYS: Final = 1_000
+_QUIET: Final = {"uvicorn": "WARNING", "asyncio": "WARNING", "aiokafka": "WARNING"}
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """How a process tells what it does."""
+
+    level: str = setting("info", "TIDEBOARD_LOG_LEVEL", "What is logged: this and what is worse", choices=LEVELS)
+    format: str = setting(
+        "auto", "TIDEBOARD_LOG_FORMAT", "Lines for people, JSON, or what fits where they go", choices=("auto", "human", "json")
+    )
+
+    @property
+    def console(self) -> bool | None:
+        return {"human": True, "json": False}.get(self.format)
+
+
+class Collapse:
+    """Lets the same key through once per interval, with how often it was held back since."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._seen: dict[Hashable, tuple[float, int]] = {}
+
+    def admit(self, key: Hashable, now: float) -> int | None:
+        """How many were held back before this one; None: hold this one back, too."""
+        since, held = self._seen.get(key, (-self._interval_s, 0))
+        if now - since < self._interval_s and key in self._seen:
+            self._seen[key] = since, held + 1
+            return None
+        if len(self._seen) >= _MOST_KEYS:
+            self._seen.clear()
+        self._seen[key] = now, 0
+        return held
+
+
+class _RepeatFilter(logging.Filter):
+    """Collapses what libraries log; our own events come with `_record` fields of their own and pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._collapse = Collapse(_REPEAT_S)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.msg, dict):  # structlog's events arrive as dictionaries
+            return True
+        held = self._collapse.admit((record.name, record.levelno, record.msg), record.created)
+        if held:
+            record.repeated = held
+        return held is not None
+
+
+def configure(service: str, *, console: bool | None = None, level: str = "info") -> None:
+    """Log from here on. console: True for people, False for JSON, None: for people where standard error is a terminal."""
+    terminal = sys.stderr.isatty()
+    human = terminal if console is None else console
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_RepeatFilter())
+    handler.setFormatter(_formatter(service, human=human, colors=terminal))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name, least in _QUIET.items():
+        logging.getLogger(name).setLevel(max(logging.getLevelName(least), root.level))
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(root.level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _formatter(service: str, *, human: bool, colors: bool) -> logging.Formatter:
+    def name_service(_: Any, __: str, event: EventDict) -> EventDict:
+        return {"service": service, **event}
+
+    rendering: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if human:
+        rendering += [_short_time, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
+    else:
+        rendering += [name_service, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(allow=["repeated"]),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+        ],
+        processors=rendering,
+    )
+
+
+def _short_time(_: Any, __: str, event: EventDict) -> EventDict:
+    """A person at a terminal needs the time of the day."""
+    event["timestamp"] = str(event.get("timestamp", ""))[11:19]
+    return event

@@ -1,0 +1,116 @@
+"""Running one service as a process: admin server, signals, three awaits, an end within five seconds."""
+
+import asyncio
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Final
+
+import structlog
+import uvloop
+
+from services.runtime.admin import AdminServer, AdminSettings
+from services.runtime.service import Service, StartupError
+from services.runtime.settings import SettingsError, setting
+
+__all__ = ["ProcessSettings", "Service", "StartupError", "main", "refuse"]
+
+log = structlog.get_logger()
+
+STOP_S: Final = 4.0  # for Service.stop
+END_S: Final = 4.8  # after a signal the process is gone by then, whatever hangs
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """What the supervisor of a process tells it."""
+
+    parent: int = setting(0, "TIDEBOARD_PARENT", "Process id of a parent without which this process must not live; 0: none")
+
+
+def main(service: Service, admin: AdminSettings) -> int:
+    """Run a service until a signal or its own end; the exit code: 0 stopped, 1 failed, 2 could not start."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_live(service, admin))
+
+
+def refuse(error: StartupError | SettingsError) -> int:
+    """Tell why a process does not start, and the exit code for it."""
+    print(f"tideboard: {error}", file=sys.stderr, flush=True)
+    return 2
+
+
+async def _live(service: Service, settings: AdminSettings) -> int:
+    stopping = _Stopping(asyncio.get_running_loop())
+    server = AdminServer(service, settings)
+    code = 0
+    try:
+        await server.start()
+        if await _unless(stopping, service.start()):
+            server.started = True
+            log.info("started", service=service.name, admin=server.address)
+            await _unless(stopping, service.run())
+    except StartupError as error:
+        code = refuse(error)
+    except Exception:
+        log.exception("failed", service=service.name)
+        code = 1
+    stopping.begin()
+    try:
+        await asyncio.wait_for(service.stop(), STOP_S)
+    except Exception:
+        log.exception("did not stop in order", service=service.name)
+        code = code or 1
+    await server.stop()
+    return code
+
+
+async def _unless(stopping: "_Stopping", part: Coroutine[Any, Any, None]) -> bool:
+    """Run a part of a life; False where a signal ended it."""
+    task = asyncio.create_task(part)
+    signalled = asyncio.create_task(stopping.event.wait())
+    try:
+        await asyncio.wait((task, signalled), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+            return not stopping.event.is_set()
+        task.cancel()
+        await asyncio.wait((task,), timeout=STOP_S / 4)
+        return False
+    finally:
+        signalled.cancel()
+
+
+class _Stopping:
+    """The first signal asks for an orderly end and sets a limit to it; the second one ends the process at once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.event = asyncio.Event()
+        self._loop = loop
+        self._limited = False
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as nohup has it
+        for number in _SIGNALS:
+            if number != signal.SIGHUP or not ignored:
+                loop.add_signal_handler(number, self._first)
+
+    def _first(self) -> None:
+        self.event.set()
+        self.begin()
+
+    def begin(self) -> None:
+        """From here on there is a limit, also for what runs after the loop: it is told by a thread of the C library."""
+        for number in _SIGNALS:
+            if self._loop.remove_signal_handler(number):
+                signal.signal(number, _end_at_once)
+        if not self._limited:
+            self._limited = True
+            faulthandler.dump_traceback_later(END_S, exit=True)
+
+
+def _end_at_once(number: int, _: FrameType | None) -> None:
+    os._exit(128 + number)

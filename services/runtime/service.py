@@ -1,0 +1,39 @@
+"""What a service is to the process that runs it. Running one is the business of `process`."""
+
+from typing import Protocol, runtime_checkable
+
+from starlette.routing import BaseRoute
+
+
+class StartupError(Exception):
+    """Why this process cannot start, in one sentence that says what a person can do about it."""
+
+
+class Service(Protocol):
+    """A life of three awaits: start, run, stop.
+
+    `run` lasts until it is cancelled, or ends with the error that ends the process. `stop` finishes what was accepted; it
+    has four seconds. `readiness` and `liveness` are empty when all is well, and otherwise the reason. `status` is JSON for a person.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    async def start(self) -> None: ...
+
+    async def run(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    def readiness(self) -> str: ...
+
+    def liveness(self) -> str: ...
+
+    def status(self) -> dict[str, object]: ...
+
+
+@runtime_checkable
+class HasAdminRoutes(Protocol):
+    """A service that adds routes of its own to the admin server."""
+
+    def admin_routes(self) -> list[BaseRoute]: ...
