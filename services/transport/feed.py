@@ -1,0 +1,156 @@
+"""The feed: Redis (or Valkey) as shared state and fan-out. `connect` gives a client, `Subscription` one pub/sub connection that comes back.
+
+What lies there is in `contract`; what a change means is its listener's business. redis-py's own PubSub reconnects without
+a word; here every loss and every return is said, because what was published in between has to be read from history.
+"""
+
+import asyncio
+import contextlib
+from typing import Any, Final, Protocol, cast
+
+import structlog
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from services.transport.settings import RedisSettings
+
+log = structlog.get_logger()
+
+FeedErrors: Final = (RedisError, OSError, TimeoutError)
+"""What a command may raise when the feed is away. Retrying is the caller's: only it knows what may be done twice."""
+
+PING_EVERY_S: Final = 0.5
+PATIENCE_S: Final = 1.5  # a subscription that has not even had a pong for so long is lost
+BACKOFF_S: Final = (0.05, 1.0)  # first and longest wait before the next attempt
+
+
+class FeedLost(Exception):
+    """The subscription's connection does not answer."""
+
+
+class Listener(Protocol):
+    """Who hears what a Subscription receives. Called from its task; must not block."""
+
+    def subscribed(self, channel: str) -> None:
+        """From now on nothing of this channel is missed; what was published before may have been. Again after each return."""
+
+    def received(self, channel: str, data: bytes) -> None: ...
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone, or could not be made. Said once per attempt."""
+
+
+def connect(settings: RedisSettings) -> "Redis":
+    """A client with a pool. It connects when it is first used; a command that fails is not repeated behind the caller's back."""
+    pool = ConnectionPool.from_url(
+        settings.url,
+        protocol=2,  # RESP3 brings redis-py's maintenance notifications, which Valkey does not know
+        decode_responses=False,
+        socket_timeout=2.0,
+        socket_connect_timeout=1.0,
+        health_check_interval=0,  # the pool sees a closed connection by itself, and every command has its timeout
+        retry=Retry(NoBackoff(), 0),
+        driver_info=None,
+    )
+    return Redis.from_pool(pool)
+
+
+class Subscription:
+    """One pub/sub connection for any number of channels, made when there is something to hear and remade when it breaks."""
+
+    def __init__(self, redis: "Redis", listener: Listener) -> None:
+        self._redis = redis
+        self._listener = listener
+        self._wanted: set[str] = set()
+        self._pending: list[tuple[str, str]] = []
+        self._changed = asyncio.Event()
+        self.connected = False
+        self.reconnects = 0
+
+    def add(self, *channels: str) -> None:
+        """Listen to these too. `subscribed` says when."""
+        for channel in channels:
+            if channel not in self._wanted:
+                self._wanted.add(channel)
+                self._pending.append(("SUBSCRIBE", channel))
+        self._changed.set()
+
+    def remove(self, *channels: str) -> None:
+        for channel in channels:
+            if channel in self._wanted:
+                self._wanted.discard(channel)
+                self._pending.append(("UNSUBSCRIBE", channel))
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        failures = 0
+        while True:
+            while not self._wanted:
+                self._changed.clear()
+                await self._changed.wait()
+            try:
+                await self._serve()
+                failures = 0
+            except* (*FeedErrors, FeedLost) as group:
+                failures = 0 if self.connected else failures + 1
+                reason = _sentence(group)
+                log.warning("feed.lost", reason=reason)
+                self._listener.lost(reason)
+            self.connected = False
+            first, longest = BACKOFF_S
+            await asyncio.sleep(min(longest, first * 2 ** min(failures, 10)))
+            self.reconnects += 1
+
+    async def _serve(self) -> None:
+        """One connection's life: until it breaks, or nothing is wanted any more."""
+        connection = cast("AbstractConnection", self._redis.connection_pool.make_connection())  # type: ignore[no-untyped-call]
+        try:
+            await connection.connect()
+            self._pending = [("SUBSCRIBE", channel) for channel in sorted(self._wanted)]
+            self._changed.set()
+            async with asyncio.TaskGroup() as tasks:
+                reader = tasks.create_task(self._read(connection))
+                await self._write(connection)
+                reader.cancel()
+        finally:
+            with contextlib.suppress(*FeedErrors):
+                await connection.disconnect(nowait=True)
+
+    async def _write(self, connection: AbstractConnection) -> None:
+        """Sends what `add` and `remove` ask for in their order, so that each gets its own answer; and pings."""
+        while self._wanted:
+            self._changed.clear()
+            pending, self._pending = self._pending, []
+            for command, channel in pending:
+                await connection.send_command(command, channel, check_health=False)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), PING_EVERY_S)
+                continue
+            await connection.send_command("PING", check_health=False)
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        while True:
+            try:
+                reply: Any = await connection.read_response(timeout=PATIENCE_S, disconnect_on_error=False, push_request=True)
+            except (TimeoutError, *_REDIS_TIMEOUTS):
+                raise FeedLost(f"Redis has not answered for {PATIENCE_S:g} s") from None
+            if not isinstance(reply, list):
+                continue  # +PONG, before the first channel
+            kind = reply[0]
+            if kind == b"message":
+                self._listener.received(reply[1].decode(), reply[2])
+            elif kind == b"subscribe":
+                self.connected = True
+                if (channel := reply[1].decode()) in self._wanted:
+                    self._listener.subscribed(channel)
+
+
+def _sentence(group: BaseExceptionGroup[BaseException]) -> str:
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return str(first) or type(first).__name__

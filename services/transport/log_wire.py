@@ -1,0 +1,126 @@
+"""Wire: requests to the brokers of one Kafka cluster, over connections that are never renewed behind the caller's back.
+
+aiokafka's own clients reconnect and retry by themselves, create topics by asking for them, and offer no way to turn
+that off. Against a broker that forgets everything when it stops (the embedded one) a retried produce then writes to a
+topic that is not there, which corrupts it for good. So we use aiokafka for the protocol alone: a Wire whose connection
+broke stays broken, whoever holds it makes a new one, and looks first at what is there.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import Any, Final
+
+from aiokafka import errors
+from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
+from aiokafka.protocol.metadata import MetadataRequest
+
+from services.transport.settings import KafkaSettings
+
+RETRY_S: Final = 0.1
+
+
+class LogError(Exception):
+    """The log did not do what was asked: it is away, or it refused. The message is for a person."""
+
+
+class LogAway(LogError):  # noqa: N818, says what happened
+    """No broker answers, or a connection broke. What was asked may or may not have happened."""
+
+
+class TopicMissing(LogError):  # noqa: N818, says what happened
+    """The topic is not there (yet, or any more)."""
+
+
+Leaders = dict[int, int]  # partition -> node that leads it
+
+
+class Wire:
+    """Connections to the brokers of a cluster. LogAway from any method means that this Wire is of no more use."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._addresses: dict[int, tuple[str, int]] = {}
+        self._connections: dict[int, AIOKafkaConnection] = {}
+        self._closing: list[asyncio.Future[None]] = []
+        self.controller = -1
+
+    async def open(self) -> None:
+        """Learn the brokers from the first bootstrap server that answers."""
+        faults = []
+        for host, port, _ in collect_hosts(self._settings.bootstrap_servers):
+            try:
+                first = await self._connect(host, port)
+            except LogAway as error:
+                faults.append(str(error))
+                continue
+            try:
+                self._learn(await self._answer(first, MetadataRequest([], allow_auto_topic_creation=False)))
+            finally:
+                self._drop(first)
+            if self._addresses:
+                return
+            faults.append(f"{host}:{port} knows no brokers yet")
+        raise LogAway("; ".join(faults))
+
+    async def leaders(self, topics: Iterable[str]) -> dict[str, Leaders]:
+        """The leaders of each topic's partitions; a topic that is missing is left out, a partition without a leader has -1."""
+        answer = await self.ask(self.any_node(), MetadataRequest(list(topics), allow_auto_topic_creation=False))
+        self._learn(answer)
+        found = {}
+        for code, topic, _, partitions in answer.topics:
+            error = errors.for_code(code)
+            if error is errors.UnknownTopicOrPartitionError:
+                continue
+            if error not in (errors.NoError, errors.LeaderNotAvailableError):
+                raise LogError(f"topic {topic}: {error.__name__}")
+            found[topic] = {partition: leader for _, partition, leader, *_ in partitions}
+        return found
+
+    def any_node(self) -> int:
+        """A broker: one that a connection is open to, if there is."""
+        return next(iter(self._connections), next(iter(self._addresses)))
+
+    async def ask(self, node: int, request: Any) -> Any:
+        """The answer of one broker."""
+        if (connection := self._connections.get(node)) is None:
+            if node not in self._addresses:
+                raise LogAway(f"broker {node} is not known")
+            connection = await self._connect(*self._addresses[node])
+            self._connections[node] = connection
+        return await self._answer(connection, request)
+
+    async def close(self) -> None:
+        for connection in self._connections.values():
+            self._drop(connection)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=1)
+            self._closing.clear()
+
+    async def _connect(self, host: str, port: int) -> AIOKafkaConnection:
+        try:
+            return await create_conn(
+                host, port, client_id="tideboard", request_timeout_ms=self._settings.request_timeout_ms
+            )
+        except (OSError, TimeoutError, errors.KafkaError, AssertionError) as error:
+            raise LogAway(f"no connection to {host}:{port}: {_text(error)}") from error
+
+    async def _answer(self, connection: AIOKafkaConnection, request: Any) -> Any:
+        try:
+            return await connection.send(request)
+        except (OSError, TimeoutError, errors.KafkaError) as error:
+            self._drop(connection)
+            raise LogAway(f"{connection.host}:{connection.port} did not answer: {_text(error)}") from error
+
+    def _drop(self, connection: AIOKafkaConnection) -> None:
+        with contextlib.suppress(OSError):
+            if (closing := connection.close()) is not None:
+                self._closing.append(closing)
+
+    def _learn(self, metadata: Any) -> None:
+        self._addresses.update({node: (host, port) for node, host, port, *_ in metadata.brokers})
+        self.controller = metadata.controller_id
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__
