@@ -1,0 +1,25 @@
+"""Fixtures that every test may use: a real Valkey and a real broker, one of each per session.
+
+They are shared: a test that kills one restarts it, and a test that needs an empty one calls `restart()`, or starts its own
+with `tests.servers.running`.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import Broker, Valkey, running
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """`url`, `port`, `kill()`, `start()`, `restart()`."""
+    with running(Valkey()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """`bootstrap`, `port`, `kill()`, `start()`, `restart()`. Make topics before you produce: the broker corrupts unknown ones."""
+    with running(Broker()) as server:
+        yield server

@@ -1,0 +1,109 @@
+"""Embedded servers for tests: started on a free port, killed and restarted at will. No event loop needed."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from services.local.embedded import BROKER_ENVIRONMENT, broker_command, free_port, valkey_command
+
+ROOT = Path(__file__).parent.parent
+_PATIENCE_S = 10.0
+
+
+class Server:
+    """One process that listens on `port` of 127.0.0.1."""
+
+    def __init__(self, name: str, command: Callable[[int, int], tuple[str, ...]], answers: Callable[[int], bool]) -> None:
+        self.name = name
+        self.port = free_port()
+        self._command = command
+        self._answers = answers
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} is not running"
+        return self._process.pid
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        assert self._process is None, f"{self.name} runs already"
+        command = self._command(self.port, os.getpid())
+        environ = {**os.environ, **BROKER_ENVIRONMENT}
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        until = time.monotonic() + _PATIENCE_S
+        while not self._answers(self.port):
+            assert self._process.poll() is None, f"{self.name} ended with {self._process.returncode}"
+            assert time.monotonic() < until, f"{self.name} does not answer on port {self.port}"
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone. No harm when it is not running."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        """Kill it and start it again on the same port, empty."""
+        self.kill()
+        self.start()
+
+
+class Valkey(Server):
+    def __init__(self) -> None:
+        super().__init__("valkey", valkey_command, _pong)
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self.address}/0"
+
+
+class Broker(Server):
+    def __init__(self) -> None:
+        super().__init__("broker", broker_command, _connects)
+
+    @property
+    def bootstrap(self) -> str:
+        return self.address
+
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+
+
+@contextlib.contextmanager
+def running(server: AnyServer) -> Iterator[AnyServer]:
+    """A server for as long as the block lasts."""
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def _pong(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1.0) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def _connects(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1.0):
+            return True
+    except OSError:
+        return False
