@@ -27,7 +27,7 @@ PATIENCE_S: Final = 1.5  # a subscription that has not even had a pong for so lo
 BACKOFF_S: Final = (0.05, 1.0)  # first and longest wait before the next attempt
 
 
-class FeedLost(Exception):
+class FeedLostError(Exception):
     """The subscription's connection does not answer."""
 
 
@@ -43,7 +43,7 @@ class Listener(Protocol):
         """The connection is gone, or could not be made. Said once per attempt."""
 
 
-def connect(settings: RedisSettings) -> "Redis":
+def connect(settings: RedisSettings) -> Redis:
     """A client with a pool. It connects when it is first used; a command that fails is not repeated behind the caller's back."""
     pool = ConnectionPool.from_url(
         settings.url,
@@ -61,14 +61,14 @@ def connect(settings: RedisSettings) -> "Redis":
 class Subscription:
     """One pub/sub connection for any number of channels, made when there is something to hear and remade when it breaks."""
 
-    def __init__(self, redis: "Redis", listener: Listener) -> None:
+    def __init__(self, redis: Redis, listener: Listener) -> None:
         self._redis = redis
         self._listener = listener
         self._wanted: set[str] = set()
         self._pending: list[tuple[str, str]] = []
         self._changed = asyncio.Event()
         self.connected = False
-        self.reconnects = 0
+        self.connections = 0
 
     def add(self, *channels: str) -> None:
         """Listen to these too. `subscribed` says when."""
@@ -89,68 +89,72 @@ class Subscription:
         """Until cancelled."""
         failures = 0
         while True:
-            while not self._wanted:
-                self._changed.clear()
-                await self._changed.wait()
+            await self._something_wanted()
             try:
                 await self._serve()
-                failures = 0
-            except* (*FeedErrors, FeedLost) as group:
+            except (*FeedErrors, FeedLostError) as error:
                 failures = 0 if self.connected else failures + 1
-                reason = _sentence(group)
-                log.warning("feed.lost", reason=reason)
-                self._listener.lost(reason)
+                self._lose(str(error) or type(error).__name__, failures)
             self.connected = False
             first, longest = BACKOFF_S
             await asyncio.sleep(min(longest, first * 2 ** min(failures, 10)))
-            self.reconnects += 1
+
+    async def _something_wanted(self) -> None:
+        while not self._wanted:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _lose(self, reason: str, failures: int) -> None:
+        if failures <= 1:
+            log.warning("the feed does not answer", reason=reason)
+        self._listener.lost(reason)
 
     async def _serve(self) -> None:
         """One connection's life: until it breaks, or nothing is wanted any more."""
         connection = cast("AbstractConnection", self._redis.connection_pool.make_connection())  # type: ignore[no-untyped-call]
+        writer = None
         try:
-            await connection.connect()
+            await connection.connect()  # type: ignore[no-untyped-call]
             self._pending = [("SUBSCRIBE", channel) for channel in sorted(self._wanted)]
-            self._changed.set()
-            async with asyncio.TaskGroup() as tasks:
-                reader = tasks.create_task(self._read(connection))
-                await self._write(connection)
-                reader.cancel()
+            writer = asyncio.create_task(self._write(connection))
+            await self._read(connection)
         finally:
+            if writer:
+                writer.cancel()
             with contextlib.suppress(*FeedErrors):
                 await connection.disconnect(nowait=True)
 
     async def _write(self, connection: AbstractConnection) -> None:
-        """Sends what `add` and `remove` ask for in their order, so that each gets its own answer; and pings."""
-        while self._wanted:
-            self._changed.clear()
-            pending, self._pending = self._pending, []
-            for command, channel in pending:
-                await connection.send_command(command, channel, check_health=False)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), PING_EVERY_S)
-                continue
-            await connection.send_command("PING", check_health=False)
+        """Send what `add` and `remove` ask for in their order, so that each gets its own answer; and pings.
+
+        A connection that cannot be written to is found out by the reader.
+        """
+        with contextlib.suppress(*FeedErrors):
+            while True:
+                self._changed.clear()
+                pending, self._pending = self._pending, []
+                for command, channel in pending:
+                    await connection.send_command(command, channel, check_health=False)
+                if not pending:
+                    await connection.send_command("PING", check_health=False)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), PING_EVERY_S)
 
     async def _read(self, connection: AbstractConnection) -> None:
-        while True:
-            try:
-                reply: Any = await connection.read_response(timeout=PATIENCE_S, disconnect_on_error=False, push_request=True)
-            except (TimeoutError, *_REDIS_TIMEOUTS):
-                raise FeedLost(f"Redis has not answered for {PATIENCE_S:g} s") from None
+        while self._wanted:
+            reply: Any = await connection.read_response(timeout=PATIENCE_S, disconnect_on_error=False, push_request=True)
+            if reply is None:
+                raise FeedLostError(f"Redis has not answered for {PATIENCE_S:g} s")
             if not isinstance(reply, list):
                 continue  # +PONG, before the first channel
-            kind = reply[0]
-            if kind == b"message":
+            if reply[0] == b"message":
                 self._listener.received(reply[1].decode(), reply[2])
-            elif kind == b"subscribe":
-                self.connected = True
-                if (channel := reply[1].decode()) in self._wanted:
-                    self._listener.subscribed(channel)
+            elif reply[0] == b"subscribe":
+                self._confirm(reply[1].decode())
 
-
-def _sentence(group: BaseExceptionGroup[BaseException]) -> str:
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return str(first) or type(first).__name__
+    def _confirm(self, channel: str) -> None:
+        if not self.connected:
+            self.connected = True
+            self.connections += 1
+        if channel in self._wanted:
+            self._listener.subscribed(channel)
