@@ -20,6 +20,7 @@ from services.transport.log_wire import LogError, Wire
 from services.transport.settings import KafkaSettings
 
 _BYTES: Final = 4096
+_WAIT_MS: Final = 100  # with 0 the embedded broker answers without having looked
 
 
 async def read_lineage(settings: KafkaSettings) -> str | None:
@@ -80,7 +81,9 @@ async def _first(wire: Wire) -> str | None:
     """The value of the first record of the lineage topic; None when there is none."""
     if (node := await _leader(wire)) is None:
         return None
-    answer = await wire.ask(node, FetchRequest(0, 0, _BYTES, 0, [(LINEAGE_TOPIC, [(0, 0, _BYTES)])]))
+    answer = await wire.ask(node, FetchRequest(_WAIT_MS, 1, _BYTES, 0, [(LINEAGE_TOPIC, [(0, 0, _BYTES)])]))
+    if not answer.topics:
+        raise LogError("the broker does not say the lineage")
     _, code, *_, data = answer.topics[0][1][0]
     error = errors.for_code(code)
     if error in (errors.UnknownTopicOrPartitionError, errors.OffsetOutOfRangeError):

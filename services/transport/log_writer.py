@@ -1,0 +1,154 @@
+"""LogWriter: appends records to the samples topic. It never tries anything twice.
+
+When a request fails the writer is broken: what waited fails with the same error, and whoever holds the records makes a
+new writer and gives them again, in order. A record may then be in the log twice, at the second place with nothing new
+before it; (instance, sequence) in the record tells readers. Kafka's idempotent producer would add nothing to that, since
+it only guards retries of one producer (and the embedded broker has none).
+"""
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka import errors
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from services.contract.names import SAMPLES_TOPIC
+from services.transport.lineage import ensure_lineage_on
+from services.transport.log_topics import ensure_topics_on
+from services.transport.log_wire import Leaders, LogAway, LogError, Wire
+from services.transport.settings import KafkaSettings
+
+REQUEST_BYTES: Final = 900_000
+"""Of one partition in one request, before compression. A broker refuses batches over 1 MB unless it is told otherwise."""
+
+CODECS: Final = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+
+
+@dataclass(slots=True)
+class _Waiting:
+    payload: bytes
+    done: "asyncio.Future[int]"
+
+
+class LogWriter:
+    """Appends to partitions. One request per broker is under way at a time; what comes meanwhile goes with the next."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._wire = Wire(settings)
+        self._leaders: Leaders = {}
+        self._queues: dict[int, deque[_Waiting]] = {}
+        self._senders: dict[int, asyncio.Task[None]] = {}  # by node
+        self._fault: LogError | None = None
+        self.lineage = ""
+
+    @property
+    def partitions(self) -> int:
+        return len(self._leaders)
+
+    @property
+    def fault(self) -> LogError | None:
+        """Why the writer is of no more use; None while it is."""
+        return self._fault
+
+    async def start(self) -> None:
+        """Connect, make missing topics, name the log, and look where the partitions are. LogError when that fails."""
+        try:
+            await self._wire.open()
+            self._leaders = (await ensure_topics_on(self._wire, self._settings))[SAMPLES_TOPIC]
+            self.lineage = await ensure_lineage_on(self._wire, self._settings)
+        except BaseException:
+            await self._wire.close()
+            raise
+        self._queues = {partition: deque() for partition in self._leaders}
+
+    def append(self, partition: int, payload: bytes) -> "asyncio.Future[int]":
+        """A future that gives the record's offset when all replicas have it. LogError: it may or may not be there."""
+        done = asyncio.get_running_loop().create_future()
+        if self._fault:
+            done.set_exception(self._fault)
+            return done
+        self._queues[partition].append(_Waiting(payload, done))
+        node = self._leaders[partition]
+        if node not in self._senders:
+            self._senders[node] = asyncio.create_task(self._send(node))
+        return done
+
+    async def stop(self) -> None:
+        """Wait until all that was given is acknowledged or has failed, and close."""
+        while self._senders:
+            await asyncio.wait(list(self._senders.values()))
+        self._break(LogAway("the writer was stopped"))
+        await self._wire.close()
+
+    async def abandon(self) -> None:
+        """Close at once; what waits fails. What is under way may still reach the log."""
+        senders = list(self._senders.values())
+        for sender in senders:
+            sender.cancel()
+        self._break(LogAway("the writer was abandoned"))
+        await self._wire.close()
+        await asyncio.gather(*senders, return_exceptions=True)
+
+    async def _send(self, node: int) -> None:
+        """Send what waits for one broker until nothing does."""
+        try:
+            while taken := self._take(node):
+                await self._produce(node, taken)
+        except LogError as error:
+            self._break(error)
+        finally:
+            self._senders.pop(node, None)
+
+    def _take(self, node: int) -> dict[int, list[_Waiting]]:
+        """As much of each partition as one request may hold. It stays queued until it is acknowledged."""
+        taken = {}
+        for partition, queue in self._queues.items():
+            if not queue or self._leaders[partition] != node:
+                continue
+            size = 0
+            some: list[_Waiting] = []
+            for waiting in queue:
+                if some and size + len(waiting.payload) > REQUEST_BYTES:
+                    break
+                some.append(waiting)
+                size += len(waiting.payload)
+            taken[partition] = some
+        return taken
+
+    async def _produce(self, node: int, taken: dict[int, list[_Waiting]]) -> None:
+        now_ms = int(time.time() * 1000)
+        data = [(partition, self._pack(some, now_ms)) for partition, some in taken.items()]
+        request = ProduceRequest(None, -1, self._settings.request_timeout_ms, [(SAMPLES_TOPIC, data)])
+        answer = await self._wire.ask(node, request)
+        refused = None
+        for partition, code, base_offset, *_ in answer.topics[0][1]:
+            if (error := errors.for_code(code)) is not errors.NoError:
+                refused = LogError(f"partition {partition} does not take records: {error.__name__}")
+                continue
+            queue = self._queues[partition]
+            for index, waiting in enumerate(taken[partition]):
+                queue.popleft()
+                if not waiting.done.done():
+                    waiting.done.set_result(base_offset + index)
+        if refused:
+            raise refused
+
+    def _pack(self, some: list[_Waiting], now_ms: int) -> bytes:
+        size = sum(len(waiting.payload) + 64 for waiting in some) + 128
+        builder: Any = DefaultRecordBatchBuilder(2, CODECS[self._settings.compression], 0, -1, -1, -1, size)
+        for index, waiting in enumerate(some):
+            builder.append(index, now_ms, None, waiting.payload, [])
+        return bytes(builder.build())
+
+    def _break(self, fault: LogError) -> None:
+        self._fault = self._fault or fault
+        for queue in self._queues.values():
+            for waiting in queue:
+                if not waiting.done.done():
+                    waiting.done.set_exception(self._fault)
+            queue.clear()
