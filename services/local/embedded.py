@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from services.runtime.process import StartupError
+from services.runtime.service import StartupError
 
 _HOST: Final = "127.0.0.1"
 _PING: Final = b"*1\r\n$4\r\nPING\r\n"

@@ -4,9 +4,7 @@ import asyncio
 import faulthandler
 import os
 import signal
-import sys
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
@@ -14,10 +12,9 @@ import structlog
 import uvloop
 
 from services.runtime.admin import AdminServer, AdminSettings
-from services.runtime.service import Service, StartupError
-from services.runtime.settings import SettingsError, setting
+from services.runtime.service import Service, StartupError, refuse
 
-__all__ = ["ProcessSettings", "Service", "StartupError", "main", "refuse"]
+__all__ = ["Service", "StartupError", "main"]
 
 log = structlog.get_logger()
 
@@ -26,23 +23,10 @@ END_S: Final = 4.8  # after a signal the process is gone by then, whatever hangs
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessSettings:
-    """What the supervisor of a process tells it."""
-
-    parent: int = setting(0, "TIDEBOARD_PARENT", "Process id of a parent without which this process must not live; 0: none")
-
-
 def main(service: Service, admin: AdminSettings) -> int:
     """Run a service until a signal or its own end; the exit code: 0 stopped, 1 failed, 2 could not start."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_live(service, admin))
-
-
-def refuse(error: StartupError | SettingsError) -> int:
-    """Tell why a process does not start, and the exit code for it."""
-    print(f"tideboard: {error}", file=sys.stderr, flush=True)
-    return 2
 
 
 async def _live(service: Service, settings: AdminSettings) -> int:

@@ -1,12 +1,22 @@
 """What a service is to the process that runs it. Running one is the business of `process`."""
 
-from typing import Protocol, runtime_checkable
+from __future__ import annotations
 
-from starlette.routing import BaseRoute
+import sys
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:  # a supervisor that knows services by name need not load a web framework
+    from starlette.routing import BaseRoute
 
 
 class StartupError(Exception):
     """Why this process cannot start, in one sentence that says what a person can do about it."""
+
+
+def refuse(reason: Exception | str) -> int:
+    """Tell a person why this process does not start, and give the exit code for it."""
+    print(f"tideboard: {reason}", file=sys.stderr, flush=True)
+    return 2
 
 
 class Service(Protocol):

@@ -8,9 +8,19 @@ import ctypes
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from typing import Final
 
+from services.runtime.settings import setting
+
 _PR_SET_PDEATHSIG: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TetherSettings:
+    """What a supervisor tells the processes that it starts."""
+
+    parent: int = setting(0, "TIDEBOARD_PARENT", "Process id of the parent without which this process must not live; 0: none")
 
 
 def tie(parent: int) -> None:

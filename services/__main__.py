@@ -1,0 +1,64 @@
+"""`python -m services TARGET [--flags]`: the targets, and the only place that reads the environment.
+
+A service's module has `create(...)`, whose annotations say which settings it takes; a parameter that is a Mapping takes the
+environment whole, for `all` hands it on. Modules are loaded when their target is wanted, so that a process starts quickly.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final, get_type_hints
+
+from services.local.catalog import SERVICES, admin_port, sections
+from services.runtime import tether
+from services.runtime.service import Service, StartupError, refuse
+from services.runtime.settings import SettingsError, load, parse_flags
+
+_PACKAGES: Final = {"all": "local"}
+_LATER: Final = "the target operator comes with a later version of Tideboard"
+
+
+def main(arguments: list[str], environ: Mapping[str, str]) -> int:
+    target, *rest = arguments or ["--help"]
+    if target in ("-h", "--help", "help") or {"-h", "--help"} & set(rest):
+        from services.local.usage import usage
+
+        print(usage(target), end="")
+        return 0 if arguments else 2
+    if target == "operator":
+        return refuse(_LATER)
+    if target not in SERVICES and target != "all":
+        return refuse(f"{target!r} is not a target; there are {', '.join([*SERVICES, 'all'])}")
+    try:
+        if parent := load(tether.TetherSettings, environ).parent:
+            tether.tie(parent)
+        return _run(target, rest, environ)
+    except (SettingsError, StartupError) as error:
+        return refuse(error)
+
+
+def _run(target: str, arguments: list[str], environ: Mapping[str, str]) -> int:
+    from services.runtime import logs, process
+    from services.runtime.admin import AdminSettings
+
+    package = _PACKAGES.get(target, target)
+    classes = [
+        cls for section in sections() if target in ("all", section.target) or not section.target for cls in section.classes
+    ]
+    environ = {**environ, **parse_flags(arguments, classes)}
+    logging = load(logs.LogSettings, environ)
+    logs.configure(target, console=logging.console, level=logging.level)
+    service = _create(importlib.import_module(f"services.{package}.service").create, environ)
+    admin = load(AdminSettings, environ)
+    return process.main(service, replace(admin, port=admin_port("all", admin.port)) if target == "all" else admin)
+
+
+def _create(create: Callable[..., Service], environ: Mapping[str, str]) -> Service:
+    wanted = {name: kind for name, kind in get_type_hints(create).items() if name != "return"}
+    return create(**{name: environ if kind == Mapping[str, str] else load(kind, environ) for name, kind in wanted.items()})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,65 @@
+"""All settings there are, by who reads them. For --help, for docs/settings.md, and for `all`, which hands them on."""
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any, Final
+
+from services.runtime.settings import describe, load
+
+SERVICES: Final = {
+    "ingestor": "takes samples over HTTP and writes them to the log",
+    "aggregator": "computes what dashboards show from the log, exactly",
+    "gateway": "serves the wall and its live data to browsers",
+    "collector": "measures this machine and posts to the ingestor",
+}
+"""The targets that are one service each, with what each does."""
+
+_ADMIN_ORDER: Final = ("ingestor", "aggregator", "gateway", "operator", "collector", "all")
+
+
+def admin_port(target: str, first: int) -> int:
+    """The admin port of a target where all run on one machine; 0 stays 0, any free one."""
+    return first and first + _ADMIN_ORDER.index(target)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Settings that one target, or every target, reads. classes: dataclasses of settings."""
+
+    title: str
+    target: str
+    classes: tuple[type[Any], ...]
+
+
+def sections() -> tuple[Section, ...]:
+    """Every settings class, those of all targets first."""
+    own = (Section(name.capitalize(), name, classes_of(f"services.{name}.settings")) for name in SERVICES)
+    shared = ("services.runtime.tether", "services.runtime.admin", "services.runtime.logs")
+    return (
+        Section("Every target", "", tuple(cls for module in shared for cls in classes_of(module))),
+        Section("The log and the feed", "", classes_of("services.transport.settings")),
+        *own,
+        Section("All", "all", classes_of("services.local.settings")),
+    )
+
+
+def classes_of(module: str) -> tuple[type[Any], ...]:
+    """The settings classes that a module defines; none where there is no such module, for a service need not have any."""
+    if importlib.util.find_spec(module) is None:
+        return ()
+    found = vars(importlib.import_module(module)).values()
+    return tuple(
+        cls for cls in found if isinstance(cls, type) and cls.__module__ == module and is_dataclass(cls) and describe(cls)
+    )
+
+
+def values(classes: Iterable[type[Any]], environ: Mapping[str, str]) -> dict[str, Any]:
+    """What each setting is, by its variable. SettingsError names the first that is wrong."""
+    found = {}
+    for cls in classes:
+        loaded = load(cls, environ)
+        fields = getattr(cls, "__dataclass_fields__")  # noqa: B009, mypy does not know that it is a dataclass
+        for (described, _), name in zip(describe(cls), fields, strict=True):
+            found[described.env] = getattr(loaded, name)
+    return found
