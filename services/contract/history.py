@@ -3,6 +3,8 @@
 Rows of one bucket are one packed blob; a message on the channel carries the cells that changed. Both start with a version.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -49,6 +51,35 @@ class Change(msgspec.Struct, frozen=True):
     newest: int
     groups: list[NewGroup]
     cells: list[Cells]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewHistory:
+    """A view as it lies in Redis. rows: by bucket start; groups: labels by number. After a version: only the rows changed since."""
+
+    epoch: str
+    version: int
+    closed: int
+    newest: int
+    groups: dict[int, dict[str, str]]
+    rows: dict[int, Rows]
+    positions: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewCommit:
+    """One step of a view. held: (epoch, version) that it was built from, ('', 0) where nothing lies.
+
+    blobs: the whole rows of each changed bucket. gone: starts of buckets that are dropped. positions: '<lineage>:<partition>' -> offset.
+    """
+
+    view: str
+    held: tuple[str, int]
+    every_ms: int
+    change: Change
+    blobs: Mapping[int, bytes]
+    gone: Sequence[int]
+    positions: Mapping[str, int]
 
 
 def pack_rows(groups: npt.NDArray[np.uint32], versions: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> bytes:

@@ -22,7 +22,7 @@ WATCHED_CHANNEL: Final = "tb:watched"  # pub/sub: somebody began to watch; paylo
 AGGREGATORS: Final = "tb:aggregators"  # sorted set: instance -> epoch ms until when its lease holds
 AGGREGATORS_CHANNEL: Final = "tb:aggregators"  # pub/sub: an instance came or left
 AGGREGATOR_BEATS: Final = "tb:aggregators:beats"  # hash: instance -> views.Beat as JSON, once a second
-LINEAGES: Final = "tb:lineages"  # sorted set: lineage -> epoch ms when it was first seen
+LINEAGES: Final = "tb:lineages"  # sorted set: "<lineage>:<partitions>" -> epoch ms when it was first seen
 
 
 def fold_key(lineage: str, partition: int, part: str) -> str:

@@ -1,0 +1,209 @@
+"""Accumulators: the cells of one selection in one partition, by bucket and group. Pure.
+
+Each adds columns of samples to its cells in the order of the log, says which pages changed, and forgets old buckets.
+Cells are absolute, and a function of the samples alone: how the log was cut into polls does not show in them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from services.aggregator import sketch
+from services.contract.partials import (
+    INCREASE,
+    MOMENTS,
+    PAGE,
+    Rows,
+    Sketch,
+    pack_page,
+    pack_sketches,
+    unpack_page,
+    unpack_sketches,
+)
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+PageAt = tuple[int, int]  # bucket start, page
+
+_NO_TIME: Final = np.iinfo(np.int64).min
+EMPTY_MOMENTS: Final = np.array((0, 0.0, np.inf, -np.inf, _NO_TIME, np.nan), MOMENTS)
+
+
+class Accumulator(Protocol):
+    dirty: set[PageAt]
+
+    def add(self, buckets: I64, groups: I64, times: I64, values: F64) -> None:
+        """Add samples in log order; all of shape (n,). buckets: epoch ms of the start of each sample's bucket."""
+
+    def blob(self, bucket: int, page: int) -> bytes:
+        """The page as it is stored."""
+
+    def load(self, bucket: int, page: int, blob: bytes) -> None:
+        """Take over a stored page; only before the first sample."""
+
+    def forget(self, before: int) -> list[PageAt]:
+        """Drop buckets that start before this epoch ms; the pages that they had."""
+
+    def pages(self) -> Iterator[PageAt]:
+        """Every page that holds something."""
+
+
+class Dense:
+    """Rows of fixed size: one array of rows per bucket, indexed by group."""
+
+    dtype: np.dtype[np.void]
+    empty: npt.NDArray[np.void]
+
+    def __init__(self) -> None:
+        self.dirty: set[PageAt] = set()
+        self._buckets: dict[int, Rows] = {}
+
+    def blob(self, bucket: int, page: int) -> bytes:
+        return pack_page(self._buckets[bucket][page * PAGE : (page + 1) * PAGE])
+
+    def load(self, bucket: int, page: int, blob: bytes) -> None:
+        rows = unpack_page(blob, self.dtype)
+        self._rows(bucket, page * PAGE + len(rows) - 1)[page * PAGE : page * PAGE + len(rows)] = rows
+
+    def rows(self, bucket: int) -> Rows | None:
+        """The rows of a bucket by group, None where it has none."""
+        return self._buckets.get(bucket)
+
+    def forget(self, before: int) -> list[PageAt]:
+        gone = [at for at in self.pages() if at[0] < before]
+        for bucket, _ in gone:
+            self._buckets.pop(bucket, None)
+        self.dirty.difference_update(gone)
+        return gone
+
+    def pages(self) -> Iterator[PageAt]:
+        for bucket, rows in self._buckets.items():
+            for page in range(-(-len(rows) // PAGE)):
+                yield bucket, page
+
+    def _rows(self, bucket: int, highest: int) -> Rows:
+        """The rows of a bucket, long enough for the highest group; whole pages, so that they seldom grow."""
+        rows = self._buckets.get(bucket)
+        if rows is None or highest >= len(rows):
+            grown = np.full((highest // PAGE + 1) * PAGE, self.empty, self.dtype)
+            if rows is not None:
+                grown[: len(rows)] = rows
+            self._buckets[bucket] = rows = grown
+        return rows
+
+    def _touch(self, bucket: int, groups: I64) -> None:
+        self.dirty.update((bucket, page) for page in set((groups // PAGE).tolist()))
+
+
+class Moments(Dense):
+    """count, sum, min, max and last of the samples of each cell."""
+
+    dtype = MOMENTS
+    empty = EMPTY_MOMENTS
+
+    def add(self, buckets: I64, groups: I64, times: I64, values: F64) -> None:
+        for bucket, mine in by_bucket(buckets):
+            group, value, time = groups[mine], values[mine], times[mine]
+            rows = self._rows(bucket, int(group.max()))
+            np.add.at(rows["count"], group, 1)
+            np.add.at(rows["sum"], group, value)  # one after the other: sums do not depend on how polls were cut
+            np.minimum.at(rows["min"], group, value)
+            np.maximum.at(rows["max"], group, value)
+            _take_last(rows, group, time, value)
+            self._touch(bucket, group)
+
+
+class Increase(Dense):
+    """What counters grew by; count says by how many samples."""
+
+    dtype = INCREASE
+    empty = np.array((0, 0.0), INCREASE)
+
+    def add(self, buckets: I64, groups: I64, times: I64, values: F64) -> None:
+        for bucket, mine in by_bucket(buckets):
+            group = groups[mine]
+            rows = self._rows(bucket, int(group.max()))
+            np.add.at(rows["count"], group, 1)
+            np.add.at(rows["sum"], group, values[mine])
+            self._touch(bucket, group)
+
+
+class Sketches:
+    """A sketch of log buckets per cell."""
+
+    def __init__(self) -> None:
+        self.dirty: set[PageAt] = set()
+        self._buckets: dict[int, dict[int, Sketch]] = defaultdict(dict)
+
+    def add(self, buckets: I64, groups: I64, times: I64, values: F64) -> None:
+        bins = sketch.codes(values)
+        cells = np.stack((buckets, groups, bins), axis=1)
+        unique, counts = np.unique(cells, axis=0, return_counts=True)
+        for (bucket, group, code), count in zip(unique.tolist(), counts.tolist(), strict=True):
+            cell = self._buckets[bucket].setdefault(group, {})
+            cell[code] = cell.get(code, 0) + count
+            self.dirty.add((bucket, group // PAGE))
+
+    def blob(self, bucket: int, page: int) -> bytes:
+        cells = self._buckets[bucket]
+        return pack_sketches({g % PAGE: cells[g] for g in range(page * PAGE, (page + 1) * PAGE) if g in cells})
+
+    def load(self, bucket: int, page: int, blob: bytes) -> None:
+        for place, cell in unpack_sketches(blob).items():
+            self._buckets[bucket][page * PAGE + place] = cell
+
+    def sketches(self, bucket: int) -> Mapping[int, Sketch]:
+        """The sketches of a bucket by group."""
+        return self._buckets.get(bucket, {})
+
+    def forget(self, before: int) -> list[PageAt]:
+        gone = [at for at in self.pages() if at[0] < before]
+        for bucket, _ in gone:
+            self._buckets.pop(bucket, None)
+        self.dirty.difference_update(gone)
+        return gone
+
+    def pages(self) -> Iterator[PageAt]:
+        for bucket, cells in self._buckets.items():
+            for page in sorted({group // PAGE for group in cells}):
+                yield bucket, page
+
+
+def accumulator(name: str) -> Accumulator:
+    """A fresh accumulator by the name that a Selection gives it."""
+    match name:
+        case "moments" | "series":
+            return Moments()
+        case "increase":
+            return Increase()
+        case "sketch":
+            return Sketches()
+    raise ValueError(f"{name!r} is not an accumulator")
+
+
+def by_bucket(buckets: I64) -> Iterator[tuple[int, I64 | slice]]:
+    """Each bucket with the places of its samples, in the order of the log."""
+    first = int(buckets[0])
+    if (buckets == first).all():
+        yield first, slice(None)
+        return
+    order = np.argsort(buckets, kind="stable")
+    ordered = buckets[order]
+    cuts = np.flatnonzero(np.diff(ordered)) + 1
+    for part in np.split(order, cuts):
+        yield int(buckets[part[0]]), part
+
+
+def _take_last(rows: Rows, groups: I64, times: I64, values: F64) -> None:
+    """The newest sample of each group, of equal times the later one in the log."""
+    order = np.argsort(times, kind="stable")
+    group = groups[order]
+    # The last of each group in that order: the first in the reversed one.
+    unique, place = np.unique(group[::-1], return_index=True)
+    newest = order[::-1][place]
+    taken = times[newest] >= rows["last_time"][unique]
+    rows["last_time"][unique[taken]] = times[newest][taken]
+    rows["last"][unique[taken]] = values[newest][taken]

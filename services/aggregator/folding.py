@@ -1,0 +1,310 @@
+"""Folding: the shell around the folds of the partitions that are owned here, of one lineage.
+
+It claims partitions, feeds their folds from the log, commits, and lets the selections of a new dashboard catch up beside the
+others until they join. What a refused commit means is decided here: load what lies there, and read the log from there again.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+
+from services.aggregator import metrics
+from services.aggregator.fold import Fold
+from services.aggregator.wanted import missing
+from services.contract.partials import COUNTERS, Config, Entry
+from services.contract.series import partition_of
+from services.transport import partials
+from services.transport.log import LogError, LogReader, OffsetGone, Record
+from services.transport.partials import Commit, RefusedError
+from services.transport.settings import KafkaSettings
+
+log = structlog.get_logger()
+
+LOOKBACK_MS: Final = 420_000
+"""How far before the first bucket of interest the log is read: counters look back five minutes, clocks and queues differ."""
+MAX_DIRTY_PAGES: Final = 800
+"""A fold with more dirty pages commits before its time, so that a log entry can carry them."""
+RETRY_S: Final = 0.5
+
+
+@dataclass(slots=True)
+class Slot:
+    """One owned partition. held: digest of the configuration that lies in Redis, '' where nothing does."""
+
+    partition: int
+    fold: Fold
+    held: str
+    catching: Fold | None = None
+    caught_up: bool = False
+    counted: tuple[int, ...] = (0,) * 6
+
+    @property
+    def dirty(self) -> bool:
+        """Something is to be stored; of a partition that nothing lies of, even that it is empty: merges wait for it."""
+        return self.fold.dirty or not self.held
+
+
+class Folding:
+    """The owned partitions of one lineage."""
+
+    def __init__(
+        self, redis: Redis, kafka: KafkaSettings, lineage: str, partitions: int, before: Sequence[tuple[str, int]]
+    ) -> None:
+        self.lineage = lineage
+        self.partitions = partitions
+        self.slots: dict[int, Slot] = {}
+        self._redis = redis
+        self._kafka = kafka
+        self._before = before
+        self._reader = LogReader(kafka)
+        self._wanted = Config({}, {})
+        self._catch_up: asyncio.Task[None] | None = None
+
+    async def want(self, owned: Iterable[int], config: Config) -> None:
+        """Own these partitions and compute this from now on. LogError, redis errors: call again."""
+        changed = config.digest != self._wanted.digest
+        self._wanted = config
+        owned = set(owned)
+        for partition in set(self.slots) - owned:
+            del self.slots[partition]
+        new = sorted(owned - set(self.slots))
+        for partition in new:
+            self.slots[partition] = await self._claim(partition)
+        if new or changed:
+            await self._plan_catch_up()
+        self._assign()
+
+    async def poll(self, timeout_ms: int) -> int:
+        """Read and fold what has come; how many records. LogError when the log is away."""
+        try:
+            records = await self._reader.poll(timeout_ms) if self.slots else await _nothing(timeout_ms)
+        except OffsetGone as error:
+            await self._skip(error)
+            return 0
+        by_partition: dict[int, list[Record]] = {}
+        for record in records:
+            by_partition.setdefault(record.partition, []).append(record)
+        for partition, slot in self.slots.items():
+            self._feed(slot, by_partition.get(partition, []))
+        return len(records)
+
+    @property
+    def dirty(self) -> bool:
+        return any(slot.dirty for slot in self.slots.values())
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a commit should not wait for its time."""
+        return any(
+            sum(len(cells.cells.dirty) for cells in slot.fold.cells.values()) > MAX_DIRTY_PAGES for slot in self.slots.values()
+        )
+
+    async def commit(self) -> list[tuple[int, Entry]]:
+        """Store what changed; the entries that were taken. A partition that was refused is claimed again."""
+        slots = [slot for slot in self.slots.values() if slot.dirty]
+        if not slots:
+            return []
+        began = time.perf_counter()
+        answers = await asyncio.gather(*(self._commit(slot) for slot in slots), return_exceptions=True)
+        metrics.COMMIT_SECONDS.observe(time.perf_counter() - began)
+        outcomes = [_unless_failed(answer) for answer in answers]
+        refused = [slot.partition for slot, outcome in zip(slots, outcomes, strict=True) if outcome is None]
+        for partition in refused:
+            self.slots[partition] = await self._claim(partition)
+        if refused:
+            await self._plan_catch_up()
+            self._assign()
+        self._count()
+        return [(slot.partition, outcome) for slot, outcome in zip(slots, outcomes, strict=True) if outcome is not None]
+
+    def caught_up(self, partition: int) -> bool:
+        """Whether everything that the log had at the last look is folded."""
+        slot, end = self.slots.get(partition), self._reader.highwater(partition)
+        return slot is not None and end is not None and slot.fold.offset >= end
+
+    def lag(self) -> int:
+        """Records of the owned partitions that are not committed yet."""
+        ends = {partition: self._reader.highwater(partition) for partition in self.slots}
+        return sum(max(0, (ends[p] or 0) - slot.fold.stored_offset) for p, slot in self.slots.items())
+
+    def status(self) -> dict[str, object]:
+        return {
+            str(p): {
+                "offset": slot.fold.stored_offset,
+                "end": self._reader.highwater(p),
+                "newest_sample": slot.fold.max_time,
+                "catching_up": slot.catching is not None,
+            }
+            for p, slot in sorted(self.slots.items())
+        }
+
+    async def stop(self) -> None:
+        await self._stop_catch_up()
+        await self._reader.stop()
+
+    async def _claim(self, partition: int) -> Slot:
+        """The fold as it was left, or a new one from as far back as the dashboards look."""
+        stored = await partials.load(self._redis, self.lineage, partition)
+        if stored is not None:
+            log.info("partition claimed", partition=partition, offset=stored.offset)
+            return Slot(partition, Fold.load(stored), stored.config.digest)
+        offsets = await self._reader.offsets_at(self._first_time(self._wanted), [partition])
+        fold = Fold(self._wanted, offsets[partition])
+        await self._seed(fold, partition)
+        log.info("partition begun", partition=partition, offset=fold.offset, lineage=self.lineage)
+        return Slot(partition, fold, "")
+
+    async def _seed(self, fold: Fold, partition: int) -> None:
+        """Counters go on from where the log before this one left them, so that a log that began anew does not show as a dip."""
+        if not self._before:
+            return
+        lineage, partitions = self._before[-1]
+        for other in range(partitions):
+            if (stored := await partials.load(self._redis, lineage, other, [COUNTERS])) is not None:
+                for key, (at, value) in Fold.load(stored).counters.last().items():
+                    if partition_of(key, self.partitions) == partition:
+                        fold.counters.seed(key, at, value)
+
+    def _first_time(self, config: Config) -> int:
+        return int(time.time() * 1000) - max(config.retentions.values(), default=0) - LOOKBACK_MS
+
+    async def _skip(self, error: OffsetGone) -> None:
+        """The log no longer has what comes next: go on where it begins."""
+        starts = await self._reader.start_offsets([error.partition])
+        slot = self.slots[error.partition]
+        log.error("records were deleted before they were read", partition=error.partition, offset=error.offset, start=starts)
+        slot.fold.offset = max(starts[error.partition], 0)
+        self._assign()
+
+    def _assign(self) -> None:
+        self._reader.assign({partition: slot.fold.offset for partition, slot in self.slots.items()})
+
+    def _feed(self, slot: Slot, records: Sequence[Record]) -> None:
+        """Fold records; when the catching fold stands ahead, let it join at the very offset at which it stands."""
+        if slot.catching is None or not slot.caught_up:
+            slot.fold.apply(records)
+            return
+        meeting = slot.catching.offset
+        slot.fold.apply(record for record in records if record.offset < meeting)
+        if slot.fold.offset == meeting:
+            slot.fold.join(slot.catching, self._wanted)
+            slot.catching = None
+            slot.fold.apply(record for record in records if record.offset >= meeting)
+
+    async def _commit(self, slot: Slot) -> Entry | None:
+        """One commit; None when it was refused."""
+        changes = slot.fold.changes()
+        step = Commit(
+            slot.held, slot.fold.config, changes.from_, changes.to, changes.state,
+            changes.pages, changes.keys, changes.gone, changes.reset,
+        )  # fmt: skip
+        try:
+            await partials.commit(self._redis, self.lineage, slot.partition, step)
+        except RefusedError as error:
+            log.warning("commit refused, partition is read again", reason=str(error))
+            metrics.COMMITS.labels("refused").inc()
+            return None
+        metrics.COMMITS.labels("stored").inc()
+        slot.fold.committed(changes)
+        slot.held = slot.fold.config.digest
+        return step.entry()
+
+    # Catching up
+
+    async def _plan_catch_up(self) -> None:
+        """Begin folds of what the stored ones lack."""
+        await self._stop_catch_up()
+        behind: dict[int, Fold] = {}
+        for slot in self.slots.values():
+            slot.catching, slot.caught_up = None, False
+            if slot.fold.config.digest == self._wanted.digest:
+                continue
+            lacking = missing(slot.fold.config, self._wanted)
+            slot.catching = Fold(lacking, slot.fold.offset)
+            slot.caught_up = not lacking.selections
+            if not slot.caught_up:
+                behind[slot.partition] = slot.catching
+        if behind:
+            self._catch_up = asyncio.create_task(self._catch_up_with(behind))
+
+    async def _stop_catch_up(self) -> None:
+        if self._catch_up is not None:
+            self._catch_up.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._catch_up
+            self._catch_up = None
+
+    async def _catch_up_with(self, behind: Mapping[int, Fold]) -> None:
+        """Read the past for these folds, beside the live ones, until each has reached its partition's live fold."""
+        left = dict(behind)
+        reader = LogReader(self._kafka)
+        try:
+            offsets = await self._where_to_begin(reader, left)
+            for partition, fold in left.items():
+                fold.offset = fold.stored_offset = offsets[partition]
+            while left := {partition: fold for partition, fold in left.items() if not self._reached(partition, fold)}:
+                reader.assign({partition: fold.offset for partition, fold in left.items()})
+                await self._read_on(reader, left)
+        finally:
+            await reader.stop()
+
+    async def _where_to_begin(self, reader: LogReader, left: Mapping[int, Fold]) -> dict[int, int]:
+        first = min(self._first_time(fold.config) for fold in left.values())
+        while True:
+            try:
+                return await reader.offsets_at(first, list(left))
+            except LogError as error:
+                log.warning("a new view waits for the log", reason=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    def _reached(self, partition: int, fold: Fold) -> bool:
+        """Whether a fold has caught up. From here to the live fold's next records nothing awaits: it cannot be overtaken."""
+        slot = self.slots.get(partition)
+        if slot is None or slot.catching is not fold:
+            return True
+        slot.caught_up = fold.offset >= slot.fold.offset
+        return slot.caught_up
+
+    async def _read_on(self, reader: LogReader, left: Mapping[int, Fold]) -> None:
+        try:
+            records = await reader.poll(200)
+        except LogError as error:
+            log.warning("a new view waits for the log", reason=str(error))
+            await asyncio.sleep(RETRY_S)
+            return
+        for partition, fold in left.items():
+            fold.apply(record for record in records if record.partition == partition)
+            await asyncio.sleep(0)  # live views come first
+
+    def _count(self) -> None:
+        """Bring the metrics up to the folds' tallies."""
+        for partition, slot in self.slots.items():
+            tally = slot.fold.tally
+            now = (tally.samples, tally.records, tally.duplicates, tally.late, tally.poison, tally.not_counters)
+            for metric, a, b in zip(_TALLY, slot.counted, now, strict=True):
+                metric.inc(b - a)
+            if tally.poison > slot.counted[4]:
+                log.error("a record cannot be read and is left out", partition=partition, record=tally.last_poison)
+            slot.counted = now
+
+
+_TALLY: Final = (
+    metrics.SAMPLES, metrics.RECORDS, metrics.DUPLICATES, metrics.LATE, metrics.POISON, metrics.NOT_COUNTERS,
+)  # fmt: skip
+
+
+def _unless_failed(answer: Entry | BaseException | None) -> Entry | None:
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+async def _nothing(timeout_ms: int) -> list[Record]:
+    await asyncio.sleep(timeout_ms / 1000)
+    return []

@@ -1,0 +1,45 @@
+"""Which series a selection takes, and into which group each falls. Pure."""
+
+import re
+from collections.abc import Callable, Mapping
+
+from services.contract.dashboards import Matcher
+from services.contract.series import Kind, parse_series_key, series_key
+from services.contract.views import Selection
+
+Match = Callable[[Mapping[str, str]], bool]
+
+
+def matcher(where: tuple[Matcher, ...]) -> Match:
+    """Whether labels meet every condition. A label that is absent has the empty value."""
+    tests = [(condition.label, _test(condition)) for condition in where]
+    return lambda labels: all(test(labels.get(label, "")) for label, test in tests)
+
+
+def group_key(selection: Selection, kind: int, key: bytes, labels: Mapping[str, str]) -> bytes:
+    """The canonical bytes of the group of a series: its labels named by `by`; of an accumulator of single series, its kind and key."""
+    if selection.accumulator == "series":
+        return bytes([kind]) + key
+    return labels_key(labels, selection.by)
+
+
+def labels_key(labels: Mapping[str, str], by: tuple[str, ...]) -> bytes:
+    return series_key("", {name: labels[name] for name in by if name in labels})
+
+
+def group_labels(key: bytes) -> dict[str, str]:
+    """The labels of a group key that `labels_key` made."""
+    return parse_series_key(key)[1]
+
+
+def series_of_group(key: bytes) -> tuple[Kind, dict[str, str]]:
+    """Kind and labels of a group of an accumulator of single series."""
+    return Kind(key[0]), parse_series_key(key[1:])[1]
+
+
+def _test(condition: Matcher) -> Callable[[str], bool]:
+    if condition.op == "=~":
+        pattern = re.compile(condition.values[0])
+        return lambda value: pattern.fullmatch(value) is not None
+    values = frozenset(condition.values)
+    return lambda value: value in values

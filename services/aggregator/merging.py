@@ -1,0 +1,200 @@
+"""Merging: the shell around the views that are merged here.
+
+It holds mirrors of the partials of all partitions, follows them by the entries of commits (those of this process are handed over, those of
+others come from their logs in Redis), and commits what changed in each view. What cannot be followed is read again.
+"""
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+
+from services.aggregator import metrics
+from services.aggregator.combine import Combined, values_of
+from services.aggregator.mirror import Mirror
+from services.aggregator.viewmerge import ViewMerge
+from services.aggregator.watermark import Progress, closed_until
+from services.contract.history import ViewCommit
+from services.contract.partials import Entry
+from services.contract.views import Selection, View
+from services.transport import history, partials
+from services.transport.partials import LogTail
+
+log = structlog.get_logger()
+
+Views = Mapping[str, tuple[View, int]]
+EXPIRE_MS: Final = 30_000
+"""How long a view that nobody asks for any more stays, for gateways that still show it."""
+
+
+@dataclass(slots=True)
+class _Followed:
+    """One partition of one lineage. moved_at: when its newest sample last changed, by this process's clock."""
+
+    mirror: Mirror
+    moved_at: int = 0
+    max_time: int = 0
+    fresh: bool = True  # to be read before the next step
+
+
+@dataclass(slots=True)
+class _State:
+    """Everything that changes together when other views, partitions or lineages are followed."""
+
+    lineage: str
+    followed: dict[tuple[str, int], _Followed]
+    combined: dict[str, Combined]
+    views: dict[str, ViewMerge] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)  # views whose selections are not folded everywhere yet
+
+
+class Merging:
+    """The views that this process merges."""
+
+    def __init__(self, redis: Redis, disorder_ms: int, idle_ms: int) -> None:
+        self._redis = redis
+        self._disorder_ms = disorder_ms
+        self._idle_ms = idle_ms
+        self._state: _State | None = None
+        self._tail: LogTail | None = None
+
+    @property
+    def views(self) -> int:
+        return len(self._state.views) if self._state else 0
+
+    async def want(self, lineages: Sequence[tuple[str, int]], owned: Iterable[int], views: Views) -> None:
+        """Merge these views from now on. lineages: (name, partitions), the present one last. Redis errors: call again."""
+        before, (lineage, partitions) = self._state, lineages[-1]
+        selections = {item.selection.id: item.selection for view, _ in views.values() for item in view.inputs}
+        mirrors = {(name, p): _Followed(Mirror(selections)) for name, count in lineages for p in range(count)}
+        combined = _combine(selections, [item.mirror for item in mirrors.values()])
+        state = _State(lineage, mirrors, combined)
+        for view_id, (view, window) in views.items():
+            if before and view_id in before.views:
+                merge = before.views[view_id]
+                merge.window_ms = window
+                merge.rebind([values_of(item, combined) for item in view.inputs])
+            else:
+                await history.keep_view(self._redis, view_id)
+                merge = await self._read_view(view, window, combined)
+            state.views[view_id] = merge
+        state.waiting = set(state.views)
+        others = set(range(partitions)) - set(owned)
+        self._tail = LogTail(self._redis, lineage, sorted(others)) if others else None
+        for gone in set(before.views) - set(views) if before else ():
+            await history.expire_view(self._redis, gone, EXPIRE_MS)
+        self._state = state
+        metrics.VIEWS.set(len(views))
+
+    async def follow(self, entries: Iterable[tuple[int, Entry]]) -> None:
+        """Take the entries of commits of this process, and what others have committed meanwhile."""
+        if (state := self._state) is None:
+            return
+        found = list(entries)
+        if self._tail is not None:
+            found += await self._tail.read(1)
+        for partition, entry in found:
+            item = state.followed[state.lineage, partition]
+            if not item.fresh and item.mirror.apply(entry) == "gap":
+                item.fresh = True
+
+    async def step(self, caught_up: Mapping[int, bool]) -> None:
+        """Compute and commit what changed. caught_up: of the partitions folded here; of others it is assumed."""
+        if (state := self._state) is None or not state.views:
+            return
+        await self._refresh(state)
+        now = int(time.time() * 1000)
+        closed = closed_until(self._progress(state, caught_up, now), now, self._disorder_ms, self._idle_ms)
+        dirty = _take_dirty(state)
+        newest = max((item.mirror.clock for key, item in state.followed.items() if key[0] == state.lineage), default=0)
+        positions = {f"{name}:{p}": item.mirror.position for (name, p), item in state.followed.items()}
+        steps = []
+        for view_id, merge in state.views.items():
+            if view_id in state.waiting:
+                continue
+            buckets = {bucket for name in merge.selections for bucket in dirty.get(name, ())}
+            every = merge.view.every_ms
+            step = merge.step(buckets, closed // every * every, now, newest, positions)
+            if step is not None:
+                steps.append((merge, step))
+        if steps:
+            await self._commit(state, steps, now, newest)
+        self._forget(state, now)
+
+    async def _commit(self, state: _State, steps: list[tuple[ViewMerge, ViewCommit]], now: int, newest: int) -> None:
+        try:
+            taken = await history.commit_all(self._redis, [step for _, step in steps])
+        except BaseException:
+            # Whether they were taken nobody knows: the next commit of each is refused if so, and its history is read again.
+            state.waiting.update(step.view for _, step in steps)
+            raise
+        for (merge, step), accepted in zip(steps, taken, strict=True):
+            if accepted:
+                merge.accepted(step)
+                metrics.VIEW_COMMITS.labels("stored").inc()
+                metrics.CELLS.inc(sum(len(cells.groups) for cells in step.change.cells))
+            else:
+                log.warning("view refused, its history is read again", view=step.view)
+                metrics.VIEW_COMMITS.labels("refused").inc()
+                state.views[step.view] = await self._read_view(merge.view, merge.window_ms, state.combined)
+                state.waiting.add(step.view)
+        if any(step.change.cells for _, step in steps):
+            metrics.DELAY_SECONDS.observe(max(0, now - newest) / 1000)
+        metrics.GROUPS.set(sum(merge.groups for merge in state.views.values()))
+
+    async def _refresh(self, state: _State) -> None:
+        """Read what cannot be followed, and let views begin whose selections are there by now."""
+        for (lineage, partition), item in state.followed.items():
+            if item.fresh:
+                stored = await partials.load(self._redis, lineage, partition)
+                if stored is not None:
+                    mirror = item.mirror
+                    mirror.keys = {name: [] for name in mirror.keys}
+                    mirror.load(stored)
+                item.fresh = stored is None and lineage == state.lineage
+        present = [item.mirror.available for (lineage, _), item in state.followed.items() if lineage == state.lineage]
+        ready = frozenset.intersection(*present) if present else frozenset()
+        for view_id in [view_id for view_id in state.waiting if state.views[view_id].selections <= ready]:
+            state.waiting.discard(view_id)
+            merge = state.views[view_id]
+            for item in state.followed.values():
+                item.mirror.dirty.update((name, bucket) for name in merge.selections for bucket in merge.all_buckets())
+
+    def _progress(self, state: _State, caught_up: Mapping[int, bool], now: int) -> list[Progress]:
+        found = []
+        for (lineage, partition), item in state.followed.items():
+            if lineage == state.lineage:
+                if item.mirror.max_time != item.max_time:
+                    item.max_time, item.moved_at = item.mirror.max_time, now
+                found.append(Progress(item.max_time, item.moved_at, caught_up.get(partition, True)))
+        return found
+
+    async def _read_view(self, view: View, window_ms: int, combined: Mapping[str, Combined]) -> ViewMerge:
+        held = await history.read_view(self._redis, view.id)
+        return ViewMerge(view, window_ms, [values_of(item, combined) for item in view.inputs], held, secrets.token_hex(4))
+
+    def _forget(self, state: _State, now: int) -> None:
+        before: dict[str, int] = {}
+        for merge in state.views.values():
+            for name in merge.selections:
+                before[name] = min(before.get(name, now), now - merge.window_ms - 60_000)
+        for item in state.followed.values():
+            item.mirror.forget(before)
+
+
+def _combine(selections: Mapping[str, Selection], mirrors: Sequence[Mirror]) -> dict[str, Combined]:
+    return {name: Combined(name, selection, mirrors) for name, selection in selections.items()}
+
+
+def _take_dirty(state: _State) -> dict[str, set[int]]:
+    """Which buckets changed, by selection."""
+    found: dict[str, set[int]] = {}
+    for item in state.followed.values():
+        for name, bucket in item.mirror.dirty:
+            found.setdefault(name, set()).add(bucket)
+        item.mirror.dirty.clear()
+    return found

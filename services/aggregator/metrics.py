@@ -1,0 +1,32 @@
+"""Metrics of the aggregator."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SAMPLES = Counter("tideboard_aggregator_samples_total", "Samples folded.")
+RECORDS = Counter("tideboard_aggregator_records_total", "Records of the log read.")
+DUPLICATES = Counter("tideboard_aggregator_duplicate_records_total", "Records passed over because they were folded before.")
+LATE = Counter(
+    "tideboard_aggregator_late_samples_total", "Samples, once per selection, that came after their bucket had been dropped."
+)
+POISON = Counter("tideboard_aggregator_poison_records_total", "Records that could not be read.")
+NOT_COUNTERS = Counter(
+    "tideboard_aggregator_not_counter_samples_total",
+    "Gauges and observations that a rate or increase asked for and cannot use.",
+)
+COMMITS = Counter("tideboard_aggregator_commits_total", "Commits of folds.", ["outcome"])
+COMMIT_SECONDS = Histogram(
+    "tideboard_aggregator_commit_seconds",
+    "Time from the start of a round of commits to the last answer.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5),
+)
+VIEW_COMMITS = Counter("tideboard_aggregator_view_commits_total", "Commits of merges.", ["outcome"])
+CELLS = Counter("tideboard_aggregator_cells_total", "Cells of views written.")
+DELAY_SECONDS = Histogram(
+    "tideboard_aggregator_delay_seconds",
+    "Time from the ingest of the newest sample of a commit to its publication.",
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30),
+)
+LAG = Gauge("tideboard_aggregator_lag_records", "Records in the log that are not committed yet.")
+PARTITIONS = Gauge("tideboard_aggregator_partitions", "Partitions folded here.")
+VIEWS = Gauge("tideboard_aggregator_views", "Views merged here.")
+GROUPS = Gauge("tideboard_aggregator_groups", "Groups of all views merged here.")

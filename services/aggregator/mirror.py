@@ -1,0 +1,72 @@
+"""A mirror: the partial cells of one partition of one lineage, as a merge holds them. Pure.
+
+It follows the partition's fold by its log entries, each of which goes from one offset to the next.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from services.aggregator.accumulators import Accumulator, accumulator
+from services.contract.partials import COUNTERS, Entry, Stored
+from services.contract.views import Selection
+
+Outcome = Literal["applied", "old", "gap"]
+"""gap: entries are missing in between, or the fold computes something else now; read the partition again."""
+
+
+class Mirror:
+    """The cells of the selections that somebody here merges."""
+
+    def __init__(self, selections: Mapping[str, Selection]) -> None:
+        self.position = -1
+        self.digest = ""
+        self.available: frozenset[str] = frozenset()  # selections that the fold computes by now
+        self.clock = 0
+        self.max_time = 0
+        self.dirty: set[tuple[str, int]] = set()  # (selection, bucket)
+        self.keys: dict[str, list[bytes]] = {name: [] for name in selections}
+        self.cells: dict[str, Accumulator] = {name: accumulator(item.accumulator) for name, item in selections.items()}
+
+    def load(self, stored: Stored) -> None:
+        """Take over what is stored; everything in it counts as changed."""
+        self.position, self.digest = stored.offset, stored.config.digest
+        self.available = frozenset(stored.config.selections)
+        self.clock, self.max_time = stored.state.clock, stored.state.max_time
+        for name, cells in self.cells.items():
+            self.keys[name] = list(stored.keys.get(name, ()))
+            for (bucket, page), blob in stored.pages.get(name, {}).items():
+                cells.load(bucket, page, blob)
+                self.dirty.add((name, bucket))
+
+    def apply(self, entry: Entry) -> Outcome:
+        """Take one log entry."""
+        header = entry.header
+        if header.digest != self.digest or header.from_ > self.position:
+            return "gap"
+        if header.to <= self.position:
+            return "old"
+        if header.whole or header.from_ != self.position:
+            return "gap"
+        for new in header.keys:
+            if new.selection in self.keys and not self._extend(new.selection, new.first, new.keys):
+                return "gap"
+        for page, blob in entry.pages:
+            if page.selection != COUNTERS and (cells := self.cells.get(page.selection)) is not None:
+                cells.load(page.bucket, page.page, blob)
+                self.dirty.add((page.selection, page.bucket))
+        self.position, self.clock, self.max_time = header.to, header.clock, header.max_time
+        return "applied"
+
+    def forget(self, before: Mapping[str, int]) -> None:
+        """Drop buckets that start before these times, epoch ms by selection."""
+        for name, time in before.items():
+            if (cells := self.cells.get(name)) is not None:
+                cells.forget(time)
+
+    def _extend(self, name: str, first: int, keys: Iterable[bytes]) -> bool:
+        held = self.keys[name]
+        if first > len(held):
+            return False
+        del held[first:]
+        held.extend(keys)
+        return True

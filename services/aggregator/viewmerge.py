@@ -1,0 +1,157 @@
+"""The merge of one view: from changed partials to the step that its history takes. Pure.
+
+It holds the values that the history has, computes the buckets that changed, and makes of the difference one commit. Buckets whose
+values did not change cost nothing further. `accepted` moves it on; a commit that was refused means reading the history again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from services.aggregator import matching
+from services.aggregator.combine import Values
+from services.contract.expressions import parse_expression
+from services.contract.history import VERSION, Cells, Change, NewGroup, Rows, ViewCommit, ViewHistory, pack_rows
+from services.contract.views import View
+
+KEEP_MS: Final = 10_000
+"""How much longer than its window a bucket stays in the history."""
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+
+
+class ViewMerge:
+    """One view that is merged here. `held` is (epoch, version) of its history, ('', 0) before the first commit."""
+
+    def __init__(
+        self, view: View, window_ms: int, inputs: Sequence[Values], history: ViewHistory | None, new_epoch: str
+    ) -> None:
+        self.view = view
+        self.view_id = view.id
+        self.window_ms = window_ms
+        self.held = (history.epoch, history.version) if history else ("", 0)
+        self.closed = history.closed if history else 0
+        self.groups = 0
+        self._epoch = history.epoch if history else new_epoch
+        self._inputs = inputs
+        self._expression = parse_expression(view.expr) if view.expr is not None else None
+        self._numbers: dict[bytes, int] = {}
+        self._labels: list[dict[str, str]] = []
+        self._told = 0  # groups that the history knows
+        self._places: list[list[int]] = [[] for _ in inputs]
+        self._values: dict[int, F64] = {}
+        self._versions: dict[int, I64] = {}
+        self._pending: dict[int, tuple[F64, I64]] = {}
+        if history:
+            self._take_over(history.groups, history.rows)
+
+    def rebind(self, inputs: Sequence[Values]) -> None:
+        """Read the partials from elsewhere from now on."""
+        self._inputs = inputs
+        self._places = [[] for _ in inputs]
+
+    @property
+    def selections(self) -> set[str]:
+        return {item.combined.name for item in self._inputs}
+
+    def all_buckets(self) -> set[int]:
+        """Every bucket that the partials have."""
+        return {bucket for item in self._inputs for bucket in item.combined.buckets()}
+
+    def step(
+        self, buckets: Iterable[int], closed: int, now_ms: int, newest: int, positions: Mapping[str, int]
+    ) -> ViewCommit | None:
+        """What to commit now that these buckets changed; None when nothing did. closed: epoch ms, a multiple of `every`."""
+        oldest = now_ms - self.window_ms - KEEP_MS
+        version = max(self.held[1] + 1, now_ms * 1000)
+        self._pending = {}
+        cells, blobs = [], {}
+        for bucket in sorted(set(buckets)):
+            if bucket + self.view.every_ms > oldest and (changed := self._compute(bucket, version)) is not None:
+                cells.append(changed)
+                values, versions = self._pending[bucket]
+                written = np.flatnonzero(versions)
+                blobs[bucket] = pack_rows(written.astype(np.uint32), versions[written], values[written])
+        closed = max(closed, self.closed)
+        if not cells and closed == self.closed and self.held[0]:
+            return None
+        if not cells and not self.held[0]:
+            return None  # nothing has ever been computed: there is no history to move
+        new = [NewGroup(number, self._labels[number]) for number in range(self._told, len(self._labels))]
+        change = Change(
+            v=VERSION, epoch=self._epoch, prev=self.held[1], version=version if cells else self.held[1], closed=closed,
+            at=now_ms, newest=newest, groups=new, cells=cells,
+        )  # fmt: skip
+        gone = [bucket for bucket in self._values if bucket + self.view.every_ms <= oldest]
+        return ViewCommit(self.view_id, self.held, self.view.every_ms, change, blobs, gone, positions)
+
+    def accepted(self, step: ViewCommit) -> None:
+        """The step was taken."""
+        self.held = (step.change.epoch, step.change.version)
+        self.closed = step.change.closed
+        self._told += len(step.change.groups)
+        for bucket, (values, versions) in self._pending.items():
+            self._values[bucket], self._versions[bucket] = values, versions
+        for bucket in step.gone:
+            self._values.pop(bucket, None)
+            self._versions.pop(bucket, None)
+        self._pending = {}
+
+    def _compute(self, bucket: int, version: int) -> Cells | None:
+        """The cells of a bucket that are not what the history has."""
+        values = self._evaluate(bucket)
+        held = _grown(self._values.get(bucket), len(values), np.nan)
+        versions = _grown(self._versions.get(bucket), len(values), 0)
+        changed = np.flatnonzero(~((values == held) | (np.isnan(values) & np.isnan(held))))
+        if not len(changed):
+            return None
+        versions[changed] = version
+        self._pending[bucket] = values, versions
+        listed = [None if value != value else value for value in values[changed].tolist()]
+        return Cells(bucket, changed.tolist(), listed)
+
+    def _evaluate(self, bucket: int) -> F64:
+        columns = [item.of(bucket) for item in self._inputs]
+        for place, item in zip(self._places, self._inputs, strict=True):
+            place.extend(self._number(key) for key in item.keys[len(place) :])
+        self.groups = len(self._labels)
+        spread = [_placed(column, place, self.groups) for column, place in zip(columns, self._places, strict=True)]
+        if self._expression is None:
+            return spread[0]
+        named = {item.name: column for item, column in zip(self.view.inputs, spread, strict=True)}
+        return self._expression.evaluate(named)
+
+    def _number(self, key: bytes) -> int:
+        found = self._numbers.get(key)
+        if found is None:
+            found = self._numbers[key] = len(self._labels)
+            self._labels.append(matching.group_labels(key))
+        return found
+
+    def _take_over(self, groups: Mapping[int, dict[str, str]], rows: Mapping[int, Rows]) -> None:
+        for number in range(max(groups, default=-1) + 1):
+            labels = groups.get(number, {})
+            self._numbers[matching.labels_key(labels, tuple(labels))] = number
+            self._labels.append(labels)
+        self._told = self.groups = len(self._labels)
+        for bucket, held in rows.items():
+            size = max(self.groups, int(held["group"].max(initial=-1)) + 1)
+            values, versions = np.full(size, np.nan), np.zeros(size, np.int64)
+            values[held["group"]], versions[held["group"]] = held["value"], held["version"]
+            self._values[bucket], self._versions[bucket] = values, versions
+
+
+def _grown(held: npt.NDArray[Any] | None, size: int, fill: float) -> npt.NDArray[Any]:
+    """A copy with room for `size` groups."""
+    if held is None:
+        return np.full(size, fill, np.int64 if fill == 0 else np.float64)
+    return np.concatenate((held, np.full(max(0, size - len(held)), fill, held.dtype)))
+
+
+def _placed(column: F64, place: Sequence[int], size: int) -> F64:
+    values = np.full(size, np.nan)
+    values[np.array(place[: len(column)], np.int64)] = column
+    return values

@@ -1,0 +1,146 @@
+"""Partial cells: one partition's share of the cells of a selection, as they lie in Redis and in a fold's log.
+
+Cells of one (selection, bucket) are packed by groups into pages of PAGE groups each; a page is one blob, written whole.
+A fold's log entry carries the pages that a commit changed, so that a merge applies it by overwriting.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from services.contract.views import Selection
+
+VERSION: Final = 1
+PAGE: Final = 32
+COUNTERS: Final = "counters"
+"""The pseudo-selection whose pages hold the last sample of every counter; its bucket is always 0."""
+
+MOMENTS: Final = np.dtype(
+    [("count", "<i8"), ("sum", "<f8"), ("min", "<f8"), ("max", "<f8"), ("last_time", "<i8"), ("last", "<f8")]
+)
+INCREASE: Final = np.dtype([("count", "<i8"), ("sum", "<f8")])
+COUNTER: Final = np.dtype([("time", "<i8"), ("value", "<f8")])
+
+Rows = npt.NDArray[np.void]
+Sketch = dict[int, int]
+"""Log buckets of one cell: code of the bucket (see aggregator.sketch) -> how many samples fell into it."""
+
+
+class PartialsError(ValueError):
+    """Bytes that are not what this version reads."""
+
+
+class Config(msgspec.Struct, frozen=True):
+    """What a fold computes: selections by id, and for how long it keeps each one's cells (ms)."""
+
+    selections: dict[str, Selection]
+    retentions: dict[str, int]
+
+    @property
+    def digest(self) -> str:
+        """The same for equal sets, however they are ordered; the compare-and-set compares it."""
+        content = msgspec.json.encode([VERSION, sorted(self.retentions.items())])
+        return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+class Page(msgspec.Struct, frozen=True, array_like=True):
+    """Which cells a blob holds: groups page * PAGE up to the next page, of one bucket (epoch ms of its start)."""
+
+    selection: str
+    bucket: int
+    page: int
+
+    def field(self) -> str:
+        return f"{self.bucket}:{self.page}"
+
+
+class NewKeys(msgspec.Struct, frozen=True, array_like=True):
+    """Groups that a commit adds to a selection: their keys, numbered from `first`."""
+
+    selection: str
+    first: int
+    keys: list[bytes]
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The head of a log entry. from_, to: offsets. clock: newest ingest time folded, max_time: newest sample time, both epoch ms.
+
+    whole: the commit was too large for an entry; read the cells instead.
+    """
+
+    v: int
+    digest: str
+    from_: int
+    to: int
+    clock: int
+    max_time: int
+    whole: bool
+    keys: list[NewKeys]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One commit of a fold, as a merge takes it."""
+
+    header: Header
+    pages: Sequence[tuple[Page, bytes]]
+
+
+class FoldState(msgspec.Struct):
+    """What a fold keeps beside its cells. sequences: instance -> (last sequence folded, its ingest time)."""
+
+    v: int = VERSION
+    clock: int = 0
+    max_time: int = 0
+    sequences: dict[int, tuple[int, int]] = {}
+
+
+@dataclass(slots=True)
+class Stored:
+    """A fold as it lies in Redis: pages by selection, then by (bucket, page); group keys by selection in their order."""
+
+    config: Config
+    offset: int
+    state: FoldState
+    pages: dict[str, dict[tuple[int, int], bytes]] = field(default_factory=dict)
+    keys: dict[str, list[bytes]] = field(default_factory=dict)
+
+
+def pack_page(rows: Rows) -> bytes:
+    """A page of fixed rows (MOMENTS, INCREASE or COUNTER); shape (<= PAGE,)."""
+    return bytes([VERSION]) + rows.tobytes()
+
+
+def unpack_page(blob: bytes, dtype: np.dtype[np.void]) -> Rows:
+    content = _content(blob)
+    if len(content) % dtype.itemsize:
+        raise PartialsError(f"{len(content)} bytes are no whole number of rows of {dtype.itemsize}")
+    return np.frombuffer(content, dtype)
+
+
+def pack_sketches(sketches: Mapping[int, Sketch]) -> bytes:
+    """A page of sketches; keys are the places of the groups in the page, 0 <= place < PAGE."""
+    rows = [[place, sorted(sketch.items())] for place, sketch in sorted(sketches.items())]
+    return bytes([VERSION]) + msgspec.msgpack.encode(rows)
+
+
+def unpack_sketches(blob: bytes) -> dict[int, Sketch]:
+    try:
+        rows = _SKETCHES.decode(_content(blob))
+    except msgspec.DecodeError as error:
+        raise PartialsError(str(error)) from None
+    return {place: dict(bins) for place, bins in rows}
+
+
+_SKETCHES: Final = msgspec.msgpack.Decoder(list[tuple[int, list[tuple[int, int]]]])
+
+
+def _content(blob: bytes) -> bytes:
+    if not blob or blob[0] != VERSION:
+        raise PartialsError(f"page of version {blob[0] if blob else 'none'}, this reads {VERSION}")
+    return blob[1:]

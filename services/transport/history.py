@@ -1,0 +1,146 @@
+"""Where views are kept: one hash tag per view. Merges write it by compare-and-set on its version; gateways read it.
+
+Rows lie in one blob per bucket; a sorted set orders buckets by time, another by the version that wrote them last. Snapshot, resume,
+gap and catch-up are one query: rows changed after a version. Every commit is also published on the view's channel.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from redis.asyncio import Redis
+
+from services.contract.history import (
+    VERSION,
+    HistoryError,
+    ViewCommit,
+    ViewHistory,
+    encode_change,
+    unpack_rows,
+)
+from services.contract.names import view_channel, view_key
+from services.transport.scripts import Argument, Script
+
+PARTS: Final = ("meta", "rows", "groups", "buckets", "versions")
+READ_TRIES: Final = 20
+
+_COMMIT: Final = Script("""
+local meta, rows, groups, buckets, versions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local held = redis.call('HMGET', meta, 'epoch', 'version')
+local epoch, version = held[1] or '', held[2] or '0'
+if epoch ~= ARGV[1] or version ~= ARGV[2] then
+  return {0, epoch, version}
+end
+if epoch == '' then
+  redis.call('DEL', rows, groups, buckets, versions)
+end
+local new = ARGV[4]
+redis.call('HSET', meta, 'v', ARGV[5], 'epoch', ARGV[3], 'version', new, 'closed', ARGV[6], 'every', ARGV[7],
+  'at', ARGV[8], 'newest', ARGV[9], 'positions', ARGV[10])
+local at = 14
+for i = 1, tonumber(ARGV[11]) do
+  redis.call('HSET', rows, ARGV[at], ARGV[at + 1])
+  redis.call('ZADD', buckets, ARGV[at], ARGV[at])
+  redis.call('ZADD', versions, new, ARGV[at])
+  at = at + 2
+end
+for i = 1, tonumber(ARGV[12]) do
+  redis.call('HSET', groups, ARGV[at], ARGV[at + 1])
+  at = at + 2
+end
+for i = 1, tonumber(ARGV[13]) do
+  redis.call('HDEL', rows, ARGV[at])
+  redis.call('ZREM', buckets, ARGV[at])
+  redis.call('ZREM', versions, ARGV[at])
+  at = at + 1
+end
+redis.call('PUBLISH', ARGV[at], ARGV[at + 1])
+return {1}
+""")
+
+
+async def commit_all(redis: Redis, steps: Sequence[ViewCommit]) -> list[bool]:
+    """Store the steps, each on its own; whether each was taken: False means that another owner has been here."""
+    answers = await _COMMIT.run_all(redis, [_call(step) for step in steps])
+    return [isinstance(answer, list) and answer[0] == 1 for answer in answers]
+
+
+def _call(step: ViewCommit) -> tuple[list[str], list[Argument]]:
+    change, (epoch, version) = step.change, step.held
+    arguments: list[Argument] = [
+        epoch,
+        version,
+        change.epoch,
+        change.version,
+        VERSION,
+        change.closed,
+        step.every_ms,
+        change.at,
+        change.newest,
+        msgspec.json.encode(step.positions),
+        len(step.blobs),
+        len(change.groups),
+        len(step.gone),
+    ]
+    for bucket, blob in step.blobs.items():
+        arguments += (bucket, blob)
+    for group in change.groups:
+        arguments += (group.number, msgspec.json.encode(group.labels))
+    arguments += step.gone
+    arguments += (view_channel(step.view), encode_change(change))
+    return [view_key(step.view, part) for part in PARTS], arguments
+
+
+async def read_view(redis: Redis, view: str, after: int = -1) -> ViewHistory | None:
+    """The rows that changed after a version (all of them by default), None where the view has no history. HistoryError when it cannot be read.
+
+    Rows and version belong together: it is read again when a commit came in between.
+    """
+    meta, rows, groups, _, versions = (view_key(view, part) for part in PARTS)
+    for _ in range(READ_TRIES):
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.hmget(meta, "v", "epoch", "version", "closed", "newest", "positions")
+            pipe.hgetall(groups)
+            if after < 0:
+                pipe.hgetall(rows)
+            else:
+                pipe.zrangebyscore(versions, f"({after}", "+inf")
+            head, labels, found = await pipe.execute()
+        if head[1] is None:
+            return None
+        if int(head[0]) != VERSION:
+            raise HistoryError(f"history of view {view} is of version {int(head[0])}, this reads {VERSION}")
+        if after >= 0:
+            blobs = await redis.hmget(rows, found) if found else []
+            if found and await redis.hget(meta, "version") != head[2]:
+                continue
+            found = {bucket: blob for bucket, blob in zip(found, blobs, strict=True) if blob is not None}
+        return _history(head, labels, found, after)
+    raise HistoryError(f"view {view} was committed to {READ_TRIES} times while it was read")
+
+
+def _history(head: list[bytes], labels: dict[bytes, bytes], blobs: dict[bytes, bytes], after: int) -> ViewHistory:
+    rows = {}
+    for bucket, blob in sorted((int(bucket), blob) for bucket, blob in blobs.items()):
+        unpacked = unpack_rows(blob)
+        rows[bucket] = unpacked if after < 0 else unpacked[np.asarray(unpacked["version"] > after)]
+    groups = {int(number): msgspec.json.decode(text, type=dict[str, str]) for number, text in sorted(labels.items())}
+    positions = msgspec.json.decode(head[5], type=dict[str, int])
+    return ViewHistory(head[1].decode(), int(head[2]), int(head[3]), int(head[4]), groups, rows, positions)
+
+
+async def keep_view(redis: Redis, view: str) -> None:
+    """Take back `expire_view`."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for part in PARTS:
+            pipe.persist(view_key(view, part))
+        await pipe.execute()
+
+
+async def expire_view(redis: Redis, view: str, after_ms: int) -> None:
+    """Drop a view that no dashboard asks for any more, after a while."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for part in PARTS:
+            pipe.pexpire(view_key(view, part), after_ms)
+        await pipe.execute()

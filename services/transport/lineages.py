@@ -1,0 +1,43 @@
+"""The lineages that the feed knows: which logs there have been, so that cells of the one before go on to count.
+
+What a lineage is, and how the present one is read, is in `lineage`.
+"""
+
+from typing import Final
+
+from redis.asyncio import Redis
+
+from services.contract.names import LINEAGES, fold_key
+from services.contract.partials import COUNTERS
+from services.transport import partials
+
+MAX_KNOWN: Final = 32
+
+
+async def enter(redis: Redis, lineage: str, partitions: int, now_ms: int) -> list[tuple[str, int]]:
+    """Remember a lineage; all that are known as (name, partitions), oldest first, this one last."""
+    member = f"{lineage}:{partitions}"
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.zadd(LINEAGES, {member: now_ms}, nx=True)
+        pipe.zremrangebyrank(LINEAGES, 0, -MAX_KNOWN - 1)
+        pipe.zrange(LINEAGES, 0, -1)
+        known = (await pipe.execute())[-1]
+    found = [(name, int(count)) for name, _, count in (item.decode().rpartition(":") for item in known)]
+    return [item for item in found if item[0] != lineage] + [(lineage, partitions)]
+
+
+async def retire(redis: Redis, lineage: str, partitions: int, after_ms: int) -> bool:
+    """Let the partials of a log that is over go after a while; whether there are any. Calling it again does not prolong it."""
+    there = False
+    for partition in range(partitions):
+        if (stored := await partials.load(redis, lineage, partition, [])) is None:
+            continue
+        there = True
+        parts = ["meta", "log"]
+        for name in (*stored.config.selections, COUNTERS):
+            parts += (f"cells:{name}", f"groups:{name}")
+        async with redis.pipeline(transaction=False) as pipe:
+            for part in parts:
+                pipe.pexpire(fold_key(lineage, partition, part), after_ms, nx=True)
+            await pipe.execute()
+    return there

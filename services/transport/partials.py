@@ -1,0 +1,213 @@
+"""Where folds are stored: one hash tag per (lineage, partition), one script per commit.
+
+The script writes only if the offset and the set of selections that lie there are those that this state was built from. That
+compare-and-set is the fence: a zombie, an owner with yesterday's dashboards or a server that lost its last writes all show
+as RefusedError, and the fold reloads and replays. services.aggregator.fold makes what is stored here.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from redis.asyncio import Redis
+
+from services.contract.names import fold_key
+from services.contract.partials import (
+    COUNTERS,
+    VERSION,
+    Config,
+    Entry,
+    FoldState,
+    Header,
+    NewKeys,
+    Page,
+    PartialsError,
+    Stored,
+)
+from services.transport.scripts import Argument, Script
+
+MAX_ENTRY_PAGES: Final = 1_000
+"""A commit with more pages than this leaves a log entry without them; merges then read the cells."""
+LOG_ENTRIES: Final = 256
+READ_TRIES: Final = 20
+
+_COMMIT: Final = Script("""
+local meta, log = KEYS[1], KEYS[2]
+local held = redis.call('HMGET', meta, 'offset', 'digest')
+if (held[1] or '') ~= ARGV[1] or (held[2] or '') ~= ARGV[2] then
+  return {0, held[1] or '', held[2] or ''}
+end
+redis.call('HSET', meta, 'v', ARGV[3], 'offset', ARGV[4], 'digest', ARGV[5], 'config', ARGV[6], 'state', ARGV[7])
+local entry = {'XADD', log, 'MAXLEN', '~', ARGV[8], '*', 'h', ARGV[9]}
+local whole = ARGV[10] == '1'
+local at = 11
+for k = 3, #KEYS, 2 do
+  local cells, groups = KEYS[k], KEYS[k + 1]
+  local name, reset = ARGV[at], ARGV[at + 1] == '1'
+  local sets, dels, pushes = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+  at = at + 5
+  if reset then redis.call('DEL', cells, groups) end
+  for i = 1, sets do
+    redis.call('HSET', cells, ARGV[at], ARGV[at + 1])
+    if not whole then
+      entry[#entry + 1] = name .. ':' .. ARGV[at]
+      entry[#entry + 1] = ARGV[at + 1]
+    end
+    at = at + 2
+  end
+  for i = 1, dels do
+    redis.call('HDEL', cells, ARGV[at])
+    at = at + 1
+  end
+  for i = 1, pushes do
+    redis.call('RPUSH', groups, ARGV[at])
+    at = at + 1
+  end
+end
+redis.call(unpack(entry))
+return {1}
+""")
+
+
+class RefusedError(Exception):
+    """Another state lies there than the one that the commit was built from."""
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """One step of a fold. expected: digest of the configuration that lies there, '' where nothing does."""
+
+    expected: str
+    config: Config
+    from_: int
+    to: int
+    state: FoldState
+    pages: Sequence[tuple[Page, bytes]]
+    keys: Sequence[NewKeys]
+    gone: Sequence[Page]
+    reset: Sequence[str]
+
+    def entry(self) -> Entry:
+        """What merges are told of it."""
+        whole = len(self.pages) > MAX_ENTRY_PAGES or bool(self.reset)
+        state = self.state
+        header = Header(VERSION, self.config.digest, self.from_, self.to, state.clock, state.max_time, whole, list(self.keys))
+        return Entry(header, () if whole else self.pages)
+
+
+async def commit(redis: Redis, lineage: str, partition: int, step: Commit) -> None:
+    """Store a step. RefusedError when the compare-and-set failed; redis.RedisError when the answer did not come (it may have been stored)."""
+    keys, arguments = _call(lineage, partition, step)
+    answer = await _COMMIT.run(redis, keys, arguments)
+    if not isinstance(answer, list) or answer[0] != 1:
+        raise RefusedError(f"partition {partition}: offset and selections there are {answer!r}, not {step.from_}, {step.expected}")
+
+
+def _call(lineage: str, partition: int, step: Commit) -> tuple[list[str], list[Argument]]:
+    header = step.entry().header
+    keys = [fold_key(lineage, partition, "meta"), fold_key(lineage, partition, "log")]
+    arguments: list[Argument] = [
+        str(step.from_) if step.expected else "",
+        step.expected,
+        VERSION,
+        step.to,
+        step.config.digest,
+        msgspec.json.encode(step.config),
+        msgspec.msgpack.encode(step.state),
+        LOG_ENTRIES,
+        msgspec.msgpack.encode(header),
+        int(header.whole),
+    ]
+    for name in _touched(step):
+        sets = [(page.field(), blob) for page, blob in step.pages if page.selection == name]
+        gone = [page.field() for page in step.gone if page.selection == name]
+        pushed = [key for keys_ in step.keys if keys_.selection == name for key in keys_.keys]
+        keys += (fold_key(lineage, partition, f"cells:{name}"), fold_key(lineage, partition, f"groups:{name}"))
+        arguments += (name, int(name in step.reset), len(sets), len(gone), len(pushed))
+        for field, blob in sets:
+            arguments += (field, blob)
+        arguments += gone
+        arguments += pushed
+    return keys, arguments
+
+
+def _touched(step: Commit) -> list[str]:
+    names = {page.selection for page, _ in step.pages} | {page.selection for page in step.gone}
+    return sorted(names | {keys.selection for keys in step.keys} | set(step.reset))
+
+
+async def load(redis: Redis, lineage: str, partition: int, selections: Sequence[str] | None = None) -> Stored | None:
+    """The fold that lies there, None where none does; with only these selections when they are named. PartialsError when it cannot be read.
+
+    Cells and offset belong together: it is read again when a commit came in between.
+    """
+    meta_key = fold_key(lineage, partition, "meta")
+    for _ in range(READ_TRIES):
+        if (stored := await _meta(redis, meta_key)) is None:
+            return None
+        wanted = [*stored.config.selections, COUNTERS] if selections is None else selections
+        for name in wanted:
+            if name == COUNTERS or name in stored.config.selections:
+                await _read_cells(redis, lineage, partition, name, stored)
+        again = await redis.hmget(meta_key, "offset", "digest")
+        if again == [str(stored.offset).encode(), stored.config.digest.encode()]:
+            return stored
+    raise PartialsError(f"partition {partition} of {lineage} was committed to {READ_TRIES} times while it was read")
+
+
+async def _meta(redis: Redis, key: str) -> Stored | None:
+    found: list[Any] = await redis.hmget(key, "v", "offset", "config", "state")
+    version, offset, config, state = found
+    if offset is None:
+        return None
+    if version is None or int(version) != VERSION:
+        raise PartialsError(f"{key} is of version {version!r}, this reads {VERSION}")
+    return Stored(msgspec.json.decode(config, type=Config), int(offset), msgspec.msgpack.decode(state, type=FoldState))
+
+
+async def _read_cells(redis: Redis, lineage: str, partition: int, name: str, stored: Stored) -> None:
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.hgetall(fold_key(lineage, partition, f"cells:{name}"))
+        pipe.lrange(fold_key(lineage, partition, f"groups:{name}"), 0, -1)
+        cells, keys = await pipe.execute()
+    pages = {}
+    for field, blob in cells.items():
+        bucket, _, page = field.partition(b":")
+        pages[int(bucket), int(page)] = blob
+    stored.pages[name] = pages
+    stored.keys[name] = keys
+
+
+class LogTail:
+    """Follows the log entries of partitions that another aggregator folds."""
+
+    def __init__(self, redis: Redis, lineage: str, partitions: Sequence[int]) -> None:
+        self._redis = redis
+        self._partitions = {fold_key(lineage, partition, "log").encode(): partition for partition in partitions}
+        self._last: dict[bytes, bytes] = dict.fromkeys(self._partitions, b"$")
+
+    async def read(self, timeout_ms: int) -> list[tuple[int, Entry]]:
+        """(partition, entry) of what came since the last call, in each partition's order; waits this long when nothing did."""
+        streams: Any = dict(self._last)
+        answer: Any = await self._redis.xread(streams, count=64, block=timeout_ms)
+        found = []
+        for key, entries in answer or ():
+            for entry_id, fields in entries:
+                self._last[key] = entry_id
+                found.append((self._partitions[key], decode_entry(fields)))
+        return found
+
+
+def decode_entry(fields: dict[bytes, bytes]) -> Entry:
+    """A stream entry. PartialsError when it is not one of this version."""
+    try:
+        header = msgspec.msgpack.decode(fields[b"h"], type=Header)
+    except (KeyError, msgspec.DecodeError) as error:
+        raise PartialsError(f"log entry without a head that can be read: {error!r}") from None
+    if header.v != VERSION:
+        raise PartialsError(f"log entry of version {header.v}, this reads {VERSION}")
+    pages = []
+    for name, blob in fields.items():
+        if name != b"h":
+            selection, bucket, page = name.decode().split(":")
+            pages.append((Page(selection, int(bucket), int(page)), blob))
+    return Entry(header, pages)
