@@ -17,6 +17,7 @@ from services.runtime.service import Service, StartupError, refuse
 from services.runtime.settings import SettingsError, load, parse_flags
 
 _PACKAGES: Final = {"all": "local"}
+_DEFAULTS: Final[dict[str, dict[str, str]]] = {"all": {"TIDEBOARD_LOG_LEVEL": "warning"}}
 _LATER: Final = "the target operator comes with a later version of Tideboard"
 
 
@@ -40,6 +41,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
 
 
 def _run(target: str, arguments: list[str], environ: Mapping[str, str]) -> int:
+    import structlog
+
     from services.runtime import logs, process
     from services.runtime.admin import AdminSettings
 
@@ -47,10 +50,16 @@ def _run(target: str, arguments: list[str], environ: Mapping[str, str]) -> int:
     classes = [
         cls for section in sections() if target in ("all", section.target) or not section.target for cls in section.classes
     ]
-    environ = {**environ, **parse_flags(arguments, classes)}
+    environ = {**_DEFAULTS.get(target, {}), **environ, **parse_flags(arguments, classes)}
     logging = load(logs.LogSettings, environ)
     logs.configure(target, console=logging.console, level=logging.level)
-    service = _create(importlib.import_module(f"services.{package}.service").create, environ)
+    try:
+        service = _create(importlib.import_module(f"services.{package}.service").create, environ)
+    except (SettingsError, StartupError):
+        raise
+    except Exception:
+        structlog.get_logger().exception("failed", service=target)
+        return 1
     admin = load(AdminSettings, environ)
     return process.main(service, replace(admin, port=admin_port("all", admin.port)) if target == "all" else admin)
 

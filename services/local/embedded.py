@@ -3,6 +3,7 @@
 import asyncio
 import importlib.resources
 import os
+import secrets
 import socket
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final
 from services.runtime.service import StartupError
 
 _HOST: Final = "127.0.0.1"
+_FREE_PORTS: Final = range(20_000, 32_000)
 _PING: Final = b"*1\r\n$4\r\nPING\r\n"
 
 
@@ -36,19 +38,23 @@ def tethered(parent: int, *command: str) -> tuple[str, ...]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on at this moment.
+
+    Below the range from which the kernel takes the ports of outgoing connections: a client that tries again and again to reach a
+    server that is down would otherwise, one day, connect to itself, and keep the server from its port.
+    """
+    while True:
+        port = _FREE_PORTS.start + secrets.randbelow(len(_FREE_PORTS))
+        if not port_taken(port):
+            return port
 
 
-def port_taken(port: int) -> bool:
-    """Somebody listens on this port of 127.0.0.1."""
-    with socket.socket() as probe:
+def port_taken(port: int, host: str = _HOST) -> bool:
+    """Somebody listens on this port."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_HOST, port))
+            probe.bind((host, port))
         except OSError:
             return True
         return False

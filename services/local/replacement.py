@@ -1,8 +1,9 @@
 """How the embedded broker is replaced by an empty one, unseen by viewers.
 
-The order is the point. Producing to a topic that a fresh broker does not have corrupts that topic for good (tansu 0.6.0), so nobody may send
-between the broker's end and the making of the topics. The ingestor holds what it has accepted, and makes the topics when it resumes;
-one that does not say that it holds is ended, because at its start it makes topics first.
+The order is the point. Producing to a topic that a fresh broker does not have corrupts that topic for good (tansu 0.6.0), so nobody may
+send between the broker's end and the making of the topics. The ingestor holds what it has accepted, and makes the topics when it
+resumes; one that does not say that it holds is ended, because at its start it makes topics first. Whoever ends in between is
+not started before the fresh broker answers: it would make its topics in the old one.
 """
 
 from typing import Final, Protocol
@@ -13,10 +14,12 @@ RESUME_S: Final = 10.0
 
 
 class Hands(Protocol):
-    """Who does it. Each takes no longer than `seconds` and says whether it came true."""
+    """Who does it. What has a limit takes no longer than `seconds` and says whether it came true."""
 
     async def hold(self, seconds: float) -> bool:
-        """The ingestor has stopped sending, and keeps what it has."""
+        """The ingestor has stopped sending, and keeps what it has. From now on none is started."""
+
+    async def end_ingestor(self) -> None: ...
 
     async def drained(self, seconds: float) -> bool:
         """The aggregator has folded everything that the log holds."""
@@ -26,10 +29,11 @@ class Hands(Protocol):
     async def start_broker(self) -> None:
         """A fresh one answers on the same port."""
 
+    def allow_ingestor(self) -> None:
+        """From now on an ingestor that has ended is started again."""
+
     async def resume(self, seconds: float) -> bool:
         """The ingestor has made the topics and sends again."""
-
-    async def restart_ingestor(self) -> None: ...
 
 
 async def replace(hands: Hands) -> None:
@@ -49,11 +53,12 @@ async def recover(hands: Hands) -> None:
 async def _hold(hands: Hands) -> bool:
     if await hands.hold(HOLD_S):
         return True
-    await hands.restart_ingestor()
+    await hands.end_ingestor()
     return False
 
 
 async def _start(hands: Hands, held: bool) -> None:
     await hands.start_broker()
+    hands.allow_ingestor()
     if held and not await hands.resume(RESUME_S):
-        await hands.restart_ingestor()
+        await hands.end_ingestor()

@@ -29,9 +29,3 @@ class LocalSettings:
         "The embedded broker forgets nothing; past this it is replaced by an empty one",
         "MiB",
     )
-    log_level: str = setting(
-        "warning",
-        "TIDEBOARD_LOCAL_LOG_LEVEL",
-        "What of the services' logs is shown: this and what is worse",
-        choices=("debug", "info", "warning", "error"),
-    )

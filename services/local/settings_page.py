@@ -1,9 +1,11 @@
 """docs/settings.md, printed from the settings classes: `python -m services.local.settings_page > docs/settings.md`."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from services.local.catalog import Section, sections
+from services.local.children import ROOT
 from services.runtime.settings import Described, describe
 
 _HEAD = """# Settings
@@ -27,6 +29,8 @@ def shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(map(str, value))
+    if isinstance(value, Path) and value.is_relative_to(ROOT):
+        return str(value.relative_to(ROOT))
     return str(value)
 
 

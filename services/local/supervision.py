@@ -34,15 +34,22 @@ class Supervision:
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.children = {name: Child(name) for name in names}
+        self._barred: set[str] = set()
 
     def due(self, now: float) -> list[str]:
         """Who is to be started now."""
-        return [child.name for child in self.children.values() if child.state in ("waiting", "down") and child.start_at <= now]
+        return [child.name for child in self._idle() if child.start_at <= now]
 
     def next_due(self) -> float | None:
         """When somebody is to be started next; None: nobody waits."""
-        waiting = [child.start_at for child in self.children.values() if child.state in ("waiting", "down")]
-        return min(waiting, default=None)
+        return min((child.start_at for child in self._idle()), default=None)
+
+    def bar(self, name: str) -> None:
+        """It is not started until it is allowed again."""
+        self._barred.add(name)
+
+    def allow(self, name: str) -> None:
+        self._barred.discard(name)
 
     def started(self, name: str, pid: int, now: float) -> None:
         child = self._move(name, "starting", now)
@@ -76,6 +83,11 @@ class Supervision:
         """Nobody is started any more."""
         for name in self.children:
             self._move(name, "stopped", now)
+
+    def _idle(self) -> list[Child]:
+        return [
+            child for child in self.children.values() if child.state in ("waiting", "down") and child.name not in self._barred
+        ]
 
     def _end(self, child: Child, reason: str, now: float, start_at: float) -> None:
         child.pid = None

@@ -25,7 +25,12 @@ _QUIET: Final = {"uvicorn": "WARNING", "asyncio": "WARNING", "aiokafka": "WARNIN
 class LogSettings:
     """How a process tells what it does."""
 
-    level: str = setting("info", "TIDEBOARD_LOG_LEVEL", "What is logged: this and what is worse", choices=LEVELS)
+    level: str = setting(
+        "info",
+        "TIDEBOARD_LOG_LEVEL",
+        "What is logged: this and what is worse. The target all, where it is not told, logs warnings only",
+        choices=LEVELS,
+    )
     format: str = setting(
         "auto", "TIDEBOARD_LOG_FORMAT", "Lines for people, JSON, or what fits where they go", choices=("auto", "human", "json")
     )
@@ -101,7 +106,7 @@ def _formatter(service: str, *, human: bool, colors: bool) -> logging.Formatter:
 
     rendering: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if human:
-        rendering += [_short_time, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
+        rendering += [_for_a_person, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
     else:
         rendering += [name_service, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     return structlog.stdlib.ProcessorFormatter(
@@ -115,7 +120,9 @@ def _formatter(service: str, *, human: bool, colors: bool) -> logging.Formatter:
     )
 
 
-def _short_time(_: Any, __: str, event: EventDict) -> EventDict:
-    """A person at a terminal needs the time of the day."""
+def _for_a_person(_: Any, __: str, event: EventDict) -> EventDict:
+    """At a terminal the time of the day is enough, and who speaks comes first."""
     event["timestamp"] = str(event.get("timestamp", ""))[11:19]
+    if speaker := event.pop("service", ""):
+        event["event"] = f"{speaker}: {event['event']}"
     return event

@@ -73,6 +73,15 @@ def test_who_is_replaced_is_started_at_once_and_is_not_blamed() -> None:
     assert supervision.children["broker"].failures == 0
 
 
+def test_who_is_barred_is_not_started_until_it_is_allowed() -> None:
+    supervision = Supervision(("ingestor",))
+    supervision.bar("ingestor")
+    assert supervision.due(0.0) == []
+    assert supervision.next_due() is None
+    supervision.allow("ingestor")
+    assert supervision.due(0.0) == ["ingestor"]
+
+
 def test_after_the_stop_nobody_is_started() -> None:
     supervision = Supervision(("a", "b"))
     up(supervision, "a", 0.0)

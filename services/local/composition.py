@@ -1,0 +1,117 @@
+"""What `all` consists of: which children, with which command, environment and address. Pure: ports are given."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from services.local.catalog import SERVICES, admin_port
+from services.local.children import Command
+from services.local.embedded import BROKER_ENVIRONMENT, broker_command, valkey_command
+from services.local.settings import LocalSettings
+
+VALKEY: Final = "valkey"
+BROKER: Final = "broker"
+_LOCAL_HOST: Final = "127.0.0.1"
+# A fetch that the embedded broker holds does not end when something arrives (tansu 0.6.0).
+_EMBEDDED_FETCH_WAIT_MS: Final = "50"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One child. admin: port of its admin server, 0 for a server that has none. host, port: where it serves, port 0 for nowhere."""
+
+    name: str
+    command: Command
+    host: str
+    port: int
+    admin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    members: tuple[Member, ...]
+    redis_url: str
+    wall: str
+
+    def member(self, name: str) -> Member | None:
+        return next((member for member in self.members if member.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A port that must be free, who needs it, and the setting that chooses another."""
+
+    host: str
+    port: int
+    who: str
+    setting: str
+
+
+def compose(
+    local: LocalSettings, environ: Mapping[str, str], values: Mapping[str, Any], free_port: Callable[[], int], parent: int
+) -> Composition:
+    """values: every setting's value by its variable. parent: whose end is the children's end."""
+    servers: list[Member] = []
+    reach = {name: environ[name] for name in ("REDIS_URL", "KAFKA_BOOTSTRAP_SERVERS") if environ.get(name)}
+    if "REDIS_URL" not in reach:
+        port = local.valkey_port or free_port()
+        servers.append(Member(VALKEY, Command(valkey_command(port, parent), dict(environ)), _LOCAL_HOST, port))
+        reach["REDIS_URL"] = f"redis://{_LOCAL_HOST}:{port}/0"
+    if "KAFKA_BOOTSTRAP_SERVERS" not in reach:
+        port = local.broker_port or free_port()
+        command = Command(broker_command(port, parent), {**environ, **BROKER_ENVIRONMENT})
+        servers.append(Member(BROKER, command, _LOCAL_HOST, port))
+        reach["KAFKA_BOOTSTRAP_SERVERS"] = f"{_LOCAL_HOST}:{port}"
+        reach.setdefault("TIDEBOARD_KAFKA_FETCH_WAIT_MS", environ.get("TIDEBOARD_KAFKA_FETCH_WAIT_MS", _EMBEDDED_FETCH_WAIT_MS))
+    base = int(values["TIDEBOARD_ADMIN_PORT"])
+    for name in SERVICES:
+        reach |= {variable: str(free_port()) for variable in (_port_of(name),) if values.get(variable) == 0}
+    admins = {name: admin_port(name, base) or free_port() for name in SERVICES}
+    services = [_service(name, {**environ, **reach}, {**values, **reach}, admins[name], parent) for name in SERVICES]
+    gateway = next(member for member in services if member.name == "gateway")
+    return Composition((*servers, *services), reach["REDIS_URL"], f"http://{_shown(gateway.host)}:{gateway.port}/")
+
+
+def needs(composition: Composition, values: Mapping[str, Any]) -> list[Need]:
+    """The ports that must be free before anything is started."""
+    found = []
+    for member in composition.members:
+        if member.name in (VALKEY, BROKER):
+            found.append(
+                Need(member.host, member.port, f"the embedded {member.name}", f"TIDEBOARD_LOCAL_{member.name.upper()}_PORT")
+            )
+            continue
+        if member.port:
+            found.append(Need(member.host, member.port, f"the {member.name}", f"TIDEBOARD_{member.name.upper()}_PORT"))
+        found.append(
+            Need(str(values["TIDEBOARD_ADMIN_HOST"]), member.admin, f"the {member.name}'s admin server", "TIDEBOARD_ADMIN_PORT")
+        )
+    return found
+
+
+def refusal(need: Need) -> str:
+    """The sentence about a port that is taken."""
+    return f"port {need.port}, which {need.who} needs, is taken by another process; {need.setting} chooses another port"
+
+
+def _service(name: str, environ: Mapping[str, str], values: Mapping[str, Any], admin: int, parent: int) -> Member:
+    own = {
+        "TIDEBOARD_PARENT": str(parent),
+        "TIDEBOARD_ADMIN_PORT": str(admin),
+        "TIDEBOARD_LOG_FORMAT": "json",
+        "OPENBLAS_NUM_THREADS": "1",  # numpy would start a thread per core for algebra that nobody does here
+    }
+    command = Command((sys.executable, "-m", "services", name), {**environ, **own})
+    host = str(values.get(f"TIDEBOARD_{name.upper()}_HOST", _LOCAL_HOST))
+    return Member(name, command, host, int(values.get(_port_of(name), 0)), admin)
+
+
+def _port_of(name: str) -> str:
+    """The setting of the port where a service serves; not every service has one."""
+    return f"TIDEBOARD_{name.upper()}_PORT"
+
+
+def _shown(host: str) -> str:
+    """An address that a browser on this machine can open."""
+    return _LOCAL_HOST if host in ("0.0.0.0", "::", "") else host  # noqa: S104, it is compared

@@ -1,0 +1,97 @@
+"""What the registry should hold, given the files of a folder and what it holds. Pure; reading files and writing is `dashboards`' work.
+
+A file that is broken keeps the last good document of what it held, with the fault beside it.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from services.contract.dashboards import NAME_PATTERN, DashboardError, parse
+from services.contract.registry import VERSION, Entry, Fault
+from services.local.yamlfile import Document, YamlError, documents
+
+_NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one document of a file says about one dashboard. line: of its name, or of the document."""
+
+    name: str
+    source: str
+    line: int
+    document: dict[str, Any] | None
+    fault: Fault | None
+
+
+def entries(files: Mapping[str, str], before: Mapping[str, Entry]) -> dict[str, Entry]:
+    """The entries by name. files: text by source; before: the entries of these files so far, which hold the last good documents.
+
+    Of several documents with one name the file that had it before keeps it, or else the first one; the fault names the other.
+    """
+    found: dict[str, list[Claim]] = {}
+    for source in sorted(files):
+        for claim in claims(source, files[source], before):
+            found.setdefault(claim.name, []).append(claim)
+    return {name: _entry(name, claiming, before.get(name)) for name, claiming in sorted(found.items())}
+
+
+def claims(source: str, text: str, before: Mapping[str, Entry]) -> Iterator[Claim]:
+    """What a file says. A file that cannot be read says of everything that it held that it is broken."""
+    try:
+        contents = documents(text)
+    except YamlError as error:
+        fault = Fault("", error.reason, error.line, source)
+        for name in [entry.name for entry in before.values() if entry.source == source] or [_name_of_file(source)]:
+            yield Claim(name, source, error.line, None, fault)
+        return
+    for document in contents:
+        yield _claim(source, document, sole=len(contents) == 1, before=before)
+
+
+def _claim(source: str, document: Document, *, sole: bool, before: Mapping[str, Entry]) -> Claim:
+    try:
+        name = parse(document.content).name
+        line = document.line_of("metadata.name")
+        return Claim(name, source, line, document.content, None)
+    except DashboardError as error:
+        line = document.line_of(error.path)
+        return Claim(_name(source, document, sole, before), source, line, None, Fault(error.path, error.reason, line, source))
+
+
+def _name(source: str, document: Document, sole: bool, before: Mapping[str, Entry]) -> str:
+    """The name that a broken document means: its own, or that of the only one which its file held, or the file's."""
+    match document.content:
+        case {"metadata": {"name": str(name)}} if NAME_PATTERN.match(name):
+            return name
+    held = [entry.name for entry in before.values() if entry.source == source]
+    return held[0] if sole and len(held) == 1 else _name_of_file(source)
+
+
+def _name_of_file(source: str) -> str:
+    stem = source.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return _NOT_IN_NAMES.sub("-", stem.lower()).strip("-")[:63].strip("-") or "unnamed"
+
+
+def _entry(name: str, claiming: list[Claim], before: Entry | None) -> Entry:
+    chosen = next((claim for claim in claiming if before is not None and claim.source == before.source), claiming[0])
+    others = [claim for claim in claiming if claim is not chosen]
+    fault = chosen.fault
+    if fault is None and others:
+        fault = Fault(
+            "metadata.name", f"{name!r} is also the name of a dashboard in {chosen.source}", others[0].line, others[0].source
+        )
+    if chosen.document is not None:
+        return Entry(VERSION, name, _digest(chosen.document), chosen.document, chosen.source, fault)
+    if before is not None and before.source == chosen.source:
+        return Entry(VERSION, name, before.revision, before.document, chosen.source, fault)
+    return Entry(VERSION, name, "", None, chosen.source, fault)
+
+
+def _digest(document: dict[str, Any]) -> str:
+    return hashlib.blake2b(msgspec.json.encode(document, order="deterministic"), digest_size=8).hexdigest()
