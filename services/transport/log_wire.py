@@ -8,11 +8,11 @@ broke stays broken, whoever holds it makes a new one, and looks first at what is
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from aiokafka import errors
-from aiokafka.conn import AIOKafkaConnection, collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, CloseReason, collect_hosts, create_conn
 from aiokafka.protocol.metadata import MetadataRequest
 
 from services.transport.settings import KafkaSettings
@@ -38,8 +38,10 @@ Leaders = dict[int, int]  # partition -> node that leads it
 class Wire:
     """Connections to the brokers of a cluster. LogAway from any method means that this Wire is of no more use."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, on_break: Callable[[], None] | None = None) -> None:
+        """on_break: called when a broker ends a connection, also while nothing is being asked."""
         self._settings = settings
+        self._on_break = on_break
         self._addresses: dict[int, tuple[str, int]] = {}
         self._connections: dict[int, AIOKafkaConnection] = {}
         self._closing: list[asyncio.Future[None]] = []
@@ -114,6 +116,10 @@ class Wire:
         with contextlib.suppress(OSError):
             if (closing := connection.close()) is not None:
                 self._closing.append(closing)
+
+    def _closed(self, _: AIOKafkaConnection, reason: CloseReason | None) -> None:
+        if reason is CloseReason.CONNECTION_BROKEN and self._on_break:
+            self._on_break()
 
     def _learn(self, metadata: Any) -> None:
         self._addresses.update({node: (host, port) for node, host, port, *_ in metadata.brokers})

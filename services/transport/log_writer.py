@@ -9,6 +9,7 @@ it only guards retries of one producer (and the embedded broker has none).
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,11 +36,15 @@ class _Waiting:
 
 
 class LogWriter:
-    """Appends to partitions. One request per broker is under way at a time; what comes meanwhile goes with the next."""
+    """Appends to partitions. One request per broker is under way at a time; what comes meanwhile goes with the next.
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    on_break is called when a broker ended a connection, so that one that is gone is noticed while nothing is written.
+    """
+
+    def __init__(self, settings: KafkaSettings, on_break: Callable[[], None] | None = None) -> None:
         self._settings = settings
-        self._wire = Wire(settings)
+        self._on_break = on_break
+        self._wire = Wire(settings, self._lost)
         self._leaders: Leaders = {}
         self._queues: dict[int, deque[_Waiting]] = {}
         self._senders: dict[int, asyncio.Task[None]] = {}  # by node
@@ -144,6 +149,11 @@ class LogWriter:
         for index, waiting in enumerate(some):
             builder.append(index, now_ms, None, waiting.payload, [])
         return bytes(builder.build())
+
+    def _lost(self) -> None:
+        self._break(LogAway("the broker ended the connection"))
+        if self._on_break:
+            self._on_break()
 
     def _break(self, fault: LogError) -> None:
         self._fault = self._fault or fault

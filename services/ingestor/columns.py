@@ -1,0 +1,212 @@
+"""Columns: rows judged and turned into numbers. The second half of decoding; pure.
+
+Labels are looked at once per series: rows are looked up by the bytes of their labels (SeriesTable), and only bytes that were
+never seen are parsed, checked and made canonical.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from services.contract.batch import F64, I64
+from services.contract.series import Kind, name_fault, partition_of, series_key
+from services.ingestor.samples import MAX_TEXT, Fault, Rows, Sample
+
+MAX_SERIES: Final = 200_000  # in one table
+MAX_TABLE_BYTES: Final = 64 << 20
+
+_LABELS: Final = msgspec.json.Decoder(dict[str, str] | None)
+_KINDS: Final = {kind.name: int(kind) for kind in Kind}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """How far a sample's time may be from now, in ms."""
+
+    future_ms: int = 60_000
+    past_ms: int = 3_600_000
+
+
+class SeriesTable:
+    """Series by number: canonical key, kind, partition; found by the bytes as they were sent.
+
+    It only grows; when it is `full`, take a new one. What was looked up in a table stays readable there.
+    """
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self.keys: list[bytes] = []
+        self.kinds: list[int] = []
+        self.faults: list[Fault] = []
+        self._owners: npt.NDArray[np.int32] = np.zeros(1024, np.int32)
+        self._sent: dict[tuple[str, str, bytes], int] = {}  # a number below zero is -1 - index into faults
+        self._known: dict[tuple[bytes, int], int] = {}
+        self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        return len(self._sent) >= MAX_SERIES or self._bytes >= MAX_TABLE_BYTES
+
+    def numbers(self, samples: list[Sample]) -> npt.NDArray[np.int64]:
+        """The series of each sample; below zero where it is faulty."""
+        sent, add = self._sent.get, self._add
+        found = []
+        for sample in samples:
+            way = (sample.metric, sample.kind, bytes(sample.labels))
+            number = sent(way)
+            found.append(add(way) if number is None else number)
+        return np.array(found, np.int64)
+
+    def owners(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """The partition of each series."""
+        return self._owners[numbers]
+
+    def _add(self, way: tuple[str, str, bytes]) -> int:
+        found = _series(*way)
+        if isinstance(found, Fault):
+            self.faults.append(found)
+            number = -len(self.faults)
+        else:
+            number = self._known.setdefault(found, len(self.keys))
+            if number == len(self.keys):
+                self._append(*found)
+        self._sent[way] = number
+        self._bytes += len(way[0]) + len(way[2])
+        return number
+
+    def _append(self, key: bytes, kind: int) -> None:
+        if len(self.keys) == len(self._owners):
+            self._owners = np.concatenate([self._owners, np.zeros_like(self._owners)])
+        self._owners[len(self.keys)] = partition_of(key, self.partitions)
+        self.keys.append(key)
+        self.kinds.append(kind)
+        self._bytes += len(key)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Samples that were accepted, in the order in which they were sent. series: numbers in `table`; times: epoch ms."""
+
+    table: SeriesTable
+    series: npt.NDArray[np.int64]
+    times: I64
+    values: F64
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+@dataclass(slots=True)
+class Judged:
+    """What became of rows. faults: by index in the request."""
+
+    columns: Columns
+    faults: dict[int, Fault] = field(default_factory=dict)
+
+
+def judge(rows: Rows, table: SeriesTable, now_ms: int, limits: TimeLimits) -> Judged:
+    """Columns of the samples that are fine, and what is wrong with the others."""
+    samples = rows.samples
+    series = table.numbers(samples)
+    values = np.array([sample.value for sample in samples], np.float64)
+    times, faults = _times(samples, now_ms)
+    bad = series < 0
+    for index in np.flatnonzero(bad).tolist():
+        faults[index] = table.faults[-1 - int(series[index])]
+    for index in np.flatnonzero((times > now_ms + limits.future_ms) | (times < now_ms - limits.past_ms)).tolist():
+        faults.setdefault(index, _far(int(times[index]), now_ms, limits))
+    faults.update(rows.faults)
+    if faults:
+        fine = np.ones(len(samples), np.bool_)
+        fine[list(faults)] = False
+        series, times, values = series[fine], times[fine], values[fine]
+    return Judged(Columns(table, series, times, values), dict(sorted(faults.items())))
+
+
+def _times(samples: list[Sample], now_ms: int) -> tuple[I64, dict[int, Fault]]:
+    sent = [sample.time for sample in samples]
+    kinds = set(map(type, sent))
+    if kinds == {int}:
+        try:
+            return np.array(sent, np.int64), {}
+        except OverflowError:
+            pass
+    elif kinds == {type(None)}:
+        return np.full(len(sent), now_ms, np.int64), {}
+    faults: dict[int, Fault] = {}
+    times = np.full(len(sent), now_ms, np.int64)
+    for index, time in enumerate(sent):
+        found = _time(time, now_ms)
+        if isinstance(found, Fault):
+            faults[index] = found
+        else:
+            times[index] = found
+    return times, faults
+
+
+def _time(time: float | str | None, now_ms: int) -> int | Fault:
+    """Epoch ms, or why not."""
+    if time is None:
+        return now_ms
+    if isinstance(time, str):
+        return _rfc_3339(time)
+    if not abs(time) < 1 << 62:
+        return Fault("time", "time is not one: too large a number")
+    return int(time)
+
+
+def _rfc_3339(text: str) -> int | Fault:
+    fault = Fault(
+        "time", f"time {text[:MAX_TEXT]!r} is neither epoch milliseconds nor RFC 3339, as in 2025-11-22T09:41:00.250Z"
+    )
+    if not _RFC_3339.match(text):
+        return fault
+    try:
+        return (datetime.fromisoformat(text.upper()) - _EPOCH) // _MS
+    except (ValueError, OverflowError):
+        return fault
+
+
+def _far(time: int, now_ms: int, limits: TimeLimits) -> Fault:
+    if time > now_ms:
+        hint = "; is it in micro- or nanoseconds?" if time > now_ms * 100 else ""
+        away, limit, where = time - now_ms, limits.future_ms, "future"
+    else:
+        hint = "; is it in seconds?" if 0 < time < now_ms // 100 else ""
+        away, limit, where = now_ms - time, limits.past_ms, "past"
+    return Fault("time", f"time {time} is {away / 1000:g} s in the {where}, {limit / 1000:g} s at most{hint}")
+
+
+def _series(metric: str, kind: str, labels: bytes) -> tuple[bytes, int] | Fault:
+    """Key and kind of a series, or what is wrong with it."""
+    if kind not in _KINDS:
+        return Fault("kind", f"kind {kind[:MAX_TEXT]!r} is not one of {', '.join(_KINDS)}")
+    try:
+        found: Mapping[str, str] = _LABELS.decode(labels) or {}
+    except UnicodeDecodeError:
+        return Fault("labels", "labels are not UTF-8")
+    except (msgspec.DecodeError, RecursionError):
+        return _labels_fault(labels)
+    if reason := name_fault(metric, found):
+        return Fault("name" if name_fault(metric, {}) else "labels", reason)
+    return series_key(metric, found), _KINDS[kind]
+
+
+def _labels_fault(labels: bytes) -> Fault:
+    try:
+        found: Any = msgspec.json.decode(labels)
+    except (ValueError, RecursionError):
+        return Fault("labels", "labels are no object of strings")
+    if not isinstance(found, dict):
+        return Fault("labels", "labels are not an object")
+    name = next((name for name, value in found.items() if not isinstance(value, str)), "")
+    return Fault("labels", f"label {name[:MAX_TEXT]!r} has a value that is not a string")

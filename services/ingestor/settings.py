@@ -1,0 +1,48 @@
+"""Settings of the ingestor."""
+
+from dataclasses import dataclass
+
+from services.runtime.settings import PORT, setting
+
+PORT_VARIABLE = "TIDEBOARD_INGESTOR_PORT"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestorSettings:
+    """Where samples are taken, and what is taken."""
+
+    host: str = setting("127.0.0.1", "TIDEBOARD_INGESTOR_HOST", "Address on which samples are taken; 0.0.0.0 in a pod")
+    port: int = setting(8081, PORT_VARIABLE, "Port on which samples are taken", between=PORT)
+    max_body_bytes: int = setting(
+        8 << 20, "TIDEBOARD_INGESTOR_MAX_BODY_BYTES", "The longest body of a request, as it is sent", "bytes"
+    )
+    max_decoded_bytes: int = setting(
+        64 << 20, "TIDEBOARD_INGESTOR_MAX_DECODED_BYTES", "The longest body of a request, after decompression", "bytes"
+    )
+    max_waiting_bytes: int = setting(
+        64 << 20,
+        "TIDEBOARD_INGESTOR_MAX_WAITING_BYTES",
+        "What may wait here to be read or to be acknowledged by the log. Above that requests are answered 503, so that an outage costs no memory",
+        "bytes",
+    )
+    timeout_ms: int = setting(
+        10_000,
+        "TIDEBOARD_INGESTOR_TIMEOUT_MS",
+        "How long a request waits for the log before it is answered 503",
+        "ms",
+        between=(1, 600_000),
+    )
+    linger_ms: float = setting(
+        5.0,
+        "TIDEBOARD_INGESTOR_LINGER_MS",
+        "How long samples wait for others to share a record with. Small records cost the log and the aggregator more",
+        "ms",
+        between=(0, 1000),
+    )
+    future_ms: int = setting(60_000, "TIDEBOARD_INGESTOR_MAX_FUTURE_MS", "How far ahead of now a sample's time may be", "ms")
+    past_ms: int = setting(
+        3_600_000,
+        "TIDEBOARD_INGESTOR_MAX_PAST_MS",
+        "How far behind now a sample's time may be. Dashboards look back this far",
+        "ms",
+    )
