@@ -1,0 +1,39 @@
+# Every verb sets up what it needs, once. What each does is in tools/.
+PYTHON ?= python3
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt bench screenshot build clean docs lock
+
+help: ## print the verbs
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{printf "  %s %-12s", $$1, $$2; $$1=$$2=""; print $$0}'
+
+run: ## serve the wall with live data of this machine at http://127.0.0.1:8080/
+	@$(PYTHON) -m tools run $(ARGS)
+
+test: ## run every check and every test
+	@$(PYTHON) -m tools test $(ARGS)
+
+check: ## run the linters and the type checkers
+	@$(PYTHON) -m tools check
+
+fmt: ## format the code
+	@$(PYTHON) -m tools fmt
+
+bench: ## measure the figures of docs/benchmarks.md
+	@$(PYTHON) -m tools bench $(ARGS)
+
+screenshot: ## take the README's picture of the wall
+	@$(PYTHON) -m tools screenshot $(ARGS)
+
+build: ## install the packages and build the wall
+	@$(PYTHON) -m tools build
+
+clean: ## remove all that the verbs have made
+	@$(PYTHON) -m tools clean
+
+docs: ## write docs/settings.md from the settings classes
+	@$(PYTHON) -m tools docs
+
+lock: ## write the locks from pyproject.toml
+	@$(PYTHON) -m tools lock

