@@ -20,7 +20,7 @@ from services.transport.log_wire import LogError, Wire
 from services.transport.settings import KafkaSettings
 
 _BYTES: Final = 4096
-_WAIT_MS: Final = 100  # with 0 the embedded broker answers without having looked
+_WAIT_MS: Final = 10  # with 0 the embedded broker answers without having looked
 
 
 async def read_lineage(settings: KafkaSettings) -> str | None:

@@ -48,7 +48,10 @@ async def ensure_topics_on(wire: Wire, settings: KafkaSettings) -> dict[str, Lea
         if not missing and all(min(leaders.values(), default=-1) >= 0 for leaders in found.values()):
             return found
         if missing:
-            refusal = await _create(wire, [_topic(topic, *wanted[topic], settings) for topic in missing], settings) or refusal
+            refusal = await _create(wire, [_topic(topic, *wanted[topic], settings) for topic in missing], settings)
+            if not refusal:
+                refusal = "no leader was elected"
+                continue
         if time.monotonic() > deadline:
             raise LogError(f"topics {', '.join(wanted)} could not be made ready: {refusal}")
         await asyncio.sleep(RETRY_S)

@@ -101,7 +101,13 @@ class Wire:
 
     async def _connect(self, host: str, port: int) -> AIOKafkaConnection:
         try:
-            return await create_conn(host, port, client_id="tideboard", request_timeout_ms=self._settings.request_timeout_ms)
+            return await create_conn(
+                host,
+                port,
+                client_id="tideboard",
+                request_timeout_ms=self._settings.request_timeout_ms,
+                on_close=self._closed,
+            )
         except (OSError, TimeoutError, errors.KafkaError, AssertionError) as error:
             raise LogAway(f"no connection to {host}:{port}: {_text(error)}") from error
 
