@@ -1,0 +1,171 @@
+/**
+ * When to open, close, retry and resubscribe: a state machine without a socket, a timer or a random number.
+ * Feed it what happened and when; it says what to do. `socket` performs.
+ */
+
+import { SILENCE_MS } from "./protocol";
+
+const OPENING_MS = 5000;
+const FIRST_RETRY_MS = 250;
+const LAST_RETRY_MS = 10_000;
+const LOST = 4000; // our own close code for a socket that went silent
+
+export type Phase = "idle" | "connecting" | "open" | "waiting" | "ended";
+
+export interface Connection {
+  readonly phase: Phase;
+  /** The socket that counts, and one that shall follow it (0: none). Sockets are numbered as they are opened. */
+  readonly socket: number;
+  readonly successor: number;
+  readonly opened: number;
+  /** Attempts since something was heard last. */
+  readonly attempt: number;
+  /** When something was last heard, or the socket began to open. Local monotonic ms, as all times here. */
+  readonly heardAt: number;
+  /** When to try again while waiting, or to open the successor. */
+  readonly dueAt: number;
+  /** Since when there is no working connection; null while there is one. */
+  readonly lostAt: number | null;
+  /** Why it ended for good or was lost last. */
+  readonly reason: string;
+}
+
+export type Happening =
+  | { readonly type: "start" | "stop" | "tick" | "retry" }
+  | { readonly type: "opened" | "heard"; readonly socket: number }
+  | { readonly type: "closed"; readonly socket: number; readonly code: number; readonly reason: string }
+  | { readonly type: "moved"; readonly socket: number; readonly withinMs: number };
+
+export type Command =
+  | { readonly do: "open"; readonly socket: number }
+  | { readonly do: "close"; readonly socket: number; readonly code: number }
+  | { readonly do: "subscribe"; readonly socket: number };
+
+export interface Step {
+  readonly connection: Connection;
+  readonly commands: readonly Command[];
+}
+
+export const IDLE: Connection = {
+  phase: "idle",
+  socket: 0,
+  successor: 0,
+  opened: 0,
+  attempt: 0,
+  heardAt: 0,
+  dueAt: Infinity,
+  lostAt: null,
+  reason: "",
+};
+
+/** What follows. now: local monotonic ms; random: uniform in [0, 1). */
+export function step(was: Connection, event: Happening, now: number, random: number): Step {
+  switch (event.type) {
+    case "start":
+      return was.phase === "idle" ? open({ ...was, lostAt: now }, now) : stay(was);
+    case "stop":
+      return { connection: { ...IDLE, opened: was.opened }, commands: closing(was, 1000) };
+    case "retry":
+      return was.phase === "waiting" ? open(was, now) : stay(was);
+    case "tick":
+      return tick(was, now, random);
+    case "opened":
+      return opened(was, event.socket, now);
+    case "heard":
+      if (event.socket !== was.socket || was.phase !== "open") return stay(was);
+      return stay({ ...was, heardAt: now, attempt: 0, lostAt: null });
+    case "moved":
+      if (event.socket !== was.socket || was.phase !== "open" || was.successor !== 0) return stay(was);
+      return stay({ ...was, dueAt: now + random * event.withinMs });
+    case "closed":
+      return closed(was, event.socket, event.code, event.reason, now, random);
+  }
+}
+
+/** When a `tick` is due, Infinity when never. */
+export function wakeAt(connection: Connection): number {
+  switch (connection.phase) {
+    case "connecting":
+      return connection.heardAt + OPENING_MS;
+    case "open":
+      return Math.min(connection.heardAt + SILENCE_MS, connection.dueAt);
+    case "waiting":
+      return connection.dueAt;
+    default:
+      return Infinity;
+  }
+}
+
+/** Full jitter: anywhere up to a ceiling that doubles, so that a thousand viewers do not come back at once. */
+export function backoff(attempt: number, random: number): number {
+  const ceiling = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt);
+  return FIRST_RETRY_MS + random * (ceiling - FIRST_RETRY_MS);
+}
+
+/** The wait that a close reason asks for, null when it does not. */
+export function retryIn(reason: string): number | null {
+  try {
+    const value: unknown = JSON.parse(reason);
+    const ms: unknown = typeof value === "object" && value !== null && "retry_in_ms" in value ? value.retry_in_ms : null;
+    return typeof ms === "number" && ms >= 0 && Number.isFinite(ms) ? ms : null;
+  } catch {
+    return null;
+  }
+}
+
+function tick(was: Connection, now: number, random: number): Step {
+  if (now < wakeAt(was)) return stay(was);
+  if (was.phase === "waiting") return open(was, now);
+  if (was.phase === "open" && now < was.heardAt + SILENCE_MS) {
+    const socket = was.opened + 1;
+    return { connection: { ...was, opened: socket, successor: socket, dueAt: Infinity }, commands: [{ do: "open", socket }] };
+  }
+  const reason = was.phase === "open" ? `nothing was heard for ${SILENCE_MS / 1000} s` : "no answer";
+  const next = wait(was, backoff(was.attempt + 1, random), reason, now);
+  return { connection: next.connection, commands: closing(was, LOST) };
+}
+
+function open(was: Connection, now: number): Step {
+  const socket = was.opened + 1;
+  return {
+    connection: { ...was, phase: "connecting", socket, opened: socket, successor: 0, heardAt: now, dueAt: Infinity, attempt: was.attempt + 1 },
+    commands: [{ do: "open", socket }],
+  };
+}
+
+function opened(was: Connection, socket: number, now: number): Step {
+  if (socket === was.successor && was.phase === "open") {
+    return {
+      connection: { ...was, socket, successor: 0, heardAt: now },
+      commands: [{ do: "subscribe", socket }, { do: "close", socket: was.socket, code: 1000 }],
+    };
+  }
+  if (socket !== was.socket || was.phase !== "connecting") return stay(was);
+  return { connection: { ...was, phase: "open", heardAt: now, dueAt: Infinity }, commands: [{ do: "subscribe", socket }] };
+}
+
+function closed(was: Connection, socket: number, code: number, reason: string, now: number, random: number): Step {
+  if (socket === was.successor) return stay({ ...was, successor: 0 });
+  if (socket !== was.socket || (was.phase !== "open" && was.phase !== "connecting")) return stay(was);
+  if (code >= 4500 && code <= 4999) {
+    const ended: Connection = { ...was, phase: "ended", successor: 0, dueAt: Infinity, lostAt: was.lostAt ?? now, reason };
+    return { connection: ended, commands: was.successor === 0 ? [] : [{ do: "close", socket: was.successor, code: 1000 }] };
+  }
+  if (was.successor !== 0) {
+    return stay({ ...was, phase: "connecting", socket: was.successor, successor: 0, heardAt: now, lostAt: was.lostAt ?? now, reason });
+  }
+  const asked = code >= 4000 && code <= 4499 ? retryIn(reason) : null;
+  return wait(was, asked === null ? backoff(was.attempt + 1, random) : asked + random * FIRST_RETRY_MS, reason, now);
+}
+
+function wait(was: Connection, ms: number, reason: string, now: number): Step {
+  return stay({ ...was, phase: "waiting", successor: 0, dueAt: now + ms, lostAt: was.lostAt ?? was.heardAt, reason });
+}
+
+function closing(was: Connection, code: number): Command[] {
+  return [was.socket, was.successor].filter((socket) => socket !== 0).map((socket) => ({ do: "close", socket, code }));
+}
+
+function stay(connection: Connection): Step {
+  return { connection, commands: [] };
+}

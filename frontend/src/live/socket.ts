@@ -1,0 +1,197 @@
+/**
+ * The live client: ONE WebSocket for all subscriptions of a page, counted by dashboard, resumed silently.
+ * It only performs: `connection` decides when to open and retry, `feed` what a message means.
+ */
+
+import { observe, serverTime, type Clock } from "./clock";
+import { IDLE, step, wakeAt, type Command, type Connection, type Happening } from "./connection";
+import { decode } from "./decode";
+import { newFeed, receive, type Feed } from "./feed";
+import { encode, SUBPROTOCOL, type ServerMessage } from "./protocol";
+import { since } from "./store";
+
+/** A dashboard that nobody looks at stays subscribed for so long, so that going back and forth does not thrash. */
+const GRACE_MS = 5000;
+
+export interface Surroundings {
+  /** Monotonic, ms. */
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly open: (url: string) => WebSocket;
+}
+
+const BROWSER: Surroundings = {
+  now: () => performance.now(),
+  random: Math.random,
+  open: (url) => new WebSocket(url, SUBPROTOCOL),
+};
+
+interface Subscription {
+  feed: Feed;
+  count: number;
+  readonly watchers: Set<() => void>;
+  leaving: ReturnType<typeof setTimeout> | undefined;
+}
+
+export class LiveClient {
+  connection: Connection = IDLE;
+  clock: Clock | null = null;
+  /** Arrival of the last frames, local monotonic ms, oldest first. */
+  readonly arrivals: number[] = [];
+  /** What could not be read or was refused last; empty when nothing was. */
+  problem = "";
+
+  private readonly sockets = new Map<number, WebSocket>();
+  private readonly subscriptions = new Map<string, Subscription>();
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly url: string,
+    private readonly hz = 10,
+    private readonly around: Surroundings = BROWSER,
+  ) {}
+
+  /** Follow a dashboard; `changed` is called after every message. Gives the way to stop. */
+  subscribe(dashboard: string, changed: () => void): () => void {
+    const subscription = this.subscriptions.get(dashboard) ?? this.begin(dashboard);
+    clearTimeout(subscription.leaving);
+    const watcher = () => changed();
+    subscription.watchers.add(watcher);
+    subscription.count += 1;
+    this.happen({ type: "start" });
+    return () => {
+      if (!subscription.watchers.delete(watcher)) return;
+      subscription.count -= 1;
+      if (subscription.count === 0) subscription.leaving = setTimeout(() => this.end(dashboard), GRACE_MS);
+    };
+  }
+
+  feed(dashboard: string): Feed | undefined {
+    return this.subscriptions.get(dashboard)?.feed;
+  }
+
+  /** Every dashboard that is followed. */
+  feeds(): Feed[] {
+    return [...this.subscriptions.values()].map((subscription) => subscription.feed);
+  }
+
+  /** The server's clock now, epoch ms; null until it was heard. */
+  serverNow(): number | null {
+    return this.clock === null ? null : serverTime(this.clock, this.around.now());
+  }
+
+  /** The network is back: do not sit out the wait. */
+  retry(): void {
+    this.happen({ type: "retry" });
+  }
+
+  close(): void {
+    this.happen({ type: "stop" });
+  }
+
+  private begin(dashboard: string): Subscription {
+    const subscription: Subscription = { feed: newFeed(dashboard), count: 0, watchers: new Set(), leaving: undefined };
+    this.subscriptions.set(dashboard, subscription);
+    if (this.connection.phase === "open") this.ask(this.connection.socket, subscription.feed);
+    return subscription;
+  }
+
+  private end(dashboard: string): void {
+    this.subscriptions.delete(dashboard);
+    if (this.connection.phase === "open") this.send(this.connection.socket, encode({ type: "unsubscribe", dashboard }));
+    if (this.subscriptions.size === 0) this.close();
+  }
+
+  private happen(event: Happening): void {
+    const before = this.connection;
+    const next = step(before, event, this.around.now(), this.around.random());
+    this.connection = next.connection;
+    for (const command of next.commands) this.perform(command);
+    this.wake();
+    if (before.phase !== next.connection.phase) for (const each of this.subscriptions.values()) notify(each);
+  }
+
+  private perform(command: Command): void {
+    switch (command.do) {
+      case "open":
+        this.open(command.socket);
+        break;
+      case "close":
+        this.sockets.get(command.socket)?.close(command.code);
+        this.sockets.delete(command.socket);
+        break;
+      case "subscribe":
+        for (const subscription of this.subscriptions.values()) {
+          const { feed } = subscription;
+          if (this.connection.lostAt !== null) subscription.feed = { ...feed, resuming: feed.state !== null };
+          this.ask(command.socket, feed);
+        }
+    }
+  }
+
+  private open(number: number): void {
+    const socket = this.around.open(this.url);
+    this.sockets.set(number, socket);
+    socket.addEventListener("open", () => this.happen({ type: "opened", socket: number }));
+    socket.addEventListener("message", (event: MessageEvent<unknown>) => this.hear(number, event.data));
+    socket.addEventListener("close", (event) => {
+      this.sockets.delete(number);
+      this.happen({ type: "closed", socket: number, code: event.code, reason: event.reason });
+    });
+  }
+
+  private hear(number: number, data: unknown): void {
+    if (number !== this.connection.socket || typeof data !== "string") return;
+    const at = this.around.now();
+    this.happen({ type: "heard", socket: number });
+    let message: ServerMessage | null;
+    try {
+      message = decode(data);
+    } catch (error) {
+      this.problem = error instanceof Error ? error.message : String(error);
+      return;
+    }
+    if (message === null) return;
+    if ("now" in message) this.clock = observe(this.clock, message.now, at);
+    if (message.type === "moved") this.happen({ type: "moved", socket: number, withinMs: message.retry_in_ms });
+    else if (message.type !== "pong") this.deliver(message, at);
+  }
+
+  private deliver(message: Exclude<ServerMessage, { type: "moved" | "pong" }>, at: number): void {
+    this.arrivals.push(at);
+    while (at - (this.arrivals[0] ?? at) > 3000) this.arrivals.shift();
+    const subscription = this.subscriptions.get(message.dashboard);
+    if (subscription === undefined) {
+      if (message.type === "error" && message.dashboard === "") this.problem = message.reason;
+      return;
+    }
+    const { feed, ask } = receive(subscription.feed, message, at);
+    subscription.feed = feed;
+    if (ask) this.ask(this.connection.socket, feed);
+    notify(subscription);
+  }
+
+  private ask(socket: number, feed: Feed): void {
+    const held = feed.state === null ? null : since(feed.state);
+    this.send(socket, encode({ type: "subscribe", dashboard: feed.name, hz: this.hz, since: held }));
+  }
+
+  private send(socket: number, text: string): void {
+    this.sockets.get(socket)?.send(text);
+  }
+
+  private wake(): void {
+    clearTimeout(this.timer);
+    const at = wakeAt(this.connection);
+    if (at < Infinity) this.timer = setTimeout(() => this.happen({ type: "tick" }), Math.max(0, at - this.around.now()) + 1);
+  }
+}
+
+function notify(subscription: Subscription): void {
+  for (const watcher of subscription.watchers) watcher();
+}
+
+/** Where the live endpoint of the server of this page is. */
+export function liveUrl(location: { readonly protocol: string; readonly host: string }): string {
+  return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/live`;
+}
