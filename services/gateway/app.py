@@ -1,0 +1,180 @@
+"""The gateway's HTTP: dashboards and snapshots as JSON, and the pages of the wall. docs/protocol.md, "HTTP of the gateway"."""
+
+import asyncio
+import gzip
+from typing import Any, Final, cast
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.contract.live import Error
+from services.contract.registry import Entry, Fault
+from services.gateway.hub import Hub
+from services.gateway.stage import readable, unknown
+from services.gateway.wall import IMMUTABLE, MIN_GZIP, NO_CACHE, Wall, accepts_gzip
+
+SNAPSHOT_PATIENCE_S: Final = 2.0
+
+_POLICY: Final = (
+    "default-src 'self'; script-src 'self'; style-src 'self'{styles}; connect-src 'self' ws: wss:; img-src 'self' data:{images}; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+STRICT: Final = _POLICY.format(styles="", images="")
+PLOTLY: Final = _POLICY.format(styles=" 'unsafe-inline'", images=" blob:")  # Plotly.js writes styles into its drawings
+
+_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
+
+
+def application(hub: Hub, wall: Wall) -> ASGIApp:
+    """Everything that is served on the gateway's port, but for the WebSockets."""
+    api, pages = _Api(hub), _Pages(wall)
+    routes = [
+        Route("/api/v1/dashboards", api.dashboards),
+        Route("/api/v1/dashboards/{name}", api.dashboard),
+        Route("/api/v1/dashboards/{name}/snapshot", api.snapshot),
+        Route("/api/v1/live", api.upgrade),
+        Route("/api/v1/plotly", api.upgrade),
+        Route("/", pages.index),
+        Route("/d/{name}", pages.index),
+        Route("/plotly/{name}", pages.plotly),
+        Route("/assets/{path:path}", pages.asset),
+        Route("/{path:path}", pages.file),
+    ]
+    return _Headers(Starlette(routes=routes, exception_handlers={HTTPException: _failed, Exception: _crashed}))
+
+
+class _Api:
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def dashboards(self, request: Request) -> Response:
+        entries = self._hub.entries
+        if entries is None:
+            return _unavailable(request, "the registry of dashboards has not been read yet")
+        return _json(request, {"dashboards": [_listed(entries[name]) for name in sorted(entries)]})
+
+    async def dashboard(self, request: Request) -> Response:
+        if self._hub.entries is None:
+            return _unavailable(request, "the registry of dashboards has not been read yet")
+        name = request.path_params["name"]
+        entry = self._hub.entries.get(name)
+        if entry is None:
+            return _error(request, 404, unknown(name))
+        dashboard, _ = readable(name, entry)
+        title = dashboard.title if dashboard else name
+        return _json(request, {
+            "name": name, "title": title, "revision": entry.revision, "source": entry.source,
+            "document": entry.document, "fault": _fault(entry),
+        })  # fmt: skip
+
+    async def snapshot(self, request: Request) -> Response:
+        async with self._hub.snapshot(request.path_params["name"], SNAPSHOT_PATIENCE_S) as (stage, snapshot):
+            if stage.fault:
+                return _error(request, 404 if stage.fault.code == "unknown_dashboard" else 422, stage.fault)
+            if snapshot is None:
+                return _unavailable(request, "the dashboard's history could not be read in time")
+            return _json(request, snapshot)
+
+    async def upgrade(self, request: Request) -> Response:
+        body = _body("upgrade_required", "this is a WebSocket")
+        return _json(request, body, 426, {"upgrade": "websocket", "connection": "Upgrade"})
+
+
+class _Pages:
+    def __init__(self, wall: Wall) -> None:
+        self._wall = wall
+
+    async def index(self, request: Request) -> Response:
+        return await asyncio.to_thread(self._wall.page, request, "index.html")
+
+    async def plotly(self, request: Request) -> Response:
+        return await asyncio.to_thread(self._wall.page, request, "plotly.html", "index.html")
+
+    async def asset(self, request: Request) -> Response:
+        return await self._file(request, f"assets/{request.path_params['path']}", IMMUTABLE)
+
+    async def file(self, request: Request) -> Response:
+        path = request.path_params["path"]
+        if path.startswith("api/"):
+            raise HTTPException(404)
+        return await self._file(request, path, NO_CACHE)
+
+    async def _file(self, request: Request, path: str, caching: str) -> Response:
+        answer = await asyncio.to_thread(self._wall.asset, request, path, caching)
+        if answer is None:
+            raise HTTPException(404)
+        return answer
+
+
+class _Headers:
+    """What every answer says to browsers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["content-security-policy"] = PLOTLY if scope["path"].startswith("/plotly/") else STRICT
+                headers["x-content-type-options"] = "nosniff"
+                headers["referrer-policy"] = "same-origin"
+            await send(message)
+
+        await self._app(scope, receive, guarded)
+
+
+def _listed(entry: Entry) -> dict[str, Any]:
+    dashboard, _ = readable(entry.name, entry)
+    title, panels = (dashboard.title, len(dashboard.panels)) if dashboard else (entry.name, 0)
+    return {"name": entry.name, "title": title, "panels": panels, "source": entry.source, "fault": _fault(entry)}
+
+
+def _fault(entry: Entry) -> Fault | None:
+    """What is wrong with the newest document, or why this gateway cannot read the good one."""
+    if entry.fault:
+        return entry.fault
+    error = readable(entry.name, entry)[1]
+    return Fault(error.path, error.reason, error.line, error.source) if error else None
+
+
+def _error(request: Request, status: int, error: Error) -> Response:
+    body = _body(error.code, error.reason)
+    if error.code == "broken_dashboard":
+        body["error"] |= {"path": error.path, "line": error.line, "source": error.source}
+    return _json(request, body, status)
+
+
+def _unavailable(request: Request, reason: str) -> Response:
+    return _json(request, _body("unavailable", reason), 503, {"retry-after": "1"})
+
+
+def _body(code: str, reason: str) -> dict[str, dict[str, Any]]:
+    return {"error": {"code": code, "reason": reason}}
+
+
+def _json(request: Request, content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    body = msgspec.json.encode(content)
+    headers = {"cache-control": "no-store", "vary": "Accept-Encoding", **(headers or {})}
+    if len(body) >= MIN_GZIP and accepts_gzip(request.headers.get("accept-encoding", "")):
+        body = gzip.compress(body, 1, mtime=0)
+        headers["content-encoding"] = "gzip"
+    return Response(body, status, headers, "application/json")
+
+
+async def _failed(request: Request, exception: Exception) -> Response:
+    error = cast("HTTPException", exception)
+    if request.url.path.startswith("/api/"):
+        code = _CODES.get(error.status_code, "failed")
+        return _json(request, _body(code, error.detail.lower()), error.status_code, dict(error.headers or {}))
+    return PlainTextResponse(f"{error.detail}\n", error.status_code, dict(error.headers or {}))
+
+
+async def _crashed(request: Request, _: Exception) -> Response:
+    return _json(request, _body("internal", "the gateway failed to answer; its log says why"), 500)

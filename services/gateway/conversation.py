@@ -1,0 +1,90 @@
+"""One WebSocket from its first frame to its last, decided without I/O: what to hand on, what to answer, when it is over.
+
+The shell (websocket) feeds it what arrives and does what it says. RFC 6455 sections 5.5 and 7.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from services.contract.live import CloseCode
+from services.gateway import frames
+from services.gateway.frames import Closed, FrameError, Opcode
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Hand this message on."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write these bytes."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Close the connection below. code: how it ended, 1005 where the other side named none."""
+
+    code: int
+    reason: str
+
+
+Action = Text | Send | End
+
+
+class Conversation:
+    """A server's half. closing: our close frame is sent, only the other one is awaited."""
+
+    __slots__ = ("_code", "_reader", "closing", "ended")
+
+    def __init__(self, limit: int) -> None:
+        self._reader = frames.Reader(limit)
+        self._code = 0
+        self.closing = False
+        self.ended = False
+
+    def receive(self, data: bytes) -> Iterator[Action]:
+        try:
+            for opcode, payload in self._reader.feed(data):
+                if self.ended:
+                    return  # 1.4: after a close frame "the peer discards any further data received"
+                yield from self._answer(opcode, payload)
+        except FrameError as error:
+            yield from self._end(error.code, error.reason, error.code, error.reason)
+
+    def close(self, code: int, reason: str = "") -> bytes:
+        """The frame that begins the closing handshake; nothing where it has begun."""
+        if self.closing or self.ended:
+            return b""
+        self.closing, self._code = True, code
+        return frames.encode_close(code, reason)
+
+    def _answer(self, opcode: Opcode, payload: bytes) -> Iterator[Action]:
+        if opcode is Opcode.CLOSE:
+            code, reason = frames.decode_close(payload)
+            # 5.5.1: "When sending a Close frame in response, the endpoint typically echos the status code it received."
+            yield from self._end(code, reason, Closed.NORMAL if code == Closed.NO_STATUS else code)
+        elif self.closing:
+            return
+        elif opcode is Opcode.TEXT:
+            yield Text(payload)
+        elif opcode is Opcode.PING:
+            # 5.5.3: "A Pong frame sent in response to a Ping frame must have identical Application data"
+            yield Send(frames.encode(Opcode.PONG, payload))
+        elif opcode is Opcode.BINARY:
+            reason = "this protocol is text"
+            yield from self._end(CloseCode.bad_message, reason, CloseCode.bad_message, reason)
+
+    def _end(self, code: int, reason: str, answer: int, answer_reason: str = "") -> Iterator[Action]:
+        if self.ended:
+            return
+        self.ended = True
+        if not self.closing:
+            yield Send(frames.encode_close(answer, answer_reason))
+            yield End(code, reason)
+        else:
+            yield End(self._code, "")

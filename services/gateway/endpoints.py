@@ -1,0 +1,127 @@
+"""What is behind the two WebSockets: the live protocol and the Plotly stream. Each turns what a client says into calls of the hub."""
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from services.contract.live import (
+    SUBPROTOCOL,
+    CloseCode,
+    Error,
+    LiveError,
+    Ping,
+    Pong,
+    Rate,
+    Subscribe,
+    Unsubscribe,
+    decode_client,
+    encode,
+)
+from services.gateway.frames import encode_text
+from services.gateway.hub import Hub, wall_clock
+from services.gateway.plotly import DEFAULT_POINTS, MAX_POINTS
+from services.gateway.websocket import Session, WebSocket
+
+MAX_DASHBOARDS: Final = 64  # on one socket
+MAX_NAME: Final = 63
+
+
+class LiveEndpoint:
+    """WebSocket /api/v1/live: docs/protocol.md, "Live protocol"."""
+
+    subprotocols: Sequence[str] = (SUBPROTOCOL,)
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def open(self, socket: WebSocket, query: str) -> Session:
+        return _Live(self._hub, socket)
+
+
+class _Live:
+    __slots__ = ("_dashboards", "_hub", "_socket")
+
+    def __init__(self, hub: Hub, socket: WebSocket) -> None:
+        self._hub = hub
+        self._socket = socket
+        self._dashboards: tuple[str, ...] = ()
+
+    def received(self, text: bytes) -> None:
+        try:
+            message = decode_client(text)
+        except LiveError as error:
+            self._refuse("", str(error))
+            return
+        match message:
+            case Subscribe():
+                self._subscribe(message)
+            case Unsubscribe(dashboard):
+                if dashboard in self._dashboards:
+                    self._dashboards = tuple(name for name in self._dashboards if name != dashboard)
+                    self._hub.unsubscribe(self._socket, dashboard)
+            case Ping():
+                self._socket.send(encode_text(encode(Pong(wall_clock()))))
+            case Rate():
+                pass  # a wish: there is one rate so far, and snapshots name it
+
+    def ended(self) -> None:
+        for dashboard in self._dashboards:
+            self._hub.unsubscribe(self._socket, dashboard)
+
+    def _subscribe(self, message: Subscribe) -> None:
+        if len(message.dashboard) > MAX_NAME:
+            self._refuse("", f"a dashboard's name has {MAX_NAME} characters at most")
+            return
+        if message.dashboard not in self._dashboards:
+            if len(self._dashboards) >= MAX_DASHBOARDS:
+                self._refuse(message.dashboard, f"{MAX_DASHBOARDS} dashboards at most on one socket")
+                return
+            self._dashboards = (*self._dashboards, message.dashboard)
+        self._hub.subscribe(self._socket, message.dashboard, message.since)
+
+    def _refuse(self, dashboard: str, reason: str) -> None:
+        self._socket.send(encode_text(encode(Error(dashboard, "bad_message", reason))))
+
+
+class PlotlyEndpoint:
+    """WebSocket /api/v1/plotly: docs/protocol.md, "Plotly stream"."""
+
+    subprotocols: Sequence[str] = ()
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def open(self, socket: WebSocket, query: str) -> Session:
+        return _Plotly(self._hub, socket, query)
+
+
+class _Plotly:
+    __slots__ = ("_hub", "_key", "_socket")
+
+    def __init__(self, hub: Hub, socket: WebSocket, query: str) -> None:
+        self._hub = hub
+        self._socket = socket
+        self._key: tuple[str, str, int] | None = None
+        fields = parse_qs(query)
+        dashboard, panel = (fields.get(name, [""])[0] for name in ("dashboard", "panel"))
+        points = fields.get("max_points", [str(DEFAULT_POINTS)])[0]
+        if not dashboard or not panel or len(dashboard) > MAX_NAME:
+            self._refuse("the query needs dashboard and panel, as in ?dashboard=host&panel=cpu&max_points=200")
+        elif not (points.isascii() and points.isdigit() and len(points) <= 5 and 1 <= int(points) <= MAX_POINTS):
+            self._refuse(f"max_points is {points[:40]!r}, expected 1 to {MAX_POINTS}")
+        else:
+            self._key = dashboard, panel, int(points)
+            hub.join(socket, *self._key)
+
+    def received(self, text: bytes) -> None:
+        """There is nothing to say here."""
+
+    def ended(self) -> None:
+        if self._key:
+            self._hub.depart(self._socket, *self._key)
+
+    def _refuse(self, reason: str) -> None:
+        self._socket.send(encode_text(msgspec.json.encode({"action": "error", "reason": reason})))
+        self._socket.close(CloseCode.bad_message, reason)

@@ -1,0 +1,104 @@
+"""Which part of the pipeline is away, as far as a gateway can tell. Pure: it is told what was seen and when, and judges.
+
+One part at a time: while the feed is away nothing can be said of the rest; without an aggregator nothing of the log; and
+samples can only be missed where log and aggregator are there.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from services.contract.live import Part
+from services.contract.views import Beat
+
+BEAT_MS: Final = 3_000  # aggregators beat once a second
+SAMPLES_MS: Final = 3_000
+SAMPLES_BUCKETS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How new a view is. newest_end: end of its newest bucket, 0 where it has none; opened: since when it is looked at."""
+
+    every_ms: int
+    newest_end: int
+    opened: int
+
+    @property
+    def limit_ms(self) -> int:
+        return max(SAMPLES_MS, SAMPLES_BUCKETS * self.every_ms)
+
+
+class Health:
+    """What was seen of feed and aggregators. All times are this gateway's clock, so that a beat is new when it differs."""
+
+    def __init__(self, now: int) -> None:
+        self._lost_at = 0
+        self._lost_reason = ""
+        self._back_at = now  # of the feed; whatever depends on it is missed only some time after
+        self._beats: dict[str, Beat] = {}
+        self._seen: dict[str, int] = {}  # when an instance's beat last differed
+        self._log_away: tuple[int, str] | None = None
+
+    @property
+    def feed_away(self) -> str:
+        """Why the feed is away, empty while it is not."""
+        return self._lost_reason
+
+    def lost(self, reason: str, now: int) -> None:
+        """The feed does not answer."""
+        if not self._lost_reason:
+            self._lost_at = now
+        self._lost_reason = reason or "no answer"
+
+    def back(self, now: int) -> None:
+        """The feed answers."""
+        if self._lost_reason:
+            self._lost_reason, self._back_at = "", now
+
+    def watch_again(self, now: int) -> None:
+        """Nobody looked for a while, so that what was seen before says nothing."""
+        self._back_at = now
+
+    def beats(self, beats: Mapping[str, Beat], now: int) -> None:
+        """Every aggregator's newest beat."""
+        for instance, beat in beats.items():
+            held = self._beats.get(instance)
+            if held is None:
+                self._seen[instance] = min(now, beat.at)
+            elif held.at != beat.at:
+                self._seen[instance] = now
+        self._beats = dict(beats)
+        self._seen = {instance: self._seen[instance] for instance in beats}
+        failing = next((beat for beat in self._alive(now) if beat.log_since is None), None)
+        if failing is None:
+            self._log_away = None
+        else:
+            since = self._log_away[0] if self._log_away else now
+            self._log_away = since, failing.log_error or "Kafka does not answer"
+
+    def parts(self, views: Iterable[Freshness], now: int) -> list[Part]:
+        """What is away for a dashboard with these views; empty when all is well."""
+        if self._lost_reason:
+            return [Part("feed", self._lost_at, f"Redis does not answer: {self._lost_reason}")]
+        if not self._alive(now):
+            last = max(self._seen.values(), default=0)
+            if now - max(last, self._back_at) <= BEAT_MS:
+                return []
+            reason = "no aggregator gives a sign of life" if last else "no aggregator is running"
+            return [Part("aggregator", last or self._back_at, reason)]
+        if self._log_away:
+            return [Part("log", *self._log_away)]
+        return self._samples(list(views), now)
+
+    def _alive(self, now: int) -> list[Beat]:
+        return [beat for instance, beat in self._beats.items() if now - self._seen[instance] <= BEAT_MS]
+
+    def _samples(self, views: list[Freshness], now: int) -> list[Part]:
+        late = [view for view in views if now - max(view.newest_end, view.opened, self._back_at) > view.limit_ms]
+        if not views or len(late) < len(views):
+            return []
+        newest = max(view.newest_end for view in views)
+        since = newest or max(view.opened for view in views)
+        reason = "no samples arrive from the sources" if newest else "no samples have arrived for this dashboard"
+        return [Part("samples", since, reason)]

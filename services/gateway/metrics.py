@@ -1,0 +1,31 @@
+"""What a gateway counts."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_PREFIX = "tideboard_gateway"
+
+SOCKETS = Gauge(f"{_PREFIX}_sockets", "Open WebSockets")
+VIEWERS = Gauge(f"{_PREFIX}_viewers", "Subscriptions of dashboards and Plotly panels by open WebSockets")
+ACCEPTED = Counter(f"{_PREFIX}_sockets_accepted_total", "WebSockets that were opened")
+REFUSED = Counter(f"{_PREFIX}_sockets_refused_total", "Opening handshakes that were refused", ["status"])
+CLOSED = Counter(f"{_PREFIX}_sockets_closed_total", "WebSockets that ended, by the code of the close", ["code"])
+FRAMES = Counter(f"{_PREFIX}_frames_total", "Frames written to viewers", ["type"])
+BYTES = Counter(f"{_PREFIX}_frame_bytes_total", "Bytes of frames written to viewers")
+RESUMES = Counter(f"{_PREFIX}_resumes_total", "Subscriptions with `since`, by what answered them", ["answer"])
+TICKS = Counter(f"{_PREFIX}_ticks_total", "Ticks while somebody watched")
+TICK_SECONDS = Histogram(
+    f"{_PREFIX}_tick_seconds",
+    "Time of one tick: composing and writing",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
+)
+DASHBOARDS = Gauge(f"{_PREFIX}_dashboards", "Dashboards that somebody watches here")
+VIEWS = Gauge(f"{_PREFIX}_views", "Views that are subscribed")
+CHANGES = Counter(f"{_PREFIX}_changes_total", "Messages of views' channels, by what became of them", ["verdict"])
+READS = Counter(f"{_PREFIX}_history_reads_total", "Reads of a view's history, by why", ["why"])
+RECONNECTS = Counter(f"{_PREFIX}_feed_losses_total", "Times the subscription lost Redis")
+PARTS_AWAY = Gauge(f"{_PREFIX}_parts_away", "Dashboards for which a part of the pipeline is away", ["part"])
+DELAY = Histogram(
+    f"{_PREFIX}_delay_seconds",
+    "From a record's arrival at the ingestor to the frame that shows it being written to sockets",
+    buckets=(0.01, 0.02, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10),
+)

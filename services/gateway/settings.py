@@ -1,0 +1,23 @@
+"""Settings of the gateway."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.runtime.settings import PORT, setting
+
+ROOT: Final = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """Where viewers are served, and what may connect."""
+
+    host: str = setting("127.0.0.1", "TIDEBOARD_GATEWAY_HOST", "Address that viewers connect to")
+    port: int = setting(8080, "TIDEBOARD_GATEWAY_PORT", "Port that viewers connect to", between=PORT)
+    wall: Path = setting(ROOT / "frontend" / "dist", "TIDEBOARD_GATEWAY_WALL", "Folder of the built wall")
+    origins: tuple[str, ...] = setting(
+        (),
+        "TIDEBOARD_GATEWAY_ORIGINS",
+        "Hosts of other pages that may open a WebSocket here, comma separated; *: any. Programs send no origin and always may",
+    )

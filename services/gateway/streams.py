@@ -1,0 +1,78 @@
+"""Panels as Plotly.js reads them: who watches which, on top of a stage. The frames are `plotly`'s."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from services.contract.live import CloseCode
+from services.gateway.frames import encode_text
+from services.gateway.plotly import Frame, Stream
+from services.gateway.stage import PATIENCE_MS, Out, Stage, Viewer
+
+
+class PanelStream:
+    """All viewers of one (dashboard, panel, max_points)."""
+
+    def __init__(self, stage: Stage, panel: str, max_points: int, now: int) -> None:
+        self.stage = stage
+        self.viewers: dict[Viewer, None] = {}
+        self.waiting: dict[Viewer, None] = {}
+        self._panel = panel
+        self._max_points = max_points
+        self._stream: Stream | None = None
+        self._shown = 0  # the stage's count that the stream was made of
+        self._made_at = now
+
+    @property
+    def idle(self) -> bool:
+        return not (self.viewers or self.waiting)
+
+    def join(self, viewer: Viewer) -> None:
+        """Answered by the next tick."""
+        self.waiting[viewer] = None
+
+    def leave(self, viewer: Viewer) -> None:
+        self.viewers.pop(viewer, None)
+        self.waiting.pop(viewer, None)
+
+    def tick(self, now: int) -> Iterator[Out]:
+        """What is to be written now, in this order. To be consumed whole."""
+        if self.stage.shown != self._shown:
+            self._make(now)
+        if self._stream is None:
+            if self.stage.shown:
+                self._refuse()
+            return
+        if not self.stage.ready and now - self._made_at <= PATIENCE_MS:
+            return
+        if self.viewers:
+            if frame := self._stream.tick(now):
+                yield _out(frame, self.viewers)
+        else:
+            self._stream.start(now)
+        if self.waiting:
+            yield _out(self._stream.react(now), self.waiting)
+            self.viewers |= self.waiting
+            self.waiting = {}
+
+    def _make(self, now: int) -> None:
+        """Another document: everybody starts again."""
+        self._shown, self._made_at, self._stream = self.stage.shown, now, None
+        self.waiting, self.viewers = self.viewers | self.waiting, {}
+        if picture := self.stage.picture:
+            plan = next((item for item in picture.composition.plans if item.panel.id == self._panel), None)
+            if plan:
+                self._stream = Stream(plan, picture.states, self._max_points)
+
+    def _refuse(self) -> None:
+        fault = self.stage.fault
+        reason = fault.reason if fault else f"dashboard {self.stage.name!r} has no panel {self._panel!r}"
+        frame = encode_text(msgspec.json.encode({"action": "error", "reason": reason}))
+        refused, self.waiting = self.waiting, {}
+        for viewer in refused:
+            viewer.send(frame)
+            viewer.close(CloseCode.bad_message, reason)
+
+
+def _out(frame: Frame, viewers: dict[Viewer, None]) -> Out:
+    return f"plotly_{frame['action']}", encode_text(msgspec.json.encode(frame)), list(viewers)

@@ -1,0 +1,187 @@
+"""One view's cells in memory: what its history said, and every change since. Pure: the hub reads, this decides.
+
+A state is complete up to its `version`: a change that does not join on is refused, and the caller reads history after
+`version`. Several dashboards may show the same state; none of them may alter it.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Final, Protocol
+
+import numpy as np
+
+from services.contract.history import ROW, Cells, Change, NewGroup, Rows
+
+TRIM_EVERY_MS: Final = 1_000
+
+
+class History(Protocol):
+    """What was read of a view; `transport.history.ViewHistory` is one. rows: by bucket start, in the order of groups."""
+
+    @property
+    def epoch(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def closed(self) -> int: ...
+    @property
+    def groups(self) -> Mapping[int, Mapping[str, str]]: ...
+    @property
+    def rows(self) -> Mapping[int, Rows]: ...
+
+
+class Verdict(Enum):
+    """What became of a change."""
+
+    applied = "applied"
+    known = "known"  # it brings nothing that is not there
+    gap = "gap"  # something before it is missing: read history after `version`
+    other_epoch = "other_epoch"  # nothing here is comparable any more: read history whole
+
+
+class ViewState:
+    """every_ms: length of a bucket. window_ms: how long cells are kept. version 0: nothing is known yet, epoch is empty then."""
+
+    __slots__ = (
+        "_born",
+        "_buckets",
+        "_latest",
+        "_trim_at",
+        "closed",
+        "epoch",
+        "every_ms",
+        "groups",
+        "newest",
+        "version",
+        "window_ms",
+    )
+
+    def __init__(self, every_ms: int, window_ms: int) -> None:
+        self.every_ms = every_ms
+        self.window_ms = window_ms
+        self._reset("")
+        self._trim_at = 0
+
+    def _reset(self, epoch: str) -> None:
+        self.epoch = epoch
+        self.version = 0
+        self.closed = 0
+        self.newest = 0  # start of the newest bucket
+        self.groups: dict[int, dict[str, str]] = {}
+        self._born: dict[int, int] = {}  # group -> a version at which it was there for sure, and not long before
+        self._buckets: dict[int, Rows] = {}
+        self._latest: dict[int, int] = {}  # bucket -> version that touched it last, in the order of versions
+
+    def load(self, history: History, after: int) -> bool:
+        """Take in what was read after a version (-1: all). False: it is of another epoch and not whole, so read it whole."""
+        if history.epoch != self.epoch:
+            if after >= 0:
+                return False
+            self._reset(history.epoch)
+        self._add_groups(history.version, history.groups.items())
+        for start, rows in history.rows.items():
+            if len(rows):
+                self._merge(start, rows)
+        self._latest = dict(sorted(self._latest.items(), key=lambda item: item[1]))
+        self.version = max(self.version, history.version)
+        self.closed = max(self.closed, history.closed)
+        return True
+
+    def apply(self, change: Change) -> Verdict:
+        """A message of the view's channel."""
+        if change.epoch != self.epoch:
+            return Verdict.other_epoch
+        if change.prev > self.version:
+            return Verdict.gap
+        if change.version <= self.version and change.closed <= self.closed:
+            return Verdict.known
+        if change.version > self.version:
+            self._add_groups(change.version, ((group.number, group.labels) for group in change.groups))
+            for cells in change.cells:
+                if cells.groups:
+                    self._merge(cells.start, _rows(cells, change.version))
+            self.version = change.version
+        self.closed = max(self.closed, change.closed)
+        return Verdict.applied
+
+    def trim(self, now: int) -> None:
+        """Forget what is older than the window. Cheap to call often."""
+        if now < self._trim_at:
+            return
+        self._trim_at = now + max(TRIM_EVERY_MS, self.every_ms)
+        oldest = now - self.window_ms - self.every_ms
+        for start in [start for start in self._buckets if start <= oldest]:
+            del self._buckets[start], self._latest[start]
+
+    def starts(self) -> list[int]:
+        """Every bucket, by time."""
+        return sorted(self._buckets)
+
+    def rows(self, start: int) -> Rows:
+        return self._buckets[start]
+
+    def cells(self, since_ms: int) -> list[Cells]:
+        """Everything in buckets that end after a time."""
+        return [_cells(start, self._buckets[start]) for start in self.starts() if start + self.every_ms > since_ms]
+
+    def changed_after(self, version: int) -> list[Cells]:
+        """The cells that a later version wrote, by time. Costs what changed, not what is there."""
+        found = []
+        for start in reversed(self._latest):
+            if self._latest[start] <= version:
+                break
+            rows = self._buckets[start]
+            found.append(_cells(start, rows[np.asarray(rows["version"] > version)]))
+        found.sort(key=lambda cells: cells.start)
+        return found
+
+    def groups_after(self, version: int) -> list[NewGroup]:
+        """At least the groups that are new since a version."""
+        if version >= self.version:
+            return []
+        return [NewGroup(number, self.groups[number]) for number, born in self._born.items() if born > version]
+
+    def _add_groups(self, version: int, groups: Iterable[tuple[int, Mapping[str, str]]]) -> None:
+        for number, labels in groups:
+            if number not in self.groups:
+                self._born[number] = version
+                self.groups[number] = dict(labels)
+
+    def _merge(self, start: int, rows: Rows) -> None:
+        held = self._buckets.get(start)
+        self._buckets[start] = rows if held is None else _newer(held, rows)
+        latest = max(self._latest.pop(start, 0), int(rows["version"].max()))
+        self._latest[start] = latest
+        self.newest = max(self.newest, start)
+
+
+def _rows(cells: Cells, version: int) -> Rows:
+    rows = np.empty(len(cells.groups), ROW)
+    rows["group"], rows["version"] = cells.groups, version
+    rows["value"] = np.array(cells.values, np.float64)  # None becomes NaN
+    return rows if len(rows) < 2 or bool((rows["group"][1:] > rows["group"][:-1]).all()) else _sorted(rows)
+
+
+def _sorted(rows: Rows) -> Rows:
+    order = np.argsort(rows["group"], kind="stable")
+    return rows[order]
+
+
+def _newer(held: Rows, rows: Rows) -> Rows:
+    """Both together; of a group that is in both, the row with the higher version. Both are in the order of groups and stay as they are."""
+    at = np.searchsorted(held["group"], rows["group"])
+    there = np.zeros(len(rows), bool)
+    inside = at < len(held)
+    there[inside] = held["group"][at[inside]] == rows["group"][inside]
+    merged = held.copy()
+    both, newer = at[there], rows[there]
+    wins = np.asarray(newer["version"] >= held["version"][both])
+    merged[both[wins]] = newer[wins]
+    if there.all():
+        return merged
+    return _sorted(np.concatenate((merged, rows[~there])))
+
+
+def _cells(start: int, rows: Rows) -> Cells:
+    """NaN stays NaN: the encoder writes null."""
+    return Cells(start, rows["group"].tolist(), rows["value"].tolist())

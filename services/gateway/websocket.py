@@ -1,0 +1,244 @@
+"""WebSockets as uvicorn's `ws` class: one object per connection, no task, no queue, no timer of its own.
+
+uvicorn makes one when a request asks for an upgrade, feeds it that request, and hands it the transport. A frame that all
+viewers get is built once and written to each. What is said on it is its endpoint's business; the law is in `conversation`.
+
+The policy for a reader that does not read: what it does not take waits in its transport, up to MAX_BUFFER bytes or
+MAX_STALL_S; then it is closed with 4001, so that memory stays bounded. tideboard_gateway_sockets_closed_total counts it.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, Protocol, cast
+
+import structlog
+
+from services.contract.live import MAX_CLIENT_MESSAGE_BYTES, CloseCode
+from services.gateway import frames, handshake, metrics
+from services.gateway.conversation import Conversation, End, Send, Text
+from services.gateway.frames import Closed, Opcode
+
+log = structlog.get_logger()
+
+HIGH_WATER: Final = 64 * 1024  # from here on a socket counts as stalled
+MAX_BUFFER: Final = 4 * 1024 * 1024
+MAX_STALL_S: Final = 30.0
+PING_EVERY_S: Final = 20
+CLOSE_S: Final = 2.0  # for the other side to answer a close frame
+SPREAD_MS: Final = (500, 3_000)  # in which viewers come back after this gateway has gone
+
+
+class Session(Protocol):
+    """What an endpoint makes of one socket."""
+
+    def received(self, text: bytes) -> None: ...
+
+    def ended(self) -> None: ...
+
+
+class Endpoint(Protocol):
+    """subprotocols: one of them has to be agreed on, where there are any."""
+
+    @property
+    def subprotocols(self) -> Sequence[str]: ...
+
+    def open(self, socket: "WebSocket", query: str) -> Session: ...
+
+
+class Sockets:
+    """All WebSockets of this process: what they share, and the one task that looks after them."""
+
+    def __init__(
+        self, endpoints: Mapping[str, Endpoint], origins: Sequence[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.endpoints = endpoints
+        self.origins = origins
+        self.clock = clock
+        self.stalled: dict[WebSocket, float] = {}  # since when
+        self.closing: dict[WebSocket, float] = {}  # until when
+        self._wheel: list[dict[WebSocket, None]] = [{} for _ in range(PING_EVERY_S)]
+        self._made = 0
+
+    def protocol(self) -> type[asyncio.Protocol]:
+        """The class for uvicorn: it makes sockets that belong here."""
+        return type("BoundWebSocket", (WebSocket,), {"__slots__": (), "sockets": self})
+
+    def __len__(self) -> int:
+        return sum(map(len, self._wheel))
+
+    def add(self, socket: "WebSocket") -> int:
+        """The slot of the wheel in which it is pinged."""
+        self._made += 1
+        slot = self._made % PING_EVERY_S
+        self._wheel[slot][socket] = None
+        metrics.ACCEPTED.inc()
+        metrics.SOCKETS.inc()
+        return slot
+
+    def remove(self, socket: "WebSocket", slot: int, code: int) -> None:
+        self._wheel[slot].pop(socket, None)
+        self.stalled.pop(socket, None)
+        self.closing.pop(socket, None)
+        metrics.SOCKETS.dec()
+        metrics.CLOSED.labels(str(code)).inc()
+
+    async def run(self) -> None:
+        """Until cancelled: one slot of the wheel a second."""
+        slot = 0
+        while True:
+            await asyncio.sleep(1)
+            slot = (slot + 1) % PING_EVERY_S
+            self.turn(slot)
+
+    def turn(self, slot: int) -> None:
+        for socket in list(self._wheel[slot]):
+            socket.ping()
+        now = self.clock()
+        for socket in [socket for socket, since in self.stalled.items() if now - since > MAX_STALL_S]:
+            socket.drop("nothing was read for too long")
+        for socket in [socket for socket, until in self.closing.items() if now > until]:
+            socket.abort()
+
+    def close_all(self) -> None:
+        """This gateway goes away: everybody comes back at a moment of their own, to another one or to the next."""
+        first, last = SPREAD_MS
+        for socket in [socket for slot in self._wheel for socket in slot]:
+            socket.close(CloseCode.going_away, json.dumps({"retry_in_ms": random.randint(first, last)}))  # noqa: S311
+
+    async def emptied(self, patience_s: float) -> None:
+        """When all have gone, or after a while."""
+        for _ in range(round(patience_s / 0.02)):
+            if not len(self):
+                return
+            await asyncio.sleep(0.02)
+
+
+class WebSocket(asyncio.Protocol):
+    """One connection."""
+
+    __slots__ = ("_code", "_connections", "_conversation", "_pinged", "_session", "_slot", "transport")
+
+    sockets: Sockets
+
+    def __init__(self, config: Any, server_state: Any, app_state: Any) -> None:
+        self._connections: set[Any] = server_state.connections
+        self._conversation: Conversation | None = None
+        self._session: Session | None = None
+        self._slot = -1
+        self._pinged = 0  # pings that have not been answered
+        self._code = int(Closed.ABNORMAL)
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]  # comes with connection_made
+
+    # From the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        if self._slot >= 0:
+            self.sockets.remove(self, self._slot, self._code)
+            self._slot = -1
+        if session := self._session:
+            self._session = None
+            session.ended()
+
+    def data_received(self, data: bytes) -> None:
+        if self._conversation is None:
+            self._shake_hands(data)
+            return
+        self._pinged = 0  # whoever says anything is there
+        for action in self._conversation.receive(data):
+            match action:
+                case Text(payload):
+                    self._hand_on(payload)
+                case Send(answer):
+                    self.transport.write(answer)
+                case End(code):
+                    self._code = code
+                    self.transport.close()
+
+    def eof_received(self) -> None:
+        """The transport is closed then."""
+
+    def pause_writing(self) -> None:
+        self.sockets.stalled[self] = self.sockets.clock()
+
+    def resume_writing(self) -> None:
+        self.sockets.stalled.pop(self, None)
+
+    def shutdown(self) -> None:
+        """uvicorn stops. close_all was there before; this is for who came in between."""
+        self.close(CloseCode.going_away)
+
+    # For the endpoint.
+
+    def send(self, frame: bytes) -> None:
+        """Write a frame as it is. Does nothing where the socket is closing."""
+        conversation = self._conversation
+        if conversation is None or conversation.closing or conversation.ended:
+            return
+        self.transport.write(frame)
+        if self in self.sockets.stalled and self.transport.get_write_buffer_size() > MAX_BUFFER:
+            self.drop("too much was waiting")
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake."""
+        if self._conversation and (frame := self._conversation.close(code, reason)):
+            self._code = code
+            self.transport.write(frame)
+            self.sockets.closing[self] = self.sockets.clock() + CLOSE_S
+
+    def drop(self, reason: str) -> None:
+        """Close a reader that does not read: the frame may not reach it, so its end does not wait for that."""
+        log.info("a viewer was too slow", reason=reason)
+        self.close(CloseCode.too_slow, reason)
+        self.abort()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def ping(self) -> None:
+        if self._pinged >= 2:
+            self.close(CloseCode.no_pong, "no answer to two pings")
+            return
+        self._pinged += 1
+        self.send(_PING)
+
+    def _shake_hands(self, data: bytes) -> None:
+        request = handshake.parse(data)
+        endpoint = self.sockets.endpoints.get(request.path)
+        try:
+            if endpoint is None:
+                raise handshake.RefusedError(HTTPStatus.NOT_FOUND, "there is no WebSocket here")
+            answer, agreed = handshake.accept(request, endpoint.subprotocols, self.sockets.origins)
+        except handshake.RefusedError as refused:
+            metrics.REFUSED.labels(str(refused.status.value)).inc()
+            self.transport.write(refused.answer())
+            self.transport.close()
+            return
+        self._conversation = Conversation(MAX_CLIENT_MESSAGE_BYTES)
+        self._slot = self.sockets.add(self)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+        self.transport.write(answer)
+        if endpoint.subprotocols and not agreed:
+            self.close(CloseCode.no_subprotocol, f"offer the subprotocol {endpoint.subprotocols[0]}")
+        else:
+            self._session = endpoint.open(self, request.query)
+
+    def _hand_on(self, payload: bytes) -> None:
+        if self._session is None:
+            return
+        try:
+            self._session.received(payload)
+        except Exception:
+            log.exception("a message of a viewer could not be handled")
+            self.close(Closed.INTERNAL_ERROR)
+
+
+_PING: Final = frames.encode(Opcode.PING, b"")
