@@ -85,6 +85,8 @@ class Merging:
         state.waiting = set(state.views)
         others = set(range(partitions)) - set(owned)
         self._tail = LogTail(self._redis, lineage, sorted(others)) if others else None
+        if self._tail is not None:
+            await self._tail.start()
         for gone in set(before.views) - set(views) if before else ():
             await history.expire_view(self._redis, gone, EXPIRE_MS)
         self._state = state

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -21,7 +21,7 @@ from services.aggregator.membership import RENEW_S, Membership
 from services.aggregator.merging import Merging
 from services.aggregator.settings import AggregatorSettings
 from services.aggregator.wanted import Wanted, wanted
-from services.contract.names import AGGREGATOR_BEATS, WATCHED, WATCHED_CHANNEL
+from services.contract.names import AGGREGATOR_BEATS, AGGREGATORS_CHANNEL, WATCHED, WATCHED_CHANNEL
 from services.contract.views import Beat
 from services.transport import lineages, registry
 from services.transport.feed import FeedErrors, Subscription, connect
@@ -57,6 +57,7 @@ class Aggregator:
         self._taken: tuple[object, ...] = ()
         self._watched_until = 0.0
         self._wake = asyncio.Event()
+        self._others = asyncio.Event()
         self._log_since: int | None = None
         self._log_error = "not read yet"
         self._feed_error = "not reached yet"
@@ -69,10 +70,10 @@ class Aggregator:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_registry())
-            tasks.create_task(self._every(RENEW_S, self._renew))
+            tasks.create_task(self._hold_lease())
             tasks.create_task(self._every(BEAT_S, self._beat))
             tasks.create_task(self._follow_lineage())
-            tasks.create_task(self._follow_watchers())
+            tasks.create_task(self._listen())
             tasks.create_task(self._loop())
 
     async def stop(self) -> None:
@@ -213,10 +214,11 @@ class Aggregator:
                 pause = LINEAGE_FAST_S
             await asyncio.sleep(pause)
 
-    async def _follow_watchers(self) -> None:
-        """Commit often while somebody watches: told at once by the channel, and checked once a second."""
-        subscription = Subscription(self._redis, _Bell(self._somebody_watches))
-        subscription.add(WATCHED_CHANNEL)
+    async def _listen(self) -> None:
+        """Hear at once what is also checked once a second: that somebody watches, that another aggregator came or left."""
+        bells = {WATCHED_CHANNEL: self._somebody_watches, AGGREGATORS_CHANNEL: self._others.set}
+        subscription = Subscription(self._redis, _Bells(bells))
+        subscription.add(*bells)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(subscription.run())
             tasks.create_task(self._every(1.0, self._check_watched))
@@ -241,9 +243,19 @@ class Aggregator:
     def _tick_s(self) -> float:
         return (self._settings.tick_ms if self._watched else self._settings.idle_tick_ms) / 1000
 
-    async def _renew(self) -> None:
-        await self._membership.renew()
-        self._wake.set()
+    async def _hold_lease(self) -> None:
+        """Renew the lease, at once when another aggregator came or left."""
+        while True:
+            self._others.clear()
+            try:
+                await self._membership.renew()
+                self._wake.set()
+            except FeedErrors as error:
+                self._feed_away(error)
+                await asyncio.sleep(RETRY_S)
+                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._others.wait(), RENEW_S)
 
     async def _beat(self) -> None:
         lag = self._folding.lag() if self._folding else 0
@@ -278,17 +290,17 @@ class Aggregator:
         self._feed_error = str(error) or type(error).__name__
 
 
-class _Bell:
-    """Rings when something is received."""
+class _Bells:
+    """Rings the channel's bell when something is received on it."""
 
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self._ring = ring
+    def __init__(self, bells: Mapping[str, Callable[[], None]]) -> None:
+        self._bells = bells
 
     def subscribed(self, channel: str) -> None:
         """Nothing was missed that the check once a second would not find."""
 
     def received(self, channel: str, data: bytes) -> None:
-        self._ring()
+        self._bells[channel]()
 
     def lost(self, reason: str) -> None:
         """The subscription comes back by itself."""

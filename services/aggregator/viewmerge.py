@@ -138,7 +138,7 @@ class ViewMerge:
             self._labels.append(labels)
         self._told = self.groups = len(self._labels)
         for bucket, held in rows.items():
-            size = max(self.groups, int(held["group"].max(initial=-1)) + 1)
+            size = max(self.groups, 1 + max(held["group"].tolist(), default=-1))
             values, versions = np.full(size, np.nan), np.zeros(size, np.int64)
             values[held["group"]], versions[held["group"]] = held["value"], held["version"]
             self._values[bucket], self._versions[bucket] = values, versions

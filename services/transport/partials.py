@@ -99,7 +99,9 @@ async def commit(redis: Redis, lineage: str, partition: int, step: Commit) -> No
     keys, arguments = _call(lineage, partition, step)
     answer = await _COMMIT.run(redis, keys, arguments)
     if not isinstance(answer, list) or answer[0] != 1:
-        raise RefusedError(f"partition {partition}: offset and selections there are {answer!r}, not {step.from_}, {step.expected}")
+        raise RefusedError(
+            f"partition {partition}: offset and selections there are {answer!r}, not {step.from_}, {step.expected}"
+        )
 
 
 def _call(lineage: str, partition: int, step: Commit) -> tuple[list[str], list[Argument]]:
@@ -183,7 +185,15 @@ class LogTail:
     def __init__(self, redis: Redis, lineage: str, partitions: Sequence[int]) -> None:
         self._redis = redis
         self._partitions = {fold_key(lineage, partition, "log").encode(): partition for partition in partitions}
-        self._last: dict[bytes, bytes] = dict.fromkeys(self._partitions, b"$")
+        self._last: dict[bytes, bytes] = {}
+
+    async def start(self) -> None:
+        """From here on nothing is missed; call it before the partials are loaded."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in self._partitions:
+                pipe.xrevrange(key, count=1)
+            newest: list[Any] = await pipe.execute()
+        self._last = {key: found[0][0] if found else b"0-0" for key, found in zip(self._partitions, newest, strict=True)}
 
     async def read(self, timeout_ms: int) -> list[tuple[int, Entry]]:
         """(partition, entry) of what came since the last call, in each partition's order; waits this long when nothing did."""

@@ -1,0 +1,180 @@
+"""The aggregator on real servers: every cell is what a batch job over the log computes, whatever happens in between."""
+
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from services.transport.settings import KafkaSettings, RedisSettings
+from tests.pipeline.world import Log, Point, aggregating, entry, feed, register, settled, until, writing
+from tests.servers import Broker, Valkey, running
+
+ALL_FUNCTIONS = ["avg", "sum", "min", "max", "count", "last", "p50", "p95", "p99"]
+EVERYTHING = entry(
+    "everything",
+    [
+        {"id": "all", "type": "timeseries", "query": {"metric": "load", "by": ["host"], "fn": ALL_FUNCTIONS, "every": "1s"}},
+        {
+            "id": "each",
+            "type": "stat",
+            "query": {"metric": "load", "fn": ["avg", "max", "count"], "each": "last", "every": "2s"},
+        },
+        {"id": "rates", "type": "timeseries", "query": {"metric": "bytes", "by": ["host"], "fn": ["rate", "increase"]}},
+        {"id": "adds", "type": "stat", "query": {"metric": "added", "fn": ["sum", "rate"], "every": "500ms"}},
+        {
+            "id": "ratio",
+            "type": "timeseries",
+            "queries": [
+                {"id": "bad", "metric": "bytes", "where": {"code": "=~ 5.."}, "by": ["host"], "fn": "increase"},
+                {"id": "all", "metric": "bytes", "by": ["host"], "fn": "increase"},
+            ],
+            "expr": "bad / all * 100",
+        },
+        {
+            "id": "where",
+            "type": "bar",
+            "query": {"metric": "load", "where": {"host": ["h0", "h2"]}, "by": ["host"], "fn": "avg"},
+        },
+    ],
+)
+
+
+@pytest.fixture
+def servers() -> Iterator[tuple[Valkey, Broker]]:
+    with running(Valkey()) as valkey, running(Broker()) as broker:
+        yield valkey, broker
+
+
+@pytest.fixture
+def kafka(servers: tuple[Valkey, Broker]) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=servers[1].bootstrap, fetch_wait_ms=50)
+
+
+@pytest.fixture
+def settings(servers: tuple[Valkey, Broker]) -> RedisSettings:
+    return RedisSettings(url=servers[0].url)
+
+
+@pytest.fixture
+async def redis(settings: RedisSettings) -> AsyncIterator[Redis]:
+    async with feed(settings) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def log(kafka: KafkaSettings) -> AsyncIterator[Log]:
+    async with writing(kafka) as written:
+        yield written
+
+
+def points(chance: random.Random, n: int, before_ms: int = 4_000) -> list[Point]:
+    """Points of the last seconds, out of order, of every kind."""
+    now = int(time.time() * 1000)
+    found: list[Point] = []
+    for _ in range(n):
+        at, host = now - chance.randrange(before_ms), f"h{chance.randrange(3)}"
+        found += [
+            ("load", {"host": host, "core": str(chance.randrange(4))}, at, chance.uniform(-5, 5), "gauge"),
+            ("bytes", {"host": host, "code": chance.choice(["200", "503"])}, at, chance.randrange(10_000), "counter"),
+            ("added", {"host": host}, at, chance.randrange(5), "delta"),
+            ("nobody.asks", {}, at, 1.0, "gauge"),
+        ]
+    return found
+
+
+async def test_every_cell_of_every_function_is_what_a_batch_job_computes(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    wanted = await register(redis, EVERYTHING)
+    chance = random.Random(1)
+    async with aggregating(kafka, settings):
+        for _ in range(20):
+            await log.write(points(chance, 20), twice=chance.random() < 0.2)
+        assert await settled(redis, log, wanted) > 200
+
+
+async def test_an_aggregator_goes_on_where_another_stopped(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    wanted = await register(redis, EVERYTHING)
+    chance = random.Random(2)
+    for instance in ("a", "b", "b"):
+        async with aggregating(kafka, settings, instance):
+            await log.write(points(chance, 50))
+            await settled(redis, log, wanted)
+            await log.write(points(chance, 50))
+    async with aggregating(kafka, settings):
+        await settled(redis, log, wanted)
+
+
+async def test_two_aggregators_share_the_partitions_and_the_views(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    wanted = await register(redis, EVERYTHING)
+    chance = random.Random(3)
+    async with aggregating(kafka, settings, "a") as first:
+        await log.write(points(chance, 50))
+        async with aggregating(kafka, settings, "b") as second:
+            for _ in range(10):
+                await log.write(points(chance, 20))
+
+            def shared() -> str:
+                shares = [set(service.status()["partitions"]) for service in (first, second)]  # type: ignore[call-overload]
+                fair = shares[0].isdisjoint(shares[1]) and len(shares[0] | shares[1]) == 4
+                return "" if fair else f"they fold {shares}"
+
+            await until(shared)
+            await settled(redis, log, wanted)
+            await log.write(points(chance, 50))
+            await settled(redis, log, wanted)
+        await log.write(points(chance, 50))
+        await settled(redis, log, wanted)
+
+
+async def test_a_feed_that_lost_everything_is_filled_again_from_the_log(
+    servers: tuple[Valkey, Broker], kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    await register(redis, EVERYTHING)
+    chance = random.Random(4)
+    async with aggregating(kafka, settings):
+        await log.write(points(chance, 100))
+        servers[0].restart()
+        await log.write(points(chance, 100))
+        wanted = await register(redis, EVERYTHING)
+        await settled(redis, log, wanted)
+
+
+async def test_a_new_dashboard_is_filled_from_the_past_of_the_log(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    early = await register(redis, entry("early", [{"id": "a", "type": "stat", "query": {"metric": "load", "fn": "avg"}}]))
+    chance = random.Random(5)
+    async with aggregating(kafka, settings):
+        await log.write(points(chance, 100, 30_000))
+        await settled(redis, log, early)
+        wanted = await register(redis, EVERYTHING)
+        await log.write(points(chance, 100))
+        await settled(redis, log, early | wanted)
+        longer = await register(
+            redis, entry("longer", [{"id": "a", "type": "stat", "query": {"metric": "load", "fn": "avg"}}], "10m")
+        )
+        await log.write(points(chance, 10))
+        await settled(redis, log, early | wanted | longer)
+
+
+async def test_a_log_that_began_anew_is_a_new_lineage_and_old_cells_stay(
+    servers: tuple[Valkey, Broker], kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    wanted = await register(redis, EVERYTHING)
+    chance = random.Random(6)
+    async with aggregating(kafka, settings):
+        await log.write([point for point in points(chance, 100, 60_000) if point[4] != "counter"])
+        await settled(redis, log, wanted)
+        servers[1].restart()
+        async with writing(kafka) as again:
+            # Sums over both logs are compared as one log whose later half came in a fifth to eighth partition.
+            await again.write([point for point in points(chance, 100) if point[4] != "counter"])
+            log.written |= {partition + 4: records for partition, records in again.written.items()}
+            await settled(redis, log, wanted)
