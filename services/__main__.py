@@ -50,23 +50,26 @@ def _run(target: str, arguments: list[str], environ: Mapping[str, str]) -> int:
     classes = [
         cls for section in sections() if target in ("all", section.target) or not section.target for cls in section.classes
     ]
-    environ = {**_DEFAULTS.get(target, {}), **environ, **parse_flags(arguments, classes)}
-    logging = load(logs.LogSettings, environ)
+    flags = parse_flags(arguments, classes)
+    environ = {**_DEFAULTS.get(target, {}), **environ, **flags}
+    logging = load(logs.LogSettings, environ, flags)
     logs.configure(target, console=logging.console, level=logging.level)
     try:
-        service = _create(importlib.import_module(f"services.{package}.service").create, environ)
+        service = _create(importlib.import_module(f"services.{package}.service").create, environ, flags)
     except (SettingsError, StartupError):
         raise
     except Exception:
         structlog.get_logger().exception("failed", service=target)
         return 1
-    admin = load(AdminSettings, environ)
+    admin = load(AdminSettings, environ, flags)
     return process.main(service, replace(admin, port=admin_port("all", admin.port)) if target == "all" else admin)
 
 
-def _create(create: Callable[..., Service], environ: Mapping[str, str]) -> Service:
+def _create(create: Callable[..., Service], environ: Mapping[str, str], flags: Mapping[str, str]) -> Service:
     wanted = {name: kind for name, kind in get_type_hints(create).items() if name != "return"}
-    return create(**{name: environ if kind == Mapping[str, str] else load(kind, environ) for name, kind in wanted.items()})
+    return create(
+        **{name: environ if kind == Mapping[str, str] else load(kind, environ, flags) for name, kind in wanted.items()}
+    )
 
 
 if __name__ == "__main__":

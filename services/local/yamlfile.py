@@ -49,11 +49,13 @@ def documents(text: str) -> list[Document]:
             return list(_documents(loader))
         finally:
             loader.dispose()
+    except YamlError:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlError(f"is not YAML: {error.problem or error.context}", mark.line + 1 if mark else 0) from None
-    except yaml.YAMLError as error:
-        raise YamlError(f"is not YAML: {error}", 0) from None
+    except yaml.reader.ReaderError as error:
+        raise YamlError(f"is not YAML: {error.reason}", text.count("\n", 0, error.position) + 1) from None
     except (ValueError, RecursionError) as error:  # such as a date that does not exist
         raise YamlError(f"has a value that cannot be read: {error}", 0) from None
 
