@@ -68,7 +68,10 @@ def compose(
     for name in SERVICES:
         reach |= {variable: str(free_port()) for variable in (_port_of(name),) if values.get(variable) == 0}
     admins = {name: admin_port(name, base) or free_port() for name in SERVICES}
-    services = [_service(name, {**environ, **reach}, {**values, **reach}, admins[name], parent) for name in SERVICES]
+    known = {**values, **reach}
+    own = {"all": admin_port("all", base)} if base else {}
+    reach |= {name: value for name, value in _for_the_collector(known, {**admins, **own}).items() if not environ.get(name)}
+    services = [_service(name, {**environ, **reach}, known, admins[name], parent) for name in SERVICES]
     gateway = next(member for member in services if member.name == "gateway")
     return Composition((*servers, *services), reach["REDIS_URL"], f"http://{_shown(gateway.host)}:{gateway.port}/")
 
@@ -105,6 +108,16 @@ def _service(name: str, environ: Mapping[str, str], values: Mapping[str, Any], a
     command = Command((sys.executable, "-m", "services", name), {**environ, **own})
     host = str(values.get(f"TIDEBOARD_{name.upper()}_HOST", _LOCAL_HOST))
     return Member(name, command, host, int(values.get(_port_of(name), 0)), admin)
+
+
+def _for_the_collector(values: Mapping[str, Any], admins: Mapping[str, int]) -> dict[str, str]:
+    """Where it posts, and the metrics that it reads: the pipeline is on a dashboard, too."""
+    ingestor = f"{_shown(str(values.get('TIDEBOARD_INGESTOR_HOST', _LOCAL_HOST)))}:{values.get(_port_of('ingestor'))}"
+    admin = _shown(str(values["TIDEBOARD_ADMIN_HOST"]))
+    return {
+        "TIDEBOARD_COLLECTOR_URL": f"http://{ingestor}/api/v1/samples",
+        "TIDEBOARD_COLLECTOR_SCRAPE": ",".join(f"{name}=http://{admin}:{port}/metrics" for name, port in admins.items()),
+    }
 
 
 def _port_of(name: str) -> str:

@@ -85,6 +85,15 @@ def test_a_port_of_zero_is_a_free_one_that_everybody_knows() -> None:
     assert len(ports) == len(set(ports))
 
 
+def test_the_collector_knows_the_ingestor_and_reads_everybodys_metrics() -> None:
+    environ = told(composed({"TIDEBOARD_INGESTOR_PORT": "8181"})[0], "collector")
+    assert environ["TIDEBOARD_COLLECTOR_URL"] == "http://127.0.0.1:8181/api/v1/samples"
+    targets = environ["TIDEBOARD_COLLECTOR_SCRAPE"].split(",")
+    assert targets[0] == "ingestor=http://127.0.0.1:9100/metrics"
+    assert targets[-1] == "all=http://127.0.0.1:9105/metrics"
+    assert told(composed({"TIDEBOARD_COLLECTOR_URL": "http://x/"})[0], "collector")["TIDEBOARD_COLLECTOR_URL"] == "http://x/"
+
+
 def test_the_walls_address_can_be_opened_where_the_gateway_listens_everywhere() -> None:
     assert composed({"TIDEBOARD_GATEWAY_HOST": "0.0.0.0"})[0].wall == "http://127.0.0.1:8080/"
 
