@@ -3,7 +3,7 @@
  * It serves dist/ with the real one's security policy, and speaks the live protocol over made-up data.
  *
  * POST /fake/freeze  no new samples        /fake/mute    no frames at all     /fake/drop  close every socket
- * POST /fake/away    refuse everything     /fake/epoch   forget the past      /fake/status  Kafka is away
+ * POST /fake/away    answer no request      /fake/epoch   forget the past      /fake/status  Kafka is away
  * POST /fake/normal  all is well again
  */
 
@@ -26,8 +26,7 @@ let mode = "normal";
 const server = createServer((request, response) => {
   const path = new URL(request.url, "http://fake").pathname;
   if (request.method === "POST" && path.startsWith("/fake/")) return control(path.slice(6), response);
-  if (mode === "away") return request.socket.destroy();
-  if (path.startsWith("/api/")) return api(path, response);
+  if (path.startsWith("/api/")) return mode === "away" ? request.socket.destroy() : api(path, response);
   return file(path, response);
 });
 

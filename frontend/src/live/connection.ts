@@ -3,7 +3,7 @@
  * Feed it what happened and when; it says what to do. `socket` performs.
  */
 
-import { SILENCE_MS } from "./protocol";
+import { ASK_MS, SILENCE_MS } from "./protocol";
 
 const OPENING_MS = 5000;
 const FIRST_RETRY_MS = 250;
@@ -22,6 +22,8 @@ export interface Connection {
   readonly attempt: number;
   /** When something was last heard, or the socket began to open. Local monotonic ms, as all times here. */
   readonly heardAt: number;
+  /** Whether a sign of life was asked for since. */
+  readonly asked: boolean;
   /** When to try again while waiting, or to open the successor. */
   readonly dueAt: number;
   /** Since when there is no working connection; null while there is one. */
@@ -39,7 +41,7 @@ export type Happening =
 export type Command =
   | { readonly do: "open"; readonly socket: number }
   | { readonly do: "close"; readonly socket: number; readonly code: number }
-  | { readonly do: "subscribe"; readonly socket: number };
+  | { readonly do: "subscribe" | "ping"; readonly socket: number };
 
 export interface Step {
   readonly connection: Connection;
@@ -53,6 +55,7 @@ export const IDLE: Connection = {
   opened: 0,
   attempt: 0,
   heardAt: 0,
+  asked: false,
   dueAt: Infinity,
   lostAt: null,
   reason: "",
@@ -73,7 +76,7 @@ export function step(was: Connection, event: Happening, now: number, random: num
       return opened(was, event.socket, now);
     case "heard":
       if (event.socket !== was.socket || was.phase !== "open") return stay(was);
-      return stay({ ...was, heardAt: now, attempt: 0, lostAt: null });
+      return stay({ ...was, heardAt: now, asked: false, attempt: 0, lostAt: null });
     case "moved":
       if (event.socket !== was.socket || was.phase !== "open" || was.successor !== 0) return stay(was);
       return stay({ ...was, dueAt: now + random * event.withinMs });
@@ -88,7 +91,7 @@ export function wakeAt(connection: Connection): number {
     case "connecting":
       return connection.heardAt + OPENING_MS;
     case "open":
-      return Math.min(connection.heardAt + SILENCE_MS, connection.dueAt);
+      return Math.min(connection.heardAt + (connection.asked ? SILENCE_MS : ASK_MS), connection.dueAt);
     case "waiting":
       return connection.dueAt;
     default:
@@ -116,19 +119,23 @@ export function retryIn(reason: string): number | null {
 function tick(was: Connection, now: number, random: number): Step {
   if (now < wakeAt(was)) return stay(was);
   if (was.phase === "waiting") return open(was, now);
-  if (was.phase === "open" && now < was.heardAt + SILENCE_MS) {
-    const socket = was.opened + 1;
-    return { connection: { ...was, opened: socket, successor: socket, dueAt: Infinity }, commands: [{ do: "open", socket }] };
-  }
+  if (was.phase === "open" && now < was.heardAt + SILENCE_MS) return waited(was, now);
   const reason = was.phase === "open" ? `nothing was heard for ${SILENCE_MS / 1000} s` : "no answer";
   const next = wait(was, backoff(was.attempt + 1, random), reason, now);
   return { connection: next.connection, commands: closing(was, LOST) };
 }
 
+/** Due while the socket is open: to move, or to ask whether the server is still there. */
+function waited(was: Connection, now: number): Step {
+  if (now < was.dueAt) return { connection: { ...was, asked: true }, commands: [{ do: "ping", socket: was.socket }] };
+  const socket = was.opened + 1;
+  return { connection: { ...was, opened: socket, successor: socket, dueAt: Infinity }, commands: [{ do: "open", socket }] };
+}
+
 function open(was: Connection, now: number): Step {
   const socket = was.opened + 1;
   return {
-    connection: { ...was, phase: "connecting", socket, opened: socket, successor: 0, heardAt: now, dueAt: Infinity, attempt: was.attempt + 1 },
+    connection: { ...was, phase: "connecting", socket, opened: socket, successor: 0, heardAt: now, asked: false, dueAt: Infinity, attempt: was.attempt + 1 },
     commands: [{ do: "open", socket }],
   };
 }
@@ -136,7 +143,7 @@ function open(was: Connection, now: number): Step {
 function opened(was: Connection, socket: number, now: number): Step {
   if (socket === was.successor && was.phase === "open") {
     return {
-      connection: { ...was, socket, successor: 0, heardAt: now },
+      connection: { ...was, socket, successor: 0, heardAt: now, asked: false },
       commands: [{ do: "subscribe", socket }, { do: "close", socket: was.socket, code: 1000 }],
     };
   }
@@ -152,7 +159,7 @@ function closed(was: Connection, socket: number, code: number, reason: string, n
     return { connection: ended, commands: was.successor === 0 ? [] : [{ do: "close", socket: was.successor, code: 1000 }] };
   }
   if (was.successor !== 0) {
-    return stay({ ...was, phase: "connecting", socket: was.successor, successor: 0, heardAt: now, lostAt: was.lostAt ?? now, reason });
+    return stay({ ...was, phase: "connecting", socket: was.successor, successor: 0, heardAt: now, asked: false, lostAt: was.lostAt ?? now, reason });
   }
   const asked = code >= 4000 && code <= 4499 ? retryIn(reason) : null;
   return wait(was, asked === null ? backoff(was.attempt + 1, random) : asked + random * FIRST_RETRY_MS, reason, now);

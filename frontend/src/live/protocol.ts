@@ -7,6 +7,8 @@ export const SUBPROTOCOL = "tideboard.v1.json";
 export const VERSION = 1;
 /** After so much silence the client reconnects; the server sends a frame at least once a second. */
 export const SILENCE_MS = 3000;
+/** After so much silence it asks for a sign of life: of a dashboard that does not exist there are no frames. */
+export const ASK_MS = 1500;
 
 export type Labels = Readonly<Record<string, string>>;
 export type NewGroup = readonly [number: number, labels: Labels];

@@ -120,6 +120,9 @@ export class LiveClient {
         this.sockets.get(command.socket)?.close(command.code);
         this.sockets.delete(command.socket);
         break;
+      case "ping":
+        this.send(command.socket, encode({ type: "ping" }));
+        break;
       case "subscribe":
         for (const subscription of this.subscriptions.values()) {
           const { feed } = subscription;

@@ -38,10 +38,10 @@ function follow(plotly: Plotly, element: HTMLElement, panel: Panel): void {
   const draw = async (): Promise<void> => {
     const messages = queue;
     queue = [];
-    const start = messages.findLastIndex((message) => message.action === "react");
-    const react = messages[start];
+    const last = messages.findLastIndex((message) => message.action === "react");
+    const react = messages[last];
     if (react?.action === "react") await plotly.react(element, react.traces, styled(react.layout, panel), { displaylogo: false, responsive: true });
-    const merged = merge(messages.slice(start + 1));
+    const merged = merge(messages.slice(last + 1));
     if (merged !== null) await plotly.extendTraces(element, merged.update, merged.indices, merged.maxPoints);
     drawing = false;
     if (queue.length > 0) schedule();
@@ -91,7 +91,7 @@ function styled(layout: Record<string, unknown>, panel: Panel): Record<string, u
   return {
     ...layout,
     title: { text: panel.title, font: { size: 13 }, x: 0.01 },
-    xaxis: { type: "date", ...(layout["xaxis"] as object | undefined), ...lines },
+    xaxis: { type: "date", nticks: 4, tickangle: 0, ...(layout["xaxis"] as object | undefined), ...lines },
     yaxis: { ...(layout["yaxis"] as object | undefined), ...lines },
     font: { color: ink.getPropertyValue("--fg"), family: "system-ui, sans-serif", size: 11 },
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -99,6 +99,7 @@ function styled(layout: Record<string, unknown>, panel: Panel): Record<string, u
     colorway: ["#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#F0E442", "#9DA3EF"],
     margin: { l: 48, r: 12, t: 32, b: 28 },
     legend: { orientation: "h", y: -0.15 },
+    showlegend: panel.grid.h > 5,
     autosize: true,
     uirevision: panel.id,
   };

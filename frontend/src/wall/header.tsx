@@ -4,7 +4,7 @@ import { useRef } from "preact/hooks";
 import { beat } from "./frames";
 import type { Pill } from "./pill";
 import { theme, toggleTheme } from "./theme";
-import { timeLabel } from "./ticks";
+import { localZone, timeLabel } from "./ticks";
 import { formatSpan } from "./units";
 
 interface HeaderProps {
@@ -39,7 +39,7 @@ function Clock({ window }: { readonly window: number | null }) {
   return (
     <span class="clock">
       {window !== null && <span class="window">last {formatSpan(window)}</span>}
-      {now !== null && <time>{timeLabel(now, 1000, -new Date().getTimezoneOffset())}</time>}
+      {now !== null && <time>{timeLabel(now, 1000, localZone(now))}</time>}
     </span>
   );
 }

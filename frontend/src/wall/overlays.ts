@@ -3,7 +3,7 @@
 import type uPlot from "uplot";
 import type { Gap, Threshold } from "../live";
 import type { Tokens } from "./tokens";
-import { formatText } from "./units";
+import { axisLabels } from "./units";
 
 const SIGNS = { warning: "▲", critical: "◆" } as const;
 
@@ -29,7 +29,7 @@ export function drawThresholds(plot: uPlot, thresholds: readonly Threshold[], un
     ctx.fillStyle = ctx.strokeStyle;
     const below = y - bbox.top < 14 * ratio;
     ctx.textBaseline = below ? "top" : "bottom";
-    ctx.fillText(`${SIGNS[state]} ${formatText(above, unit)}`, bbox.left + bbox.width - 4 * ratio, y + (below ? 3 : -2) * ratio);
+    ctx.fillText(`${SIGNS[state]} ${axisLabels([above], unit)[0]}`, bbox.left + bbox.width - 4 * ratio, y + (below ? 3 : -2) * ratio);
   }
   ctx.restore();
 }

@@ -7,7 +7,7 @@ export type Tone = "ok" | "warn" | "crit" | "idle";
 
 export interface Pill {
   /** What it is, without numbers: a change of it is worth announcing. */
-  readonly kind: "connecting" | "live" | "behind" | "degraded" | "reconnecting" | "resumed" | "gap" | "offline";
+  readonly kind: "connecting" | "connected" | "live" | "behind" | "degraded" | "reconnecting" | "resumed" | "gap" | "offline";
   readonly tone: Tone;
   readonly text: string;
   /** A sentence for the tooltip and for those who listen. */
@@ -35,15 +35,17 @@ export function pillOf(facts: Facts): Pill {
   if (connection.phase === "ended") return offline(`The server closed the connection for good: ${connection.reason || "no reason given"}`);
   if (connection.lostAt !== null) return away(facts, connection.lostAt);
   const { feed, at, now } = facts;
-  if (feed?.state == null || now === null) {
+  const state = feed?.state ?? null;
+  if (feed === undefined || state === null || now === null) {
+    if ((feed?.fault ?? null) !== null) return { kind: "connected", tone: "idle", text: "CONNECTED", detail: "The server answers; there is no such data" };
     return { kind: "connecting", tone: "idle", text: "CONNECTING", detail: "Waiting for the first data" };
   }
-  return resumed(feed, at) ?? degraded(feed, now) ?? live(now - feed.state.now, facts.rate);
+  return resumed(feed, at) ?? degraded(feed, now) ?? live(now - state.now, facts.rate);
 }
 
 function away({ connection, feed, at, online }: Facts, lostAt: number): Pill {
   if (!online) return offline("This device has no network; what is shown is the last that came");
-  if (feed?.state == null && connection.attempt <= 1) {
+  if ((feed?.state ?? null) === null && connection.attempt <= 1) {
     return { kind: "connecting", tone: "idle", text: "CONNECTING", detail: "Opening the connection" };
   }
   const attempt = Math.max(1, connection.attempt);

@@ -42,6 +42,11 @@ export function timeLabel(time: number, step: number, zone: number): string {
   return step < 86_400_000 ? local.slice(11, 16) : local.slice(5, 10);
 }
 
+/** Minutes that the local clock is ahead of UTC at a time. */
+export function localZone(time: number): number {
+  return -new Date(time).getTimezoneOffset();
+}
+
 function stepOf(least: number, base: 10 | 2 | 60): number {
   if (base === 2) return 2 ** Math.ceil(Math.log2(least) - 1e-9);
   if (base === 60 && least > 1) return DURATIONS.find((step) => step >= least) ?? Math.ceil(least / 86_400) * 86_400;

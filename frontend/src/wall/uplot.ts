@@ -5,9 +5,10 @@
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { nextPhase, type Phase } from "./dashes";
 import { drawGaps, drawThresholds } from "./overlays";
 import type { Data, Extent, Hover, Look, Renderer } from "./renderer";
-import { timeLabel, timeTicks, valueTicks } from "./ticks";
+import { localZone, timeLabel, timeTicks, valueTicks } from "./ticks";
 import { tokens } from "./tokens";
 import { axisLabels } from "./units";
 
@@ -24,6 +25,7 @@ export class UplotRenderer implements Renderer {
   private width = 0;
   private height = 0;
   private axisWidth = 36;
+  private phases: Phase[] = [];
 
   constructor(
     private readonly host: HTMLElement,
@@ -51,6 +53,8 @@ export class UplotRenderer implements Renderer {
     this.data = data;
     this.extent = extent;
     if (plot === null || plot.series.length !== data.values.length + 1) return;
+    const { width, height } = plot.bbox;
+    this.phases = data.values.map((_, line) => nextPhase(this.phases[line] ?? null, data, line, extent, width, height));
     plot.batch(() => {
       if (fresh) plot.setData(columnsOf(data), false);
       plot.setScale("x", { min: extent.from, max: extent.to });
@@ -76,6 +80,7 @@ export class UplotRenderer implements Renderer {
 
   private rebuild(): void {
     this.destroy();
+    this.phases = [];
     if (this.look === null || this.width < 40 || this.height < 30) return;
     const options = this.options(this.look);
     const data = this.data.values.length === this.look.lines.length ? this.data : NOTHING;
@@ -109,15 +114,17 @@ export class UplotRenderer implements Renderer {
         drawAxes: [
           (plot: uPlot) => drawGaps(plot, this.data.gaps, ink),
           (plot: uPlot) => drawThresholds(plot, look.thresholds, look.unit, ink),
+          (plot: uPlot) => this.shiftDashes(plot, 0),
         ],
+        drawSeries: [(plot: uPlot, drawn: number) => this.shiftDashes(plot, drawn)],
         setCursor: [(plot: uPlot) => this.hover(plot)],
       },
     };
   }
 
   private timeAxis(ink: ReturnType<typeof tokens>): uPlot.Axis {
-    const zone = -new Date().getTimezoneOffset();
-    const marks = () => timeTicks(this.extent.from, this.extent.to, (this.width - this.axisWidth) / X_LABEL_PX, zone);
+    const zone = () => localZone(this.extent.to);
+    const marks = () => timeTicks(this.extent.from, this.extent.to, (this.width - this.axisWidth) / X_LABEL_PX, zone());
     return {
       stroke: ink.fg2,
       font: FONT,
@@ -126,8 +133,17 @@ export class UplotRenderer implements Renderer {
       grid: { stroke: ink.grid, width: 1 },
       ticks: { show: false },
       splits: () => marks().ticks,
-      values: (_, splits) => splits.map((time) => timeLabel(time, marks().step, zone)),
+      values: (_, splits) => {
+        const { step } = marks();
+        return splits.map((time) => (this.fits(time) ? timeLabel(time, step, zone()) : ""));
+      },
     };
+  }
+
+  /** Whether the label of a time would stay inside on the right. */
+  private fits(time: number): boolean {
+    const { from, to } = this.extent;
+    return ((to - time) / (to - from)) * (this.width - this.axisWidth) > 16;
   }
 
   private valueAxis(ink: ReturnType<typeof tokens>, unit: string): uPlot.Axis {
@@ -161,10 +177,15 @@ export class UplotRenderer implements Renderer {
     return points.length === 0 ? null : [...points];
   }
 
+  /** uPlot sets a pattern before every line but never where it begins, so that what is set here holds for line `next`. */
+  private shiftDashes(plot: uPlot, next: number): void {
+    plot.ctx.lineDashOffset = this.phases[next]?.skipped ?? 0;
+  }
+
   private hover(plot: uPlot): void {
-    const { idx, left = -1, top = -1 } = plot.cursor;
+    const { idx = null, left = -1, top = -1 } = plot.cursor;
     const here = plot.over.matches(":hover");
-    this.hovered(here && idx != null && left >= 0 ? { index: idx, left: left + plot.over.offsetLeft, top } : null);
+    this.hovered(here && idx !== null && left >= 0 ? { index: idx, left: left + plot.over.offsetLeft, top } : null);
   }
 }
 

@@ -32,7 +32,7 @@ export function Place({ source, line, path }: { readonly source: string; readonl
           </dd>
         </>
       )}
-      {line > 0 && (
+      {line > 0 && source === "" && (
         <>
           <dt>line</dt>
           <dd>

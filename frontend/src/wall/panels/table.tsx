@@ -53,10 +53,10 @@ export function Table({ panel, shown, beat }: BodyProps) {
                 {labels.map((label) => (
                   <td key={label}>{row.labels[label]}</td>
                 ))}
-                {panel.lines.map((_, i) => {
+                {panel.lines.map((line, i) => {
                   const cell = row.cells[i];
                   return (
-                    <td key={i} class="number">
+                    <td key={`${line.query} ${line.fn}`} class="number">
                       {cell === undefined ? "–" : <Value panel={panel} shown={cell} />}
                     </td>
                   );

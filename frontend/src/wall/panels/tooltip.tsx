@@ -2,7 +2,7 @@
 
 import type { PanelInfo } from "../../live";
 import type { Data, Hover, LineStyle } from "../renderer";
-import { timeLabel } from "../ticks";
+import { localZone, timeLabel } from "../ticks";
 import { formatText } from "../units";
 import { Swatch } from "./legend";
 
@@ -27,7 +27,7 @@ export function Tooltip({ panel, hover, data, lines, width }: TooltipProps) {
   const side = flipped ? { right: `${width - hover.left + 12}px` } : { left: `${hover.left + 12}px` };
   return (
     <div class="tooltip" style={side} aria-hidden="true">
-      <div class="when">{timeLabel(time, 1000, -new Date().getTimezoneOffset())}</div>
+      <div class="when">{timeLabel(time, 1000, localZone(time))}</div>
       {rows.slice(0, MOST).map(({ line, value }) => (
         <div class="row" key={line.key}>
           <Swatch line={line} />
