@@ -6,28 +6,13 @@ A state is complete up to its `version`: a change that does not join on is refus
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
-from services.contract.history import ROW, Cells, Change, NewGroup, Rows
+from services.contract.history import ROW, Cells, Change, NewGroup, Rows, ViewHistory
 
 TRIM_EVERY_MS: Final = 1_000
-
-
-class History(Protocol):
-    """What was read of a view; `transport.history.ViewHistory` is one. rows: by bucket start, in the order of groups."""
-
-    @property
-    def epoch(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def closed(self) -> int: ...
-    @property
-    def groups(self) -> Mapping[int, Mapping[str, str]]: ...
-    @property
-    def rows(self) -> Mapping[int, Rows]: ...
 
 
 class Verdict(Enum):
@@ -72,7 +57,7 @@ class ViewState:
         self._buckets: dict[int, Rows] = {}
         self._latest: dict[int, int] = {}  # bucket -> version that touched it last, in the order of versions
 
-    def load(self, history: History, after: int) -> bool:
+    def load(self, history: ViewHistory, after: int) -> bool:
         """Take in what was read after a version (-1: all). False: it is of another epoch and not whole, so read it whole."""
         if history.epoch != self.epoch:
             if after >= 0:

@@ -1,0 +1,217 @@
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.contract.history import Cells
+from services.contract.live import Delta, Since, Snapshot
+from services.gateway.dashboard import Composition, Picture
+from services.gateway.viewstate import ViewState
+from tests.unit.gateway.merge import Merge
+from tests.unit.gateway.worlds import EVERY, Client, dashboard, panel
+
+NOW = 30_000
+SAME = panel("again", "load")  # shows the same view as another panel
+HOST = dashboard(panel("load", "load"), panel("net", "bytes", ["rate", "avg"], window="30s"), SAME)
+
+
+class World:
+    """A picture whose states follow their merges."""
+
+    def __init__(self, revision: str = "r1") -> None:
+        self.composition = Composition(HOST, revision)
+        self.merges = {view: Merge() for view in self.composition.views}
+        self.states = {view: ViewState(EVERY, 60_000) for view in self.composition.views}
+        self.picture = Picture(self.composition, self.states)
+
+    def write(self, place: int, values: dict[tuple[int, int], float], closed: int = 0) -> None:
+        view = list(self.states)[place]
+        change = self.merges[view].write(values, closed)
+        if not self.states[view].version:
+            self.states[view].load(self.merges[view].history(), -1)
+        else:
+            self.states[view].apply(change)
+
+    def begin_epoch(self, place: int) -> None:
+        view = list(self.states)[place]
+        before = self.merges[view]
+        self.merges[view] = Merge(f"{before.epoch}+", before.version + 1_000)
+        self.merges[view].write({(0, 9): 9.0})
+        self.states[view].load(self.merges[view].history(), -1)
+
+    def shows(self, client: Client) -> bool:
+        return (
+            client.epoch == self.picture.epoch
+            and client.tables == {view: merge.table() for view, merge in self.merges.items()}
+            and client.versions == {view: state.version for view, state in self.states.items()}
+            and client.closed == {view: state.closed for view, state in self.states.items()}
+        )
+
+
+def test_views_are_numbered_in_the_order_of_lines_and_named_once() -> None:
+    composition = Composition(HOST, "r1")
+    assert [[line.view for line in item.lines] for item in composition.panels] == [[0], [1, 2], [0]]
+    assert [window for _, window in composition.views.values()] == [60_000, 30_000, 30_000]
+    assert [view.additive for view, _ in composition.views.values()] == [False, True, False]
+
+
+def test_a_snapshot_is_the_dashboard_whole() -> None:
+    world = World()
+    world.write(0, {(29_000, 0): 0.5, (28_000, 1): float("nan")}, closed=29_000)
+    snapshot = world.picture.snapshot(NOW)
+    client = Client()
+    client.hear(snapshot)
+    assert world.shows(client)
+    assert (snapshot.title, snapshot.window, snapshot.hz, snapshot.now) == ("Host", 60_000, 10, NOW)
+    assert [item.title for item in snapshot.panels] == ["load", "net", "again"]
+
+
+def test_a_snapshot_leaves_out_what_is_older_than_the_window_of_its_view() -> None:
+    world = World()
+    old = {(-1_000, 0): 1.0, (-5_000, 0): 1.0, (29_000, 0): 2.0}
+    world.write(0, old)
+    world.write(1, old)
+    views = world.picture.snapshot(NOW).views
+    assert [cells.start for cells in views[0].cells] == [-5_000, -1_000, 29_000]
+    assert [cells.start for cells in views[1].cells] == [29_000]
+
+
+def test_a_tick_says_only_what_changed_since_the_last_one() -> None:
+    world = World()
+    world.write(0, {(0, 0): 1.0})
+    world.write(1, {(0, 0): 1.0})
+    world.picture.skip()
+    assert world.picture.tick(NOW) is None
+    world.write(0, {(1_000, 0): 2.0}, closed=1_000)
+    delta = world.picture.tick(NOW)
+    assert isinstance(delta, Delta)
+    (part,) = delta.views
+    assert (part.view, part.from_, part.to, part.closed) == (0, 1, 2, 1_000)
+    assert part.cells == [Cells(1_000, [0], [2.0])]
+    assert part.groups == []
+    assert world.picture.tick(NOW) is None
+
+
+def test_a_bucket_that_only_closes_is_said_without_cells() -> None:
+    world = World()
+    world.write(0, {(0, 0): 1.0})
+    world.picture.skip()
+    view = next(iter(world.states))
+    world.states[view].apply(world.merges[view].close(1_000))
+    delta = world.picture.tick(NOW)
+    assert isinstance(delta, Delta)
+    assert [(part.from_, part.to, part.closed, part.cells) for part in delta.views] == [(1, 1, 1_000, [])]
+
+
+def test_another_epoch_of_one_view_is_a_snapshot_for_everybody() -> None:
+    world = World()
+    world.write(0, {(0, 0): 1.0})
+    world.picture.skip()
+    world.begin_epoch(0)
+    assert isinstance(world.picture.tick(NOW), Snapshot)
+    assert world.picture.tick(NOW) is None
+
+
+def test_who_asks_for_the_epoch_between_ticks_does_not_take_the_snapshot_from_the_others() -> None:
+    world = World()
+    world.picture.skip()
+    world.begin_epoch(1)
+    world.picture.snapshot(NOW)
+    assert isinstance(world.picture.tick(NOW), Snapshot)
+
+
+def test_the_epoch_is_the_same_on_every_gateway_and_another_one_for_another_document() -> None:
+    one, two = World(), World()
+    for world in (one, two):
+        world.write(0, {(0, 0): 1.0})
+    one.write(1, {(0, 0): 1.0})
+    one.write(1, {(0, 0): 2.0})
+    two.states[list(two.states)[1]].load(one.merges[list(one.states)[1]].history(), -1)
+    assert one.picture.epoch == two.picture.epoch
+    assert World("r2").picture.epoch != World("r1").picture.epoch
+
+
+def test_who_has_more_than_this_gateway_is_not_sent_past_it() -> None:
+    world = World()
+    world.write(0, {(0, 0): 1.0})
+    view = next(iter(world.states))
+    delta = world.picture.resume(Since(world.picture.epoch, {view: 5}), NOW)
+    assert isinstance(delta, Delta)
+    assert (delta.views[0].from_, delta.views[0].to, delta.views[0].cells) == (1, 1, [])
+
+
+def test_of_a_view_that_since_does_not_name_all_cells_are_sent() -> None:
+    world = World()
+    world.write(0, {(0, 0): 1.0})
+    delta = world.picture.resume(Since(world.picture.epoch, {}), NOW)
+    assert isinstance(delta, Delta)
+    assert (delta.views[0].from_, delta.views[0].cells) == (0, [Cells(0, [0], [1.0])])
+
+
+writes = st.tuples(
+    st.just("write"),
+    st.integers(0, 2),
+    st.dictionaries(
+        st.tuples(st.integers(0, 4).map(lambda n: n * EVERY), st.integers(0, 3)), st.floats(-9, 9), min_size=1, max_size=4
+    ),
+    st.integers(0, 6).map(lambda n: n * EVERY),
+)
+steps = st.lists(
+    st.one_of(
+        writes,
+        writes,
+        writes,
+        st.tuples(st.just("tick")),
+        st.tuples(st.just("join")),
+        st.tuples(st.just("leave"), st.integers(0, 9)),
+        st.tuples(st.just("resume"), st.integers(0, 9)),
+        st.tuples(st.just("epoch"), st.integers(0, 2)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=300)
+@given(steps)
+def test_viewers_that_come_go_and_come_back_all_see_what_is_there(story: list[tuple[object, ...]]) -> None:
+    """One frame serves all who are there; who comes back with `since` lacks nothing, and gets nothing that it has."""
+    world = World()
+    there: list[Client] = []
+    gone: list[Client] = []
+    for step in story:
+        match step:
+            case ("write", int() as place, dict() as values, int() as closed):
+                world.write(place, values, closed)
+            case ("epoch", int() as place):
+                world.begin_epoch(place)
+            case ("tick",):
+                if message := world.picture.tick(NOW):
+                    for client in there:
+                        client.hear(message)
+                assert all(world.shows(client) for client in there)
+            case ("join",):
+                there.append(Client())
+                there[-1].hear(world.picture.snapshot(NOW))
+                assert world.shows(there[-1])
+            case ("leave", int() as which) if there:
+                gone.append(there.pop(which % len(there)))
+            case ("resume", int() as which) if gone:
+                client = gone.pop(which % len(gone))
+                answer = world.picture.resume(client.since, NOW)
+                if isinstance(answer, Delta):
+                    sent = {(p.view, c.start, g) for p in answer.views for c in p.cells for g in c.groups}
+                    assert sent == _changed(world, client.since)
+                client.hear(answer)
+                assert world.shows(client)
+                there.append(client)
+    if message := world.picture.tick(NOW):
+        for client in there:
+            client.hear(message)
+    assert all(world.shows(client) for client in there)
+
+
+def _changed(world: World, since: Since) -> set[tuple[int, int, int]]:
+    return {
+        (place, bucket, group)
+        for place, (view, merge) in enumerate(world.merges.items())
+        for (bucket, group), (_, version) in merge.cells.items()
+        if version > since.versions[view]
+    }

@@ -1,0 +1,203 @@
+import copy
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.contract.history import Change
+from services.gateway.viewstate import Verdict, ViewState
+from tests.unit.gateway.merge import Merge, table
+
+EVERY, WINDOW = 1_000, 60_000
+
+values = st.dictionaries(
+    st.tuples(st.integers(0, 5).map(lambda n: n * EVERY), st.integers(0, 6)),
+    st.floats(allow_nan=True, allow_infinity=False, width=32),
+    min_size=1,
+    max_size=8,
+)
+
+
+def loaded(merge: Merge) -> ViewState:
+    state = ViewState(EVERY, WINDOW)
+    assert state.load(merge.history(), -1)
+    return state
+
+
+def test_a_state_without_history_is_empty() -> None:
+    state = ViewState(EVERY, WINDOW)
+    assert (state.epoch, state.version, state.cells(0), state.groups) == ("", 0, [], {})
+    assert state.apply(Merge().write({(0, 0): 1})) is Verdict.other_epoch
+
+
+def test_a_change_that_joins_on_is_applied_and_a_second_time_it_is_known() -> None:
+    merge = Merge()
+    merge.write({(0, 0): 1.0})
+    state = loaded(merge)
+    change = merge.write({(0, 0): 2.0, (1_000, 1): math.nan}, closed=1_000)
+    assert state.apply(change) is Verdict.applied
+    assert state.apply(change) is Verdict.known
+    assert table(state.cells(0)) == {0: {0: 2.0}, 1_000: {1: None}}
+    assert (state.version, state.closed, state.newest) == (2, 1_000, 1_000)
+    assert state.groups == {0: {"cpu": "0"}, 1: {"cpu": "1"}}
+
+
+def test_a_missing_change_shows_as_a_gap_and_nothing_of_the_next_one_is_taken() -> None:
+    merge = Merge()
+    merge.write({(0, 0): 1.0})
+    state = loaded(merge)
+    merge.write({(0, 0): 2.0})
+    assert state.apply(merge.write({(0, 1): 3.0}, closed=9_000)) is Verdict.gap
+    assert (table(state.cells(0)), state.version, state.closed) == ({0: {0: 1.0}}, 1, 0)
+    assert state.load(merge.history(state.version), state.version)
+    assert table(state.cells(0)) == merge.table()
+
+
+def test_a_message_may_move_only_what_is_closed() -> None:
+    merge = Merge()
+    merge.write({(0, 0): 1.0})
+    state = loaded(merge)
+    assert state.apply(merge.close(1_000)) is Verdict.applied
+    assert (state.version, state.closed) == (1, 1_000)
+    assert state.apply(merge.close(500)) is Verdict.known
+
+
+def test_what_was_read_late_does_not_undo_what_was_heard_since() -> None:
+    merge = Merge()
+    merge.write({(0, 0): 1.0})
+    state = loaded(merge)
+    read = merge.history(0)
+    state.apply(merge.write({(0, 0): 2.0}))
+    assert state.load(read, 0)
+    assert table(state.cells(0)) == {0: {0: 2.0}}
+    assert state.version == 2
+
+
+def test_another_epoch_has_to_be_read_whole_and_takes_the_place_of_the_old_one() -> None:
+    merge = Merge()
+    merge.write({(0, 0): 1.0, (0, 1): 1.0})
+    state = loaded(merge)
+    other = Merge(epoch="e2", version=7)
+    assert state.apply(other.write({(1_000, 0): 5.0})) is Verdict.other_epoch
+    assert table(state.cells(0)) == merge.table(), "the old values stay until the new ones are there"
+    assert not state.load(other.history(3), 3)
+    assert state.load(other.history(), -1)
+    assert table(state.cells(0)) == other.table()
+    assert (state.epoch, state.groups) == ("e2", {0: {"cpu": "0"}})
+
+
+def test_cells_older_than_the_window_are_forgotten() -> None:
+    merge = Merge()
+    merge.write({(at * EVERY, 0): at for at in range(100)})
+    state = loaded(merge)
+    state.trim(100_000)
+    assert state.starts()[0] == 40_000
+    assert [cells.start for cells in state.changed_after(0)] == state.starts()
+    assert state.cells(90_500)[0].start == 90_000, "the bucket in which a shorter window begins is there"
+
+
+def test_trimming_costs_nothing_when_it_was_done_just_now() -> None:
+    merge = Merge()
+    merge.write({(0, 0): 1.0})
+    state = loaded(merge)
+    state.trim(10_000)
+    state.apply(merge.write({(1_000, 0): 1.0}))
+    state.trim(10_900)
+    assert state.starts() == [0, 1_000]
+
+
+@given(st.lists(values, max_size=12), st.integers(0, 14), st.data())
+def test_what_changed_after_any_version_is_exactly_what_later_versions_wrote(
+    writes: list[dict[tuple[int, int], float]], version: int, data: st.DataObject
+) -> None:
+    merge, state = Merge(), ViewState(EVERY, WINDOW)
+    read_at = data.draw(st.integers(0, len(writes)))
+    for at, write in enumerate(writes):
+        change = merge.write(write)
+        if at == read_at:
+            assert state.load(merge.history(), -1)
+        elif at > read_at:
+            assert state.apply(change) is Verdict.applied
+    if state.version:
+        assert table(state.changed_after(version)) == merge.table(version)
+        new = {group.number for group in state.groups_after(version)}
+        assert new >= {group for group, born in merge.groups.items() if born > version}
+        assert new <= set(merge.groups)
+
+
+deliveries = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), values, st.integers(0, 6_000)),
+        st.tuples(st.just("close"), st.integers(0, 6_000)),
+        st.tuples(st.just("epoch")),
+        st.tuples(st.just("deliver"), st.integers(0, 30)),
+        st.tuples(st.just("lose"), st.integers(0, 30)),
+        st.tuples(st.just("repeat"), st.integers(0, 30)),
+        st.tuples(st.just("slow read")),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=300)
+@given(deliveries)
+def test_whatever_is_lost_repeated_or_late_the_state_is_the_truth_once_the_last_change_was_heard(
+    steps: list[tuple[object, ...]],
+) -> None:
+    """The messages of a channel in any order, with a reader that does as the verdicts say, against the merge's own table."""
+    merge, state = Merge(), ViewState(EVERY, WINDOW)
+    on_their_way: list[Change] = []
+    delivered: list[Change] = []
+    epochs = 1
+
+    def read(history_of: Merge) -> None:
+        after = state.version if history_of.epoch == state.epoch else -1
+        assert state.load(history_of.history(after), after)
+
+    def hear(change: Change) -> None:
+        delivered.append(change)
+        before = state.version
+        verdict = state.apply(change)
+        assert state.version >= before
+        if verdict in (Verdict.gap, Verdict.other_epoch):
+            read(merge)
+
+    read(merge)
+    for step in steps:
+        match step:
+            case ("write", dict() as write, int() as closed):
+                on_their_way.append(merge.write(write, closed))
+            case ("close", int() as closed):
+                on_their_way.append(merge.close(closed))
+            case ("epoch",):
+                epochs += 1
+                merge = Merge(epoch=f"e{epochs}", version=merge.version + 1_000)
+            case ("deliver", int() as which) if on_their_way:
+                hear(on_their_way.pop(which % len(on_their_way)))
+            case ("lose", int() as which) if on_their_way:
+                on_their_way.pop(which % len(on_their_way))
+            case ("repeat", int() as which) if delivered:
+                hear(delivered[which % len(delivered)])
+            case ("slow read",):
+                old = copy.deepcopy(merge)
+                if on_their_way:
+                    hear(on_their_way.pop())
+                if old.epoch == state.epoch:
+                    read(old)
+    hear(merge.write({(0, 0): 1.0}, closed=7_000))
+    assert (state.epoch, state.version, state.closed) == (merge.epoch, merge.version, merge.closed)
+    assert table(state.cells(-EVERY)) == merge.table()
+    assert set(state.groups) == set(merge.groups)
+
+
+@pytest.mark.parametrize("order", [[3, 1, 2], [2, 1], [1, 3, 2]])
+def test_groups_in_any_order_are_kept_apart(order: list[int]) -> None:
+    merge = Merge()
+    state = ViewState(EVERY, WINDOW)
+    state.load(merge.history(), -1)
+    change = merge.write({(0, group): group * 1.5 for group in order})
+    merge2 = merge.write({(0, 0): 0.0, (0, order[0]): -1.0})
+    assert state.apply(change) is Verdict.applied
+    assert state.apply(merge2) is Verdict.applied
+    assert table(state.cells(0)) == merge.table()
