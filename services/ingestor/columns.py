@@ -183,7 +183,7 @@ def _far(time: int, now_ms: int, limits: TimeLimits) -> Fault:
     else:
         hint = "; is it in seconds?" if 0 < time < now_ms // 100 else ""
         away, limit, where = now_ms - time, limits.past_ms, "past"
-    return Fault("time", f"time {time} is {away / 1000:g} s in the {where}, {limit / 1000:g} s at most{hint}")
+    return Fault("time", f"time {time} is {away / 1000:.15g} s in the {where}, {limit / 1000:.15g} s at most{hint}")
 
 
 def _series(metric: str, kind: str, labels: bytes) -> tuple[bytes, int] | Fault:

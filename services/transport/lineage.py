@@ -4,6 +4,7 @@ Topic names outlive a log that began anew (a broker that forgets, a topic made a
 own: the first record of a topic with one partition that is kept for ever. Offsets of another lineage mean nothing.
 """
 
+import asyncio
 import secrets
 import time
 from typing import Any, Final
@@ -16,7 +17,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from services.contract.names import LINEAGE_TOPIC
 from services.transport.log_topics import ensure_topics_on
-from services.transport.log_wire import LogError, Wire
+from services.transport.log_wire import RETRY_S, LogAway, LogError, Wire
 from services.transport.settings import KafkaSettings
 
 _BYTES: Final = 4096
@@ -45,12 +46,22 @@ async def ensure_lineage(settings: KafkaSettings) -> str:
 
 async def ensure_lineage_on(wire: Wire, settings: KafkaSettings) -> str:
     """The same over a Wire that is open, where the topics exist."""
-    if (name := await _first(wire)) is None:
-        await _write(wire, secrets.token_hex(8), settings)
-        name = await _first(wire)  # somebody else's may have come before ours: the first one wins
-    if name is None:
-        raise LogError("the lineage was written but cannot be read back")
-    return name
+    deadline = time.monotonic() + settings.request_timeout_ms / 1000
+    while True:
+        try:
+            if (name := await _first(wire)) is None:
+                await _write(wire, secrets.token_hex(8), settings)
+                name = await _first(wire)  # somebody else's may have come before ours: the first one wins
+            if name is not None:
+                return name
+            fault = LogError("the lineage was written but cannot be read back")
+        except LogAway:
+            raise
+        except LogError as error:  # Kafka names a leader some moments before it leads
+            fault = error
+        if time.monotonic() > deadline:
+            raise fault
+        await asyncio.sleep(RETRY_S)
 
 
 class LineageWatch:

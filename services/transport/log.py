@@ -187,6 +187,8 @@ class LogReader:
                 try:
                     self._check(partition, code)
                     self._highwater[partition] = highwater
+                    if highwater < self._positions[partition]:  # the embedded broker says nothing about it
+                        raise OffsetGone(partition, self._positions[partition])
                     records.extend(self._unpack(partition, data))
                 except LogError as error:
                     self._fault = error
