@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, get_type_hints
 
-from services.local.catalog import SERVICES, admin_port, sections
+from services.local.catalog import ADMIN_ORDER, SERVICES, admin_port, sections
 from services.runtime import tether
 from services.runtime.service import Service, StartupError, refuse
 from services.runtime.settings import SettingsError, load, parse_flags
@@ -43,6 +43,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
 def _run(target: str, arguments: list[str], environ: Mapping[str, str]) -> int:
     import structlog
 
+    from services.local.embedded import free_ports
     from services.runtime import logs, process
     from services.runtime.admin import AdminSettings
 
@@ -52,6 +53,8 @@ def _run(target: str, arguments: list[str], environ: Mapping[str, str]) -> int:
     ]
     flags = parse_flags(arguments, classes)
     environ = {**_DEFAULTS.get(target, {}), **environ, **flags}
+    if target == "all" and not load(AdminSettings, environ, flags).port:
+        flags["TIDEBOARD_ADMIN_PORT"] = environ["TIDEBOARD_ADMIN_PORT"] = str(free_ports(len(ADMIN_ORDER)))
     logging = load(logs.LogSettings, environ, flags)
     logs.configure(target, console=logging.console, level=logging.level)
     try:

@@ -15,12 +15,12 @@ SERVICES: Final = {
 }
 """The targets that are one service each, with what each does."""
 
-_ADMIN_ORDER: Final = ("ingestor", "aggregator", "gateway", "operator", "collector", "all")
+ADMIN_ORDER: Final = ("ingestor", "aggregator", "gateway", "operator", "collector", "all")
 
 
 def admin_port(target: str, first: int) -> int:
-    """The admin port of a target where all run on one machine; 0 stays 0, any free one."""
-    return first and first + _ADMIN_ORDER.index(target)
+    """The admin port of a target where all run on one machine."""
+    return first + ADMIN_ORDER.index(target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,10 +67,9 @@ def compose(
     base = int(values["TIDEBOARD_ADMIN_PORT"])
     for name in SERVICES:
         reach |= {variable: str(free_port()) for variable in (_port_of(name),) if values.get(variable) == 0}
-    admins = {name: admin_port(name, base) or free_port() for name in SERVICES}
+    admins = {name: admin_port(name, base) for name in (*SERVICES, "all")}
     known = {**values, **reach}
-    own = {"all": admin_port("all", base)} if base else {}
-    reach |= {name: value for name, value in _for_the_collector(known, {**admins, **own}).items() if not environ.get(name)}
+    reach |= {name: value for name, value in _for_the_collector(known, admins).items() if not environ.get(name)}
     services = [_service(name, {**environ, **reach}, known, admins[name], parent) for name in SERVICES]
     gateway = next(member for member in services if member.name == "gateway")
     return Composition((*servers, *services), reach["REDIS_URL"], f"http://{_shown(gateway.host)}:{gateway.port}/")

@@ -49,6 +49,14 @@ def free_port() -> int:
             return port
 
 
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that are all free at this moment."""
+    while True:
+        first = free_port()
+        if not any(port_taken(first + i) for i in range(count)):
+            return first
+
+
 def port_taken(port: int, host: str = _HOST) -> bool:
     """Somebody listens on this port."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:

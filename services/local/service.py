@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import psutil
 import structlog
+from prometheus_client import REGISTRY
 
 from services.local import children, telling
 from services.local.asking import Answer, ask
@@ -19,6 +20,7 @@ from services.local.catalog import admin_port, sections, values
 from services.local.composition import BROKER, VALKEY, Composition, Member, compose, needs, refusal
 from services.local.dashboards import Folder
 from services.local.embedded import broker_answers, free_port, port_taken, valkey_answers
+from services.local.metrics import REPLACEMENTS, ChildMetrics
 from services.local.replacement import recover, replace
 from services.local.settings import LocalSettings
 from services.local.status import child_status
@@ -65,10 +67,12 @@ class Local:
         self._changed = asyncio.Event()
         self._broker = asyncio.Lock()
         self._announced = False
+        self._metrics = ChildMetrics(lambda: self._supervision.children.values())
         self._folder = Folder(local.dashboards, connect(RedisSettings(url=composition.redis_url)))
 
     async def start(self) -> None:
         self._failure = asyncio.get_running_loop().create_future()
+        REGISTRY.register(self._metrics)
         telling.step(f"starting {', '.join(member.name for member in self._composition.members)}")
         await self._start_due()
 
@@ -90,6 +94,8 @@ class Local:
         await asyncio.gather(*(self._processes[name].end(_SERVICES_END_S) for name in services))
         await asyncio.gather(*(self._processes[name].end(_SERVERS_END_S) for name in servers))
         await self._folder.close()
+        with contextlib.suppress(KeyError):  # where it never started
+            REGISTRY.unregister(self._metrics)
 
     def readiness(self) -> str:
         away = [child.name for child in self._supervision.children.values() if child.state != "up"]
@@ -155,7 +161,8 @@ class Local:
     def _tell_up(self, name: str) -> None:
         child = self._supervision.children[name]
         if self._announced:
-            log.warning("is up again", service=name, pid=child.pid)
+            tell = log.warning if child.failures else log.info  # one that was replaced on purpose needs nobody's eyes
+            tell("is up again", service=name, pid=child.pid)
             return
         telling.step(f"  {name} is up")
         if not self.readiness():
@@ -199,6 +206,7 @@ class Local:
                 if psutil.Process(process.pid).memory_info().rss > self._local.broker_memory_mb * 1024 * 1024:
                     async with self._broker:
                         await replace(self)
+                        REPLACEMENTS.inc()
 
     async def _recover_broker(self, wait: float) -> None:
         if self._broker.locked():

@@ -4,6 +4,7 @@ Human lines in a terminal, one JSON object per line otherwise, both on standard 
 an outage is heard once every few seconds, with a count of what was left out.
 """
 
+import asyncio
 import logging
 import sys
 from collections.abc import Hashable
@@ -69,6 +70,8 @@ class _RepeatFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.msg, dict):  # structlog's events arrive as dictionaries
             return True
+        if record.exc_info and record.exc_info[0] is asyncio.CancelledError:  # uvicorn, of requests that we cut when we end
+            return False
         held = self._collapse.admit((record.name, record.levelno, record.msg), record.created)
         if held:
             record.repeated = held

@@ -75,7 +75,7 @@ def test_admin_ports_count_up_from_the_first() -> None:
 
 
 def test_a_port_of_zero_is_a_free_one_that_everybody_knows() -> None:
-    composition, _ = composed({"TIDEBOARD_GATEWAY_PORT": "0", "TIDEBOARD_ADMIN_PORT": "0"})
+    composition, _ = composed({"TIDEBOARD_GATEWAY_PORT": "0", "TIDEBOARD_INGESTOR_PORT": "0"})
     gateway = composition.member("gateway")
     assert gateway is not None
     assert gateway.port >= 20_000
