@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kafka.server import Kafka
 from tests.servers import Broker, Valkey, running
 
 
@@ -22,4 +23,11 @@ def valkey() -> Iterator[Valkey]:
 def broker() -> Iterator[Broker]:
     """`bootstrap`, `port`, `kill()`, `start()`, `restart()`. Make topics before you produce: the broker corrupts unknown ones."""
     with running(Broker()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """Apache Kafka: as `broker`, and `restart(keep=True)`, `launch()`. `tests.kafka.server.empty` makes it empty in no time."""
+    with running(Kafka(tmp_path_factory.mktemp("kafka"))) as server:
         yield server

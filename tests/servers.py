@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from services.local.embedded import BROKER_ENVIRONMENT, broker_command, free_port, valkey_command
 
@@ -36,13 +36,25 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        self.launch()
+        self.wait(_PATIENCE_S)
+
+    def launch(self) -> None:
+        """Start it."""
+        self._spawn(subprocess.DEVNULL, None)
+
+    def _spawn(self, output: int | BinaryIO, errors: BinaryIO | None) -> None:
         assert self._process is None, f"{self.name} runs already"
         command = self._command(self.port, os.getpid())
         environ = {**os.environ, **BROKER_ENVIRONMENT}
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+            command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
         )
-        until = time.monotonic() + _PATIENCE_S
+
+    def wait(self, patience_s: float) -> None:
+        """Wait until it answers."""
+        assert self._process is not None, f"{self.name} is not running"
+        until = time.monotonic() + patience_s
         while not self._answers(self.port):
             assert self._process.poll() is None, f"{self.name} ended with {self._process.returncode}"
             assert time.monotonic() < until, f"{self.name} does not answer on port {self.port}"
@@ -72,7 +84,7 @@ class Valkey(Server):
 
 class Broker(Server):
     def __init__(self) -> None:
-        super().__init__("broker", broker_command, _connects)
+        super().__init__("broker", broker_command, connects)
 
     @property
     def bootstrap(self) -> str:
@@ -101,7 +113,7 @@ def _pong(port: int) -> bool:
         return False
 
 
-def _connects(port: int) -> bool:
+def connects(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), 1.0):
             return True
