@@ -10,7 +10,10 @@ export default defineConfig({
     chunkSizeWarningLimit: 1300, // Plotly.js, loaded by its own page only
     rolldownOptions: { input: ["index.html", "plotly.html"] },
   },
-  server: { proxy: { "/api": { target: "http://127.0.0.1:8080", ws: true } } },
+  server: {
+    proxy: { "/api": { target: "http://127.0.0.1:8080", ws: true } },
+    fs: { allow: [".", "../tests/golden"] },
+  },
   test: {
     environment: "happy-dom",
     include: ["test/**/*.test.{ts,tsx}"],

@@ -1,0 +1,175 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { LiveClient, liveUrl } from "../src/live";
+import type { ClientMessage, ServerMessage } from "../src/live/protocol";
+import { delta, part, snapshot, T, view } from "./messages";
+
+/** A socket and the server at its other end. */
+class FakeSocket extends EventTarget {
+  readonly sent: ClientMessage[] = [];
+  closed: number | null = null;
+
+  send(text: string): void {
+    this.sent.push(JSON.parse(text) as ClientMessage);
+  }
+  close(code: number): void {
+    this.closed = code;
+  }
+  accept(): void {
+    this.dispatchEvent(new Event("open"));
+  }
+  say(message: ServerMessage): void {
+    this.dispatchEvent(new MessageEvent("message", { data: JSON.stringify(message) }));
+  }
+  hangUp(code: number, reason = ""): void {
+    this.dispatchEvent(Object.assign(new Event("close"), { code, reason }));
+  }
+}
+
+let sockets: FakeSocket[];
+let client: LiveClient;
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_000_000 });
+  sockets = [];
+  const open = () => {
+    const socket = new FakeSocket();
+    sockets.push(socket);
+    return socket as unknown as WebSocket;
+  };
+  client = new LiveClient("ws://here/api/v1/live", 10, { now: () => Date.now(), random: () => 0.5, open });
+});
+
+afterEach(() => {
+  client.close();
+  vi.useRealTimers();
+});
+
+function socket(index: number): FakeSocket {
+  const found = sockets[index];
+  if (found === undefined) throw new Error(`only ${sockets.length} sockets were opened`);
+  return found;
+}
+
+function connect(): FakeSocket {
+  const newest = socket(sockets.length - 1);
+  newest.accept();
+  return newest;
+}
+
+const SUBSCRIBE = { type: "subscribe", dashboard: "host", hz: 10, since: null };
+
+describe("subscriptions", () => {
+  test("all share one socket, and a dashboard is asked for once however many look at it", () => {
+    client.subscribe("host", () => {});
+    client.subscribe("host", () => {});
+    client.subscribe("other", () => {});
+    const server = connect();
+    expect(sockets.length).toBe(1);
+    expect(server.sent).toEqual([SUBSCRIBE, { ...SUBSCRIBE, dashboard: "other" }]);
+  });
+  test("a later one is asked for at once", () => {
+    client.subscribe("host", () => {});
+    const server = connect();
+    client.subscribe("other", () => {});
+    expect(server.sent.at(-1)).toEqual({ ...SUBSCRIBE, dashboard: "other" });
+  });
+  test("the last to leave ends it after a while, and coming back in time keeps it", () => {
+    const leave = client.subscribe("host", () => {});
+    const stay = client.subscribe("other", () => {});
+    const server = connect();
+    leave();
+    leave();
+    vi.advanceTimersByTime(1000);
+    const leaveAgain = client.subscribe("host", () => {});
+    server.say(snapshot());
+    vi.advanceTimersByTime(1400);
+    expect(client.feed("host")?.state?.title).toBe("Host");
+    leaveAgain();
+    for (let i = 0; i < 6; i++) {
+      vi.advanceTimersByTime(1000);
+      server.say({ type: "pong", now: T });
+    }
+    expect(server.sent.at(-1)).toEqual({ type: "unsubscribe", dashboard: "host" });
+    expect(client.feed("host")).toBeUndefined();
+    stay();
+  });
+  test("watchers hear of every message of their dashboard only", () => {
+    const host = vi.fn<() => void>();
+    const other = vi.fn<() => void>();
+    client.subscribe("host", host);
+    client.subscribe("other", other);
+    const server = connect();
+    host.mockClear();
+    other.mockClear();
+    server.say(snapshot());
+    server.say(delta([part(100, 110, [[T, [0], [1]]])]));
+    expect([host.mock.calls.length, other.mock.calls.length]).toEqual([2, 0]);
+  });
+});
+
+describe("losing the connection", () => {
+  test("keeps what is held, and asks only for what came after", () => {
+    client.subscribe("host", () => {});
+    connect().say(snapshot({ views: [view({ cells: [[T, [0], [5]]] })] }));
+    socket(0).hangUp(1006);
+    expect(client.feed("host")?.state?.title).toBe("Host");
+    vi.advanceTimersByTime(1000);
+    const server = connect();
+    expect(server.sent).toEqual([{ ...SUBSCRIBE, since: { epoch: "e1", versions: { v0: 100 } } }]);
+    server.say(delta([part(100, 200, [[T + 1000, [0], [6]]])]));
+    expect(client.feed("host")?.resumed).toMatchObject({ points: 1, gapMs: 0 });
+  });
+  test("3 s of silence are a loss", () => {
+    client.subscribe("host", () => {});
+    const server = connect();
+    server.say(snapshot());
+    vi.advanceTimersByTime(1600);
+    expect(server.sent.at(-1)).toEqual({ type: "ping" });
+    vi.advanceTimersByTime(1500);
+    expect(server.closed).toBe(4000);
+    vi.advanceTimersByTime(1000);
+    expect(sockets.length).toBe(2);
+  });
+  test("being moved is silent: the same data goes on from the other socket", () => {
+    client.subscribe("host", () => {});
+    connect().say(snapshot());
+    socket(0).say({ type: "moved", retry_in_ms: 1000 });
+    vi.advanceTimersByTime(600);
+    expect(socket(0).closed).toBeNull();
+    const next = connect();
+    expect(socket(0).closed).toBe(1000);
+    next.say(delta([part(100, 110, [[T, [0], [1]]])]));
+    expect(client.feed("host")).toMatchObject({ resumed: null, resuming: false });
+    expect(client.connection.lostAt).toBeNull();
+  });
+  test("a hole between versions asks again with what is held", () => {
+    client.subscribe("host", () => {});
+    const server = connect();
+    server.say(snapshot());
+    server.say(delta([part(150, 160, [])]));
+    expect(server.sent.at(-1)).toEqual({ ...SUBSCRIBE, since: { epoch: "e1", versions: { v0: 100 } } });
+  });
+});
+
+test("a frame that cannot be read is remembered, and the next one counts", () => {
+  client.subscribe("host", () => {});
+  const server = connect();
+  server.say(snapshot({ v: 9 }));
+  expect(client.problem).toMatch(/v: is 9/);
+  server.say(snapshot());
+  expect(client.feed("host")?.state?.title).toBe("Host");
+});
+
+test("the server's clock is the largest that was seen, as frames are only ever late", () => {
+  client.subscribe("host", () => {});
+  const server = connect();
+  server.say(snapshot({ now: T }));
+  vi.advanceTimersByTime(1000);
+  server.say(delta([], { now: T + 700 }));
+  expect(Math.round(client.serverNow() ?? 0)).toBe(T + 999);
+});
+
+test("the endpoint is beside the page", () => {
+  expect(liveUrl({ protocol: "https:", host: "wall.example" })).toBe("wss://wall.example/api/v1/live");
+  expect(liveUrl({ protocol: "http:", host: "127.0.0.1:8080" })).toBe("ws://127.0.0.1:8080/api/v1/live");
+});
