@@ -1,0 +1,44 @@
+"""`make bench`: measures the figures, prints them as tables, and with --write keeps them in docs/benchmarks.md.
+
+python -m tests.bench [--write] [name ...]
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench import bench_fold, bench_idle, bench_ingest, bench_latency
+from tests.bench.report import Table, machine
+
+BENCHES: dict[str, Callable[[], Table]] = {
+    "latency": bench_latency.measure,
+    "ingest": bench_ingest.measure,
+    "fold": bench_fold.measure,
+    "idle": bench_idle.measure,
+}
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Written by `make bench ARGS=--write`. Machine: {machine}. Ratios within one run are what counts; absolute times depend on the machine.
+
+"""
+
+
+def main(arguments: list[str]) -> int:
+    write = "--write" in arguments
+    names = [name for name in arguments if name != "--write"] or list(BENCHES)
+    if unknown := [name for name in names if name not in BENCHES]:
+        print(f"there is no bench {unknown[0]!r}; there are {', '.join(BENCHES)}", file=sys.stderr)
+        return 2
+    tables = []
+    for name in names:
+        table = BENCHES[name]().markdown()
+        print(table, flush=True)
+        tables.append(table)
+    if write:
+        PAGE.write_text(HEAD.format(machine=machine()) + "\n".join(tables))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
