@@ -32,9 +32,9 @@ beforeEach(() => {
   vi.useFakeTimers({ now: 1_000_000 });
   sockets = [];
   const open = () => {
-    const socket = new FakeSocket();
-    sockets.push(socket);
-    return socket as unknown as WebSocket;
+    const made = new FakeSocket();
+    sockets.push(made);
+    return made as unknown as WebSocket;
   };
   client = new LiveClient("ws://here/api/v1/live", 10, { now: () => Date.now(), random: () => 0.5, open });
 });

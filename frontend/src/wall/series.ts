@@ -52,7 +52,7 @@ export function expectedInterval(view: View): number {
     distances.push(after - index);
     after = index;
   }
-  const median = distances.toSorted((a, b) => a - b)[Math.floor(distances.length / 2)] ?? 1;
+  const median = distances.toSorted((a, b) => a - b)[Math.floor((distances.length - 1) / 2)] ?? 1;
   return median * view.every;
 }
 

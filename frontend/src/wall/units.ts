@@ -139,8 +139,8 @@ function divisor(unit: Unit, at: number): number {
 
 function digitsFor(unit: Unit, value: number): number {
   if (unit.fixed !== null) return unit.fixed;
-  const magnitude = Math.abs(value);
-  if (Number.isInteger(value) && magnitude < 1e6) return 0;
+  if (Number.isInteger(value) && Math.abs(value) < 1e6) return 0;
+  const magnitude = Number(Math.abs(value).toPrecision(3)); // 9.996 is written 10.0
   if (magnitude >= 100) return 0;
   if (magnitude >= 10) return 1;
   return magnitude >= 1 ? 2 : Math.min(8, 2 - Math.floor(Math.log10(magnitude)));
