@@ -2,9 +2,9 @@ import { describe, expect, test } from "vitest";
 import { applyDelta } from "../src/live/store";
 import { align } from "../src/wall/align";
 import { nextPhase } from "../src/wall/dashes";
-import { freshness } from "../src/wall/freshness";
+import { freshness, newestOf } from "../src/wall/freshness";
 import { choice } from "../src/wall/panels/legend";
-import { currentOf, expectedInterval, seriesOf } from "../src/wall/series";
+import { expectedInterval, seriesOf, shownOf } from "../src/wall/series";
 import { stateOf, stretches, worst } from "../src/wall/thresholds";
 import { metricsOf } from "../src/wall/waiting";
 import { delta, panel, part, state, T, view } from "./messages";
@@ -38,7 +38,7 @@ describe("names", () => {
 describe("the current value", () => {
   const current = (partial: Parameters<typeof view>[0]) => {
     const held = state({ views: [view(partial)] });
-    return seriesOf(held, panel()).map(currentOf);
+    return shownOf(held, panel()).map((each) => each.current);
   };
   test("is the newest", () => {
     expect(current({ cells: [[T - 1000, [0], [1]], [T, [0], [2]]] })).toEqual([{ value: 2, time: T, fresh: true }]);
@@ -61,7 +61,10 @@ describe("the current value", () => {
 
 describe("age", () => {
   const cells = (every: number) => Array.from({ length: 8 }, (_, i) => [T - (7 - i) * every, [0], [1]] as const);
-  const ageAt = (every: number, now: number) => freshness(state({ views: [view({ cells: cells(every) })] }), panel(), now);
+  const ageAt = (every: number, now: number) => {
+    const newest = newestOf(state({ views: [view({ cells: cells(every) })] }), panel());
+    return newest === null ? null : freshness(newest, now);
+  };
   test("counts from the end of the newest bucket", () => expect(ageAt(1000, T + 1500)).toEqual({ age: 500, stale: false }));
   test("of a source that comes every second is stale after 2 s", () => {
     expect(ageAt(1000, T + 3000)?.stale).toBe(false);
@@ -72,7 +75,7 @@ describe("age", () => {
     expect(ageAt(5000, T + 11_000)?.stale).toBe(false);
     expect(ageAt(5000, T + 11_001)?.stale).toBe(true);
   });
-  test("of nothing is nothing", () => expect(freshness(state(), panel(), T)).toBeNull());
+  test("of nothing is nothing", () => expect(newestOf(state(), panel())).toBeNull());
 });
 
 describe("rows of a plot", () => {

@@ -16,6 +16,8 @@ export interface Beat {
 export type Painter = (beat: Beat) => void;
 
 const SLOW_MS = 250;
+/** 25 paints a second are more than any panel asks for. */
+const PAINT_MS = 40;
 
 export const beat = signal<Beat>({ at: performance.now(), now: null });
 
@@ -35,6 +37,11 @@ export function paintWith(painter: Painter): () => void {
 export function touch(): void {
   dirty = true;
   ask();
+}
+
+/** How often a plot is worth drawing, ms: not more often than its time moves by a pixel or its newest bucket by a quarter. */
+export function paintEvery(every: number, msPerPixel: number): number {
+  return Math.min(250, Math.max(50, Math.min(every / 4, msPerPixel)));
 }
 
 /** Begin to beat. In a hidden tab the browser calls no frames, so that nothing is drawn there. */
@@ -63,5 +70,5 @@ function frame(): void {
     beat.value = current;
   }
   for (const painter of painters) painter(current);
-  if (painters.size > 0) ask();
+  if (painters.size > 0) setTimeout(ask, PAINT_MS);
 }

@@ -12,8 +12,14 @@ export interface Freshness {
 /** A bucket's last values travel for a while; ages below this are nobody's business. */
 const LEAST_MS = 2000;
 
-/** null when the panel has no data at all. now: the server's clock. */
-export function freshness(state: DashboardState, panel: PanelInfo, now: number): Freshness | null {
+/** end: of the newest bucket with a value, epoch ms; expected: how far apart values are, ms. */
+export interface Newest {
+  readonly end: number;
+  readonly expected: number;
+}
+
+/** null when the panel has no data at all. */
+export function newestOf(state: DashboardState, panel: PanelInfo): Newest | null {
   let end = -Infinity;
   let expected = 0;
   for (const line of panel.lines) {
@@ -23,7 +29,11 @@ export function freshness(state: DashboardState, panel: PanelInfo, now: number):
     end = Math.max(end, (newest + 1) * view.every);
     expected = Math.max(expected, expectedInterval(view));
   }
-  if (end === -Infinity) return null;
+  return end === -Infinity ? null : { end, expected };
+}
+
+/** now: the server's clock. */
+export function freshness({ end, expected }: Newest, now: number): Freshness {
   const age = Math.max(0, now - end);
   return { age, stale: age > Math.max(LEAST_MS, 2 * expected) };
 }

@@ -32,11 +32,21 @@ export function seriesOf(state: DashboardState, panel: PanelInfo): Series[] {
   });
 }
 
-export function currentOf({ view, column }: Series): Current | null {
-  const last = lastShown(view);
+/** Every series with its current value. What a view's series share is worked out once. */
+export function shownOf(state: DashboardState, panel: PanelInfo): { readonly series: Series; readonly current: Current | null }[] {
+  const used = new Set(panel.lines.flatMap((line) => state.views[line.view] ?? []));
+  const views = new Map([...used].map((view) => [view, { last: lastShown(view), within: freshBuckets(view) }]));
+  return seriesOf(state, panel).map((series) => {
+    const { last = -1, within = 0 } = views.get(series.view) ?? {};
+    return { series, current: currentOf(series, last, within) };
+  });
+}
+
+/** last: the newest bucket of the view that may be shown; within: by how many buckets a series may be behind it. */
+function currentOf({ view, column }: Series, last: number, within: number): Current | null {
   for (let index = Math.min(column.newest, last); index >= view.columns.horizon; index--) {
     const value = view.columns.at(column, index);
-    if (!Number.isNaN(value)) return { value, time: index * view.every, fresh: last - index <= freshBuckets(view) };
+    if (!Number.isNaN(value)) return { value, time: index * view.every, fresh: last - index <= within };
   }
   return null;
 }
@@ -73,5 +83,5 @@ function nameOf(panel: PanelInfo, line: LineInfo, column: Column): string {
 }
 
 function fill(template: string, values: Readonly<Record<string, string>>): string {
-  return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? "").trim();
+  return template.replaceAll(/\{([^{}]*)\}/g, (_, name: string) => values[name.trim()] ?? "").trim();
 }

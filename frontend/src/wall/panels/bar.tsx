@@ -8,17 +8,20 @@ import { rangeOf } from "./gauge";
 import { Value } from "./value";
 
 const REORDER_MS = 1000;
+const MOST = 100;
 
 export function Bar({ panel, shown, beat }: BodyProps) {
   const fresh = shown.filter((each) => each.current?.fresh === true);
   const bars = fresh.length > 0 ? fresh : shown;
   const order = useSlowly(largestFirst(bars), beat.at, REORDER_MS);
+  const place = new Map(order.map((key, i) => [key, i]));
   const { min, max } = useSlowly(rangeOf(panel, bars), beat.at, REORDER_MS);
   const share = (value: number) => Math.min(100, Math.max(0, ((value - min) / (max - min)) * 100));
   return (
     <ul class="bars">
       {bars
-        .toSorted((a, b) => place(order, a) - place(order, b))
+        .toSorted((a, b) => (place.get(a.series.key) ?? bars.length) - (place.get(b.series.key) ?? bars.length))
+        .slice(0, MOST)
         .map((each) => {
           const value = each.current?.value ?? NaN;
           return (
@@ -38,15 +41,11 @@ export function Bar({ panel, shown, beat }: BodyProps) {
             </li>
           );
         })}
+      {bars.length > MOST && <li class="omitted">and {bars.length - MOST} smaller ones</li>}
     </ul>
   );
 }
 
 function largestFirst(shown: readonly Shown[]): string[] {
   return shown.toSorted((a, b) => (b.current?.value ?? -Infinity) - (a.current?.value ?? -Infinity)).map((each) => each.series.key);
-}
-
-function place(order: readonly string[], shown: Shown): number {
-  const at = order.indexOf(shown.series.key);
-  return at < 0 ? order.length : at;
 }

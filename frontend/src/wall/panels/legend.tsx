@@ -10,9 +10,10 @@ interface LegendProps {
   readonly shown: readonly Shown[];
   readonly lines: readonly LineStyle[];
   readonly choose: (key: string, shift: boolean) => void;
+  readonly omitted: number;
 }
 
-export function Legend({ panel, shown, lines, choose }: LegendProps) {
+export function Legend({ panel, shown, lines, choose, omitted }: LegendProps) {
   return (
     <ul class="legend" aria-label="Series">
       {lines.map((line, i) => {
@@ -34,6 +35,7 @@ export function Legend({ panel, shown, lines, choose }: LegendProps) {
           </li>
         );
       })}
+      {omitted > 0 && <li class="omitted">and {omitted} more, not drawn</li>}
     </ul>
   );
 }

@@ -4,8 +4,8 @@ import { useMemo, useRef } from "preact/hooks";
 import type { ComponentType } from "preact";
 import type { DashboardState, PanelInfo, PanelType } from "../../live";
 import { beat } from "../frames";
-import { freshness } from "../freshness";
-import { currentOf, seriesOf } from "../series";
+import { freshness, newestOf, type Newest } from "../freshness";
+import { shownOf } from "../series";
 import { stateOf, worst } from "../thresholds";
 import { formatSpan } from "../units";
 import { useVisible } from "../visible";
@@ -29,8 +29,8 @@ export function Panel({ panel, state }: PanelProps) {
   const section = useRef<HTMLElement>(null);
   const visible = useVisible(section);
   const now = visible ? beat.value : beat.peek();
-  const shown = useShown(panel, state, now.at);
-  const fresh = now.now === null ? null : freshness(state, panel, now.now);
+  const { shown, newest } = useShown(panel, state, now.at);
+  const fresh = now.now === null || newest === null ? null : freshness(newest, now.now);
   const states = shown.filter((each) => each.current?.fresh === true).map((each) => stateOf(each.current?.value ?? NaN, panel.thresholds));
   const overall = worst(states);
   const Body = BODIES[panel.type];
@@ -60,11 +60,11 @@ export function Panel({ panel, state }: PanelProps) {
 }
 
 /** Computed anew when something was applied to one of the panel's views, and once a second for what falls out of the window. */
-function useShown(panel: PanelInfo, state: DashboardState, at: number): readonly Shown[] {
+function useShown(panel: PanelInfo, state: DashboardState, at: number): { readonly shown: readonly Shown[]; readonly newest: Newest | null } {
   const revisions = panel.lines.map((line) => state.views[line.view]?.revision ?? 0).join();
   const second = Math.floor(at / 1000);
   return useMemo(
-    () => seriesOf(state, panel).map((series) => ({ series, current: currentOf(series) })),
+    () => ({ shown: shownOf(state, panel), newest: newestOf(state, panel) }),
     // oxlint-disable-next-line react/exhaustive-deps -- the state is written in place; these say that it was
     [state, panel, revisions, second],
   );

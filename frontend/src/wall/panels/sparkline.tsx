@@ -3,7 +3,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import type { PanelInfo } from "../../live";
 import { align } from "../align";
-import { paintWith } from "../frames";
+import { paintEvery, paintWith } from "../frames";
 import { nextRange, type Range } from "../range";
 import type { Current, Series } from "../series";
 import { tokens } from "../tokens";
@@ -23,12 +23,15 @@ export function Sparkline({ panel, series, current, visible }: SparklineProps) {
   useEffect(() => {
     if (!visible) return undefined;
     let drawn = "";
+    let drawnAt = -Infinity;
     let range: Range | null = null;
     return paintWith(({ now, at }) => {
       const element = canvas.current;
       if (element === null || now === null) return;
       const { view, key } = scene.current.series;
       const step = scene.current.panel.window / Math.max(1, element.clientWidth * devicePixelRatio);
+      if (at - drawnAt < paintEvery(view.every, step)) return;
+      drawnAt = at;
       const to = Math.floor(now / step) * step;
       const what = `${view.id} ${key} ${view.revision} ${to} ${element.clientWidth} ${element.clientHeight} ${document.documentElement.dataset["theme"]}`;
       if (what === drawn) return;

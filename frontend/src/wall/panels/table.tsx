@@ -6,6 +6,7 @@ import type { BodyProps, Shown } from "./body";
 import { Value } from "./value";
 
 const REORDER_MS = 1000;
+const MOST = 200;
 
 interface Row {
   readonly key: string;
@@ -48,6 +49,7 @@ export function Table({ panel, shown, beat }: BodyProps) {
         <tbody>
           {rows
             .toSorted((a, b) => (place.get(a.key) ?? rows.length) - (place.get(b.key) ?? rows.length))
+            .slice(0, MOST)
             .map((row) => (
               <tr key={row.key}>
                 {labels.map((label) => (
@@ -65,6 +67,7 @@ export function Table({ panel, shown, beat }: BodyProps) {
             ))}
         </tbody>
       </table>
+      {rows.length > MOST && <p class="omitted">and {rows.length - MOST} more rows</p>}
     </div>
   );
 }

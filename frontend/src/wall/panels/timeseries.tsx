@@ -1,9 +1,9 @@
 /** Lines over time. This file connects the state to a renderer; drawing happens behind `renderer`. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { DashboardState, PanelInfo } from "../../live";
 import { align, type Aligned } from "../align";
-import { paintWith, type Beat } from "../frames";
+import { paintEvery, paintWith, type Beat } from "../frames";
 import { useSlowly } from "../memory";
 import { reducedMotion } from "../motion";
 import { colorOf, dashOf } from "../palette";
@@ -18,6 +18,8 @@ import { choice, Legend } from "./legend";
 import { Tooltip } from "./tooltip";
 
 const SUMMARY_MS = 10_000;
+/** More lines than this no eye tells apart; the legend says how many are left out. */
+const MOST = 50;
 
 /** What a painter needs of the last rendering, without rendering again. */
 interface Scene {
@@ -27,12 +29,14 @@ interface Scene {
   shown: ReadonlySet<string>;
 }
 
-export function Timeseries({ panel, state, shown, beat, visible }: BodyProps) {
+export function Timeseries({ panel, state, shown: all, beat, visible }: BodyProps) {
+  const shown = all.slice(0, MOST);
   const [alone, setAlone] = useState<ReadonlySet<string> | null>(null);
   const [hover, setHover] = useState<Hover | null>(null);
   const series = shown.map((each) => each.series);
   const lines = useLines(state, series, alone);
-  const scene: Scene = { panel, state, series, shown: new Set(lines.filter((line) => line.shown).map((line) => line.key)) };
+  const keys = lines.filter((line) => line.shown).map((line) => line.key).join();
+  const scene: Scene = { panel, state, series, shown: useMemo(() => new Set(keys.split(",")), [keys]) };
   const look: Look = { theme: theme.value, unit: panel.unit, lines, thresholds: panel.thresholds };
   const { host, painted } = usePlot(scene, look, visible, setHover);
   const label = useSlowly(summary(panel, shown), beat.at, SUMMARY_MS);
@@ -45,7 +49,7 @@ export function Timeseries({ panel, state, shown, beat, visible }: BodyProps) {
           <Tooltip panel={panel} hover={hover} data={painted.current.data} lines={lines} width={host.current?.clientWidth ?? 0} />
         )}
       </div>
-      <Legend panel={panel} shown={shown} lines={lines} choose={choose} />
+      <Legend panel={panel} shown={shown} lines={lines} choose={choose} omitted={all.length - shown.length} />
     </div>
   );
 }
@@ -99,9 +103,14 @@ function painter(scene: { readonly current: Scene }, painted: { current: Aligned
   let key = "";
   let range: Range | null = null;
   let state: DashboardState | null = null;
+  let drawn = { at: -Infinity, shown: new Set<string>() as ReadonlySet<string> };
   return (renderer: Renderer, { now, at }: Beat): void => {
     const { panel, series, shown } = scene.current;
     if (now === null) return;
+    const step = reducedMotion() ? 1000 : panel.window / Math.max(1, renderer.plotWidth());
+    const every = Math.min(...series.map((each) => each.view.every));
+    if (drawn.shown === shown && at - drawn.at < paintEvery(every, step)) return;
+    drawn = { at, shown };
     if (state !== scene.current.state) range = null;
     state = scene.current.state;
     const newest = revision(scene.current);
@@ -110,7 +119,6 @@ function painter(scene: { readonly current: Scene }, painted: { current: Aligned
       painted.current = align(series, shown, state.gaps);
     }
     range = nextRange(range, painted.current.low, painted.current.high, panel, at);
-    const step = reducedMotion() ? 1000 : panel.window / Math.max(1, renderer.plotWidth());
     const to = Math.floor(now / step) * step;
     renderer.draw(painted.current.data, { from: to - panel.window, to, min: range.min, max: range.max });
   };
