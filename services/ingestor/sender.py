@@ -23,6 +23,7 @@ from services.transport.log_writer import LogWriter
 log = structlog.get_logger()
 
 HOLD_S: Final = 60.0  # whoever gave the order may be gone
+UNDER_WAY_S: Final = 1.0
 BACKOFF_S: Final = (0.05, 1.0)  # first and longest
 
 
@@ -97,10 +98,19 @@ class Sender:
         self._answers.pop(request, None)
 
     async def hold(self) -> None:
-        """Send nothing from now on until `resume`, or for HOLD_S at most. When this returns, nothing is under way."""
+        """Send nothing from now on until `resume`, or for HOLD_S at most. When this returns, nothing is under way.
+
+        What was under way is waited for, so that it is not sent to the next log as well; but not for long.
+        """
         self._held_until = time.monotonic() + HOLD_S
+        writer, self._writer = self._writer, None
         self._trouble.set()
-        await self._abandon()
+        metrics.LOG_UP.set(0)
+        if writer:
+            try:
+                await asyncio.wait_for(writer.stop(), UNDER_WAY_S)
+            except TimeoutError:
+                await writer.abandon()
 
     async def resume(self, patience_s: float) -> bool:
         """Send again, what waits first. Whether the log was reached in time."""
