@@ -108,7 +108,7 @@ class Moments(Dense):
         for bucket, mine in by_bucket(buckets):
             group, value, time = groups[mine], values[mine], times[mine]
             rows = self._rows(bucket, int(group.max()))
-            np.add.at(rows["count"], group, 1)
+            rows["count"] += np.bincount(group, minlength=len(rows))
             np.add.at(rows["sum"], group, value)  # one after the other: sums do not depend on how polls were cut
             np.minimum.at(rows["min"], group, value)
             np.maximum.at(rows["max"], group, value)
@@ -126,7 +126,7 @@ class Increase(Dense):
         for bucket, mine in by_bucket(buckets):
             group = groups[mine]
             rows = self._rows(bucket, int(group.max()))
-            np.add.at(rows["count"], group, 1)
+            rows["count"] += np.bincount(group, minlength=len(rows))
             np.add.at(rows["sum"], group, values[mine])
             self._touch(bucket, group)
 
@@ -139,13 +139,16 @@ class Sketches:
         self._buckets: dict[int, dict[int, Sketch]] = defaultdict(dict)
 
     def add(self, buckets: I64, groups: I64, times: I64, values: F64) -> None:
-        bins = sketch.codes(values)
-        cells = np.stack((buckets, groups, bins), axis=1)
-        unique, counts = np.unique(cells, axis=0, return_counts=True)
-        for (bucket, group, code), count in zip(unique.tolist(), counts.tolist(), strict=True):
-            cell = self._buckets[bucket].setdefault(group, {})
-            cell[code] = cell.get(code, 0) + count
-            self.dirty.add((bucket, group // PAGE))
+        # Group and code in one number, so that equal pairs are counted in one pass.
+        pairs = groups * (4 * sketch.OFFSET) + sketch.codes(values) + 2 * sketch.OFFSET
+        for bucket, mine in by_bucket(buckets):
+            unique, counts = np.unique(pairs[mine], return_counts=True)
+            group, code = unique // (4 * sketch.OFFSET), unique % (4 * sketch.OFFSET) - 2 * sketch.OFFSET
+            cells = self._buckets[bucket]
+            for at, bin_, count in zip(group.tolist(), code.tolist(), counts.tolist(), strict=True):
+                cell = cells.setdefault(at, {})
+                cell[bin_] = cell.get(bin_, 0) + count
+            self.dirty.update((bucket, page) for page in set((group // PAGE).tolist()))
 
     def blob(self, bucket: int, page: int) -> bytes:
         cells = self._buckets[bucket]

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from services.contract.batch import MAX_TIME
 from services.contract.partials import COUNTER, PAGE, Rows
 
 SPREAD_MS: Final = 300_000
@@ -54,23 +55,27 @@ class Counters:
 
     def advance(self, numbers: I64, times: I64, values: F64) -> Increases:
         """Take samples in log order; all of shape (n,). What the first sample of a series grew by nobody knows."""
-        last_time, last_value = self._rows["time"], self._rows["value"]
-        found: list[tuple[int, int, int, float]] = []
-        for i, (number, time, value) in enumerate(zip(numbers.tolist(), times.tolist(), values.tolist(), strict=True)):
-            before = int(last_time[number])
-            if time <= before:
-                self.ignored += 1
-                continue
-            if before != _NEVER:
-                fallen = value < last_value[number]
-                amount = value if fallen else value - float(last_value[number])
-                found.append((i, max(before, time - SPREAD_MS), time, max(amount, 0.0)))
-            last_time[number], last_value[number] = time, value
-            self._dirty.add(number // PAGE)
-        sample, begin, end, amounts = zip(*found, strict=True) if found else ((), (), (), ())
-        return Increases(
-            np.array(sample, np.int64), np.array(begin, np.int64), np.array(end, np.int64), np.array(amounts, np.float64)
-        )
+        order = np.argsort(numbers, kind="stable")
+        number, time, value = numbers[order], times[order], values[order]
+        begins = np.flatnonzero(np.diff(number, prepend=-1))  # of each series' run
+        run = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(number)))
+        # The newest time before each sample: of its run, and of what is held. Runs are lifted apart, so that one pass does.
+        lifted = np.maximum.accumulate(np.append(run[:1] * 0, run) * MAX_TIME + np.append(0, time))[:-1] - run * MAX_TIME
+        newest = np.maximum(lifted, self._rows["time"][number])
+        fresh = np.flatnonzero(time > newest)
+        self.ignored += len(number) - len(fresh)
+        number, time, value, source = number[fresh], time[fresh], value[fresh], order[fresh]
+        first = np.diff(number, prepend=-1) != 0
+        before = np.where(first, self._rows["time"][number], np.append(0, time)[:-1])
+        was = np.where(first, self._rows["value"][number], np.append(0.0, value)[:-1])
+        last = np.flatnonzero(np.append(first[1:], True)[: len(first)])
+        self._rows["time"][number[last]], self._rows["value"][number[last]] = time[last], value[last]
+        self._dirty.update((number[last] // PAGE).tolist())
+        amount = np.maximum(np.where(value < was, value, value - was), 0.0)
+        told = np.flatnonzero(before != _NEVER)
+        told = told[np.argsort(source[told], kind="stable")]
+        begin = np.maximum(before[told], time[told] - SPREAD_MS)
+        return Increases(source[told], begin, time[told], amount[told])
 
     def dirty_pages(self) -> dict[int, Rows]:
         """Pages that changed since `committed`."""

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from services.aggregator import matching
 from services.aggregator.accumulators import Accumulator, accumulator
 from services.aggregator.counters import Counters, spread
-from services.contract.batch import Batch, BatchError, decode
+from services.aggregator.serieslist import SeriesList
+from services.contract.batch import Batch, decode
 from services.contract.partials import (
     COUNTER,
     COUNTERS,
@@ -30,12 +31,12 @@ from services.contract.partials import (
 from services.contract.series import Kind, parse_series_key
 from services.contract.views import Selection
 
+_I64 = npt.NDArray[np.int64]
+
 SLACK_MS: Final = 60_000
 """How much longer than their retention cells are kept, for ingestors whose clocks or queues differ."""
 INSTANCE_MS: Final = 3_600_000
 """How long a silent ingestor's last sequence is remembered."""
-MAX_KNOWN_SERIES: Final = 500_000
-"""When more series than this were seen, the table of them is begun anew; nothing but time is lost by it."""
 
 
 class Record(Protocol):
@@ -130,9 +131,7 @@ class Fold:
         self._reset: list[str] = []
         self._state = FoldState()
         self.cells = {name: _Cells(name, selection, config.retentions[name]) for name, selection in config.selections.items()}
-        self._known: dict[bytes, int] = {}
-        self._kinds: list[int] = []
-        self._counter_numbers: list[int] = []
+        self._series = SeriesList(self._place)
         self._by_metric: dict[str, list[_Cells]] = {}
         self._index()
 
@@ -168,13 +167,15 @@ class Fold:
 
     def apply(self, records: Iterable[Record]) -> None:
         """Fold records, in the order of the log, from `offset` on; older ones are passed over."""
+        if self._series.full:
+            self._forget_series()
         parts = []
         for record in records:
             if record.offset < self.offset:
                 continue
             self.offset = record.offset + 1
-            if (batch := self._accept(record)) is not None and len(batch.series):
-                parts.append(self._columns(batch))
+            if (accepted := self._accept(record)) is not None and len(accepted[0].series):
+                parts.append(self._columns(*accepted))
         if parts:
             self._add(parts)
 
@@ -223,18 +224,15 @@ class Fold:
         self.config = config
         self._forget_series()
 
-    def _accept(self, record: Record) -> Batch | None:
-        """The batch of a record, or None of one that cannot be read or was folded before."""
+    def _accept(self, record: Record) -> tuple[Batch, _I64] | None:
+        """The batch of a record and the numbers of its series, or None of one that cannot be read or was folded before."""
         self.tally.records += 1
         try:
             batch = decode(record.value)
-            for key in batch.keys:
-                if key not in self._known:
-                    parse_series_key(key)
+            numbers = self._series.numbers(batch)
         except ValueError as error:
-            kind = "" if isinstance(error, BatchError) else "series key: "
             self.tally.poison += 1
-            self.tally.last_poison = f"offset {record.offset}: {kind}{error}"
+            self.tally.last_poison = f"offset {record.offset}: {error}"
             return None
         state = self._state
         sequence, _ = state.sequences.get(batch.instance, (-1, 0))
@@ -245,35 +243,23 @@ class Fold:
         state.sequences[batch.instance] = (batch.sequence, batch.ingest_ms)
         if len(state.sequences) > 16:
             state.sequences = {k: v for k, v in state.sequences.items() if v[1] > state.clock - INSTANCE_MS}
-        return batch
+        return batch, numbers
 
-    def _columns(self, batch: Batch) -> _Columns:
-        if len(self._known) > MAX_KNOWN_SERIES:
-            self._forget_series()
-        numbers = np.array(
-            [self._series(key, kind) for key, kind in zip(batch.keys, batch.kinds.tolist(), strict=True)], np.int64
-        )
+    def _columns(self, batch: Batch, numbers: _I64) -> _Columns:
         self.tally.samples += len(batch.series)
         newest = min(int(batch.times.max()), batch.ingest_ms)
         self._state.max_time = max(self._state.max_time, newest)
         ingest = np.full(len(batch.series), batch.ingest_ms, np.int64)
         return _Columns(numbers[batch.series], batch.times, batch.values, ingest)
 
-    def _series(self, key: bytes, kind: int) -> int:
-        """The number of a series of one kind; at first sight it is matched against every selection of its metric."""
-        known = bytes([kind]) + key
-        number = self._known.get(known)
-        if number is not None:
-            return number
-        number = self._known[known] = len(self._kinds)
-        self._kinds.append(kind)
+    def _place(self, number: int, kind: int, key: bytes) -> int:
+        """Match a new series against every selection of its metric; the number of its counter, -1 where none reads it as one."""
         metric, labels = parse_series_key(key)
         counted = False
         for cells in self._by_metric.get(metric, ()):
             cells.place(number, kind, key, labels)
             counted |= cells.selection.accumulator == "increase" and cells.groups[number] >= 0
-        self._counter_numbers.append(self.counters.number(key) if counted and kind == Kind.counter else -1)
-        return number
+        return self.counters.number(key) if counted and kind == Kind.counter else -1
 
     def _add(self, parts: Sequence[_Columns]) -> None:
         series = np.concatenate([part.series for part in parts])
@@ -299,10 +285,10 @@ class Fold:
     def _add_samples(
         self,
         cells: _Cells,
-        groups: npt.NDArray[np.int64],
-        times: npt.NDArray[np.int64],
+        groups: _I64,
+        times: _I64,
         values: npt.NDArray[np.float64],
-        ingest: npt.NDArray[np.int64],
+        ingest: _I64,
     ) -> None:
         every = cells.selection.every_ms
         buckets = times // every * every
@@ -315,8 +301,8 @@ class Fold:
 
     def _add_increases(self, counted: list[_Cells], columns: _Columns) -> None:
         """Counters advance once, for all selections that read them; deltas are increases at their own time."""
-        kinds = np.array(self._kinds, np.int64)[columns.series]
-        numbers = np.array(self._counter_numbers, np.int64)[columns.series]
+        kinds = self._series.kinds[columns.series]
+        numbers = self._series.counters[columns.series]
         counters = np.flatnonzero(numbers >= 0)
         grown = self.counters.advance(numbers[counters], columns.times[counters], columns.values[counters])
         sample = counters[grown.sample]
@@ -345,14 +331,12 @@ class Fold:
             self._by_metric.setdefault(cells.selection.metric, []).append(cells)
 
     def _forget_series(self) -> None:
-        self._known.clear()
-        self._kinds.clear()
-        self._counter_numbers.clear()
+        self._series.clear()
         for cells in self.cells.values():
             cells.forget_series()
         self._index()
 
 
-def _lookup(groups: npt.NDArray[np.int64], series: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _lookup(groups: _I64, series: _I64) -> _I64:
     """The group of each sample; -1 also of series that came after the last one that matched."""
     return np.where(series < len(groups), groups[np.minimum(series, len(groups) - 1)], -1)

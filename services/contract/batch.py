@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 MAGIC: Final = b"TB"
 VERSION: Final = 1
+MAX_TIME: Final = 1 << 42
+"""Epoch ms of the year 2109: no sample is as late as that, and none is before 1970."""
 
 _HEADER: Final = struct.Struct(
     "<2sBBIQQqII"
@@ -93,6 +95,8 @@ def decode(data: bytes) -> Batch:
     series = _column(data, blocks, SERIES, "<u4", n_samples)
     times = _column(data, blocks, TIMES, "<i8", n_samples)
     values = _column(data, blocks, VALUES, "<f8", n_samples)
+    if n_samples and not (int(times.min()) >= 0 and int(times.max()) < MAX_TIME):
+        raise BatchError(f"a sample has the time {int(times.min())} or {int(times.max())}, not within 0 and {MAX_TIME}")
     if n_samples and int(series.max()) >= n_series:
         raise BatchError(f"a sample names series {int(series.max())} of {n_series}")
     return Batch(instance, sequence, ingest_ms, keys, kinds, series, times, values)
