@@ -39,10 +39,7 @@ class Buffer:
             return
         self._blocks.append(Block(samples, body))
         self.samples += samples
-        while self.samples > self._limit and len(self._blocks) > 1:
-            oldest = self._blocks.popleft()
-            self.samples -= oldest.samples
-            self.dropped += oldest.samples
+        self._drop()
 
     def take(self) -> tuple[int, bytes]:
         """The oldest blocks that fit one request: how many samples, and the body. Say `posted` or `failed` before the next one."""
@@ -61,6 +58,13 @@ class Buffer:
         """What was taken has to be posted again, before anything else."""
         self._blocks.extendleft(reversed(self._taken))
         self._taken.clear()
+        self._drop()
+
+    def _drop(self) -> None:
+        while self.samples > self._limit and len(self._blocks) > 1:
+            oldest = self._blocks.popleft()
+            self.samples -= oldest.samples
+            self.dropped += oldest.samples
 
 
 class Backoff:

@@ -33,6 +33,7 @@ class Poster:
         self._thread = ThreadPoolExecutor(1, "post")
         self._backoff = Backoff(*BACKOFF_S, random.random)
         self._more = asyncio.Event()
+        self._under_way: asyncio.Task[float] | None = None
         self.fault = "nothing has been posted yet"
         self.accepted = 0
         self.refused = 0
@@ -52,15 +53,23 @@ class Poster:
                     await asyncio.sleep(wait_s)
 
     async def post(self) -> float:
-        """One request: how long to wait before the next one."""
+        """One request: how long to wait before the next one. Goes on when cancelled; `finish` waits for it."""
+        self._under_way = asyncio.create_task(self._post())
+        return await asyncio.shield(self._under_way)
+
+    async def finish(self) -> None:
+        """Let the request that is under way end, and post what is left, once, where somebody takes it."""
+        if self._under_way:
+            await self._under_way
+        if len(self._buffer) and not self.fault:
+            await self._post()
+
+    async def _post(self) -> float:
         samples, body = self._buffer.take()
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, body)
         except AwayError as error:
             return self._later("away", str(error), 0.0)
-        except BaseException:
-            self._buffer.failed()
-            raise
         if answer.status >= 500 or answer.status in _LATER:
             return self._later("later", _reason(answer), _retry_after(answer))
         self._done(samples, answer)

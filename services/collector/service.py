@@ -54,10 +54,8 @@ class Collector:
             group.create_task(self._poster.run())
 
     async def stop(self) -> None:
-        """Post what is left, once, where somebody takes it."""
-        if len(self._buffer) and not self._poster.fault:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poster.post(), STOP_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._poster.finish(), STOP_S)
         self._poster.close()
         self._watching.close()
 
