@@ -4,6 +4,7 @@ Python's own parser reads them; only names, numbers, + - * / and brackets are le
 """
 
 import ast
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -38,30 +39,37 @@ def parse_expression(text: str) -> Expression:
     """The expression, or ExpressionError."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"has {len(text)} characters, {MAX_LENGTH} at most")
+    text = text.strip()
     try:
-        body = ast.parse(text.strip(), mode="eval").body
+        body = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ExpressionError(f"{text!r} is not an expression") from None
     names: set[str] = set()
-    _check(body, names)
+    _check(body, text, names)
     if not names:
         raise ExpressionError(f"{text!r} names no query")
     return Expression(text, frozenset(names), body)
 
 
-def _check(node: ast.expr, names: set[str]) -> None:
+def _check(node: ast.expr, text: str, names: set[str]) -> None:
     match node:
         case ast.Name():
             names.add(node.id)
         case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
-            pass
+            if abs(node.value) > sys.float_info.max:
+                raise ExpressionError(f"{_source(node, text)!r} is too large a number")
         case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
-            _check(node.operand, names)
+            _check(node.operand, text, names)
         case ast.BinOp() if type(node.op) in _OPERATORS:
-            _check(node.left, names)
-            _check(node.right, names)
+            _check(node.left, text, names)
+            _check(node.right, text, names)
         case _:
-            raise ExpressionError(f"{ast.unparse(node)!r} is not allowed; use names of queries, numbers, + - * / and brackets")
+            raise ExpressionError(f"{_source(node, text)!r} is not allowed; use names of queries, numbers, + - * / and brackets")
+
+
+def _source(node: ast.expr, text: str) -> str:
+    """The part of the text; ast.unparse would go as deep as the expression does, which may be too deep."""
+    return ast.get_source_segment(text, node) or text
 
 
 def _evaluate(node: ast.expr, columns: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64] | float:

@@ -1,0 +1,179 @@
+"""Views: what is computed for dashboards, by ids that aggregators and gateways find out apart from each other."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from services.contract.dashboards import parse
+from services.contract.views import View, plan, retentions
+
+HOST = {
+    "apiVersion": "tideboard.dev/v1alpha1",
+    "kind": "Dashboard",
+    "metadata": {"name": "host"},
+    "spec": {
+        "panels": [
+            {
+                "id": "cpu",
+                "type": "timeseries",
+                "query": {"metric": "host_cpu_busy_ratio", "by": ["cpu"], "fn": ["avg", "p99"]},
+            },
+            {"id": "now", "type": "stat", "window": "1m", "query": {"metric": "host_cpu_busy_ratio", "by": ["cpu"]}},
+        ]
+    },
+}
+NETWORK = {
+    "apiVersion": "tideboard.dev/v1alpha1",
+    "kind": "Dashboard",
+    "metadata": {"name": "network"},
+    "spec": {
+        "every": "500ms",
+        "panels": [
+            {
+                "id": "share",
+                "type": "timeseries",
+                "queries": [
+                    {"id": "rx", "metric": "net.received", "where": {"device": "=~ eth.*"}, "by": ["host", "device"], "fn": "rate"},
+                    {"id": "tx", "metric": "net.sent", "where": {"device": ["eth0", "eth1"]}, "by": ["device", "host"], "fn": "rate"},
+                ],
+                "expr": "rx / (rx + tx)",
+            }
+        ],
+    },
+}  # fmt: skip
+ORDERS = {
+    "apiVersion": "tideboard.dev/v1alpha1",
+    "kind": "Dashboard",
+    "metadata": {"name": "orders"},
+    "spec": {
+        "window": "1h",
+        "every": "10s",
+        "panels": [
+            {"id": "total", "type": "bar", "query": {"metric": "orders", "where": {"paid": True, "code": 200}, "fn": "sum"}},
+            {"id": "pool", "type": "bar", "query": {"metric": "orders", "fn": "sum", "each": "pool"}},
+            {"id": "peak", "type": "bar", "query": {"metric": "orders", "by": ["shop"], "fn": "max", "each": "avg", "every": "1m"}},
+        ],
+    },
+}  # fmt: skip
+
+
+def views_of(document: object) -> list[View]:
+    return [line.view for panel in plan(parse(document)) for line in panel.lines]
+
+
+@pytest.mark.parametrize(
+    ("document", "ids"),
+    [
+        (HOST, ["9e79f8ee00b069fe", "8431a06df9e7e573", "9e79f8ee00b069fe"]),
+        (NETWORK, ["d8ed7a8abee8d310"]),
+        (ORDERS, ["fa7be9fb47f09d22", "56ffcc666ee9c101", "70c6c1f2ee7a4f82"]),
+    ],
+)
+def test_ids_are_the_same_in_every_process_and_every_release(document: object, ids: list[str]) -> None:
+    """Golden: what lies in Redis has these names. When the meaning of a cell changes, raise PLAN_VERSION and change them here."""
+    assert [view.id for view in views_of(document)] == ids
+
+
+def test_panels_that_ask_the_same_share_view_and_selection() -> None:
+    first, quantile, second = views_of(HOST)
+    assert first == second
+    assert quantile.inputs[0].selection != first.inputs[0].selection
+    assert first.inputs[0].selection.id == views_of(ORDERS | {"spec": HOST["spec"]})[0].inputs[0].selection.id
+
+
+def test_functions_of_pooled_samples_share_one_selection() -> None:
+    query = {"metric": "load", "by": ["host"], "fn": ["avg", "min", "max", "count", "last"]}
+    views = views_of(_with_query(query))
+    assert len({view.id for view in views}) == 5
+    assert len({view.inputs[0].selection.id for view in views}) == 1
+
+
+def test_quantiles_share_one_sketch_and_rates_one_increase() -> None:
+    views = views_of(_with_query({"metric": "load", "fn": ["p50", "p99", "rate", "increase"]}))
+    assert [view.inputs[0].selection.accumulator for view in views] == ["sketch", "sketch", "increase", "increase"]
+    assert len({view.inputs[0].selection.id for view in views}) == 2
+
+
+@pytest.mark.parametrize(
+    ("fn", "each", "accumulator", "by", "reduced"),
+    [
+        ("avg", None, "moments", ("host",), "pool"),
+        ("sum", None, "series", (), "auto"),
+        ("sum", "pool", "moments", ("host",), "pool"),
+        ("sum", "last", "series", (), "last"),
+        ("max", "avg", "series", (), "avg"),
+        ("p99", "pool", "sketch", ("host",), "pool"),
+        ("rate", None, "increase", ("host",), "pool"),
+    ],
+)
+def test_what_is_read_from_the_log_follows_from_function_and_each(
+    fn: str, each: str | None, accumulator: str, by: tuple[str, ...], reduced: str
+) -> None:
+    query = {"metric": "load", "by": ["host"], "fn": fn} | ({"each": each} if each else {})
+    (item,) = views_of(_with_query(query))[0].inputs
+    assert (item.selection.accumulator, item.selection.by, item.each, item.by) == (accumulator, by, reduced, ("host",))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"by": ["b", "a"]}, {"by": ["a", "b", "a"]}),
+        ({"where": {"x": ["1", "2"], "y": "3"}}, {"where": {"y": "3", "x": [2, 1]}}),
+        ({"every": "1s"}, {"every": "1000ms"}),
+        ({}, {"fn": "avg"}),
+        ({"fn": "avg", "each": "pool"}, {"fn": "avg"}),
+    ],
+)
+def test_what_means_the_same_has_the_same_id(one: dict[str, object], other: dict[str, object]) -> None:
+    views = [views_of(_with_query({"metric": "load", **query})) for query in (one, other)]
+    assert views[0][0].id == views[1][0].id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metric": "other"},
+        {"where": {"x": "1"}},
+        {"where": {"x": ["1"]}},
+        {"by": ["a"]},
+        {"fn": "max"},
+        {"every": "2s"},
+        {"each": "last"},
+    ],
+)
+def test_what_means_something_else_has_another_id(change: dict[str, object]) -> None:
+    plain = {"metric": "load"}
+    assert views_of(_with_query(plain))[0].id != views_of(_with_query(plain | change))[0].id
+
+
+def test_a_view_is_kept_for_the_longest_window_that_shows_it() -> None:
+    windows = {view.id: window for view, window in retentions(parse(HOST)).items()}
+    first, quantile, _ = views_of(HOST)
+    assert windows == {first.id: 300_000, quantile.id: 300_000}
+
+
+def test_how_a_panel_looks_does_not_change_its_views() -> None:
+    changed = copy.deepcopy(HOST)
+    panels: Any = changed["spec"]
+    panels["panels"][0] |= {"title": "New", "type": "stat", "unit": "percent", "grid": {"x": 0, "y": 0, "w": 2, "h": 2}}
+    assert [view.id for view in views_of(changed)] == [view.id for view in views_of(HOST)]
+
+
+@pytest.mark.parametrize(("fn", "additive"), [("sum", True), ("count", True), ("rate", True), ("avg", False), ("p99", False)])
+def test_an_open_bucket_still_grows_of_additive_functions(fn: str, additive: bool) -> None:
+    assert views_of(_with_query({"metric": "load", "fn": fn}))[0].additive is additive
+
+
+def test_an_expression_is_one_view_of_all_its_queries() -> None:
+    (panel,) = plan(parse(NETWORK))
+    (line,) = panel.lines
+    assert (line.query, line.fn, [item.name for item in line.view.inputs]) == ("expr", "", ["rx", "tx"])
+    assert (line.view.by, line.view.every_ms, line.view.additive) == (("device", "host"), 500, True)
+
+
+def _with_query(query: dict[str, object]) -> dict[str, object]:
+    return {
+        "apiVersion": "tideboard.dev/v1alpha1", "kind": "Dashboard", "metadata": {"name": "test"},
+        "spec": {"panels": [{"id": "p", "type": "stat", "query": query}]},
+    }  # fmt: skip
