@@ -4,6 +4,7 @@
 Where in the file a path lies is the business of whoever read the file (services.local.dashboards).
 """
 
+import math
 import re
 from typing import Any, Final, Literal, TypeVar, cast
 
@@ -21,6 +22,7 @@ MAX_BUCKETS: Final = 2_000  # window / every of one view
 MIN_EVERY_MS: Final = 50
 MAX_EVERY_MS: Final = 3_600_000
 COLUMNS: Final = 24
+MAX_ROW: Final = 10_000
 
 PanelType = Literal["timeseries", "stat", "gauge", "bar", "table"]
 LATER_PANEL_TYPES: Final = ("heatmap", "state", "text", "plotly")
@@ -34,7 +36,7 @@ FUNCTIONS: Final = PLAIN_FUNCTIONS + QUANTILES
 EACH: Final = ("pool", "last", "avg", "min", "max")
 COMPARISONS: Final = ("=", "in", "=~")
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)\Z")
+_DURATION: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)\Z")
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -67,7 +69,7 @@ class Query(msgspec.Struct, frozen=True):
     every_ms: int
 
 
-class Threshold(msgspec.Struct, frozen=True):
+class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     above: float
     state: Literal["warning", "critical"]
 
@@ -213,17 +215,22 @@ def _panel(draft: _Panel, path: str, window_ms: int, every: str, grid: Grid) -> 
         raise DashboardError(f"{path}.decimals", f"is {draft.decimals}, expected 0 to 12")
     if draft.min is not None and draft.max is not None and draft.min >= draft.max:
         raise DashboardError(f"{path}.max", f"is {draft.max:g}, expected more than min {draft.min:g}")
-    thresholds = tuple(
-        sorted(
-            (_shape(item, Threshold, f"{path}.thresholds[{i}]") for i, item in enumerate(draft.thresholds)),
-            key=lambda threshold: threshold.above,
-        )
-    )
+    _finite(draft.min, f"{path}.min")
+    _finite(draft.max, f"{path}.max")
+    thresholds = [_shape(item, Threshold, f"{path}.thresholds[{i}]") for i, item in enumerate(draft.thresholds)]
+    for i, threshold in enumerate(thresholds):
+        _finite(threshold.above, f"{path}.thresholds[{i}].above")
     return Panel(
         id=draft.id, title=draft.title or draft.id, type=cast("PanelType", draft.type), queries=queries, expr=draft.expr, window_ms=window_ms,
-        unit=draft.unit, thresholds=thresholds, grid=grid, min=draft.min, max=draft.max, decimals=draft.decimals,
+        unit=draft.unit, thresholds=tuple(sorted(thresholds, key=lambda item: item.above)), grid=grid, min=draft.min, max=draft.max, decimals=draft.decimals,
         legend=draft.legend, description=draft.description,
     )  # fmt: skip
+
+
+def _finite(number: float | None, path: str) -> None:
+    """JSON, in which dashboards travel, has neither infinities nor NaN."""
+    if number is not None and not math.isfinite(number):
+        raise DashboardError(path, f"is {number}, which is not a number")
 
 
 def _queries(draft: _Panel, path: str, window_ms: int, every: str) -> tuple[Query, ...]:
@@ -282,12 +289,12 @@ def _check_every(every_ms: int, window_ms: int, path: str) -> None:
     if not MIN_EVERY_MS <= every_ms <= MAX_EVERY_MS:
         raise DashboardError(path, f"is {format_duration(every_ms)}, expected 50ms to 1h")
     if window_ms > every_ms * MAX_BUCKETS:
-        fits = -(-window_ms // MAX_BUCKETS)
-        fits = next((ms for ms in _ROUND_MS if ms >= fits), fits)
+        least = next((ms for ms in _ROUND_MS if ms * MAX_BUCKETS >= window_ms), None)
+        fits = format_duration(least) if least else f"1h with a window of {MAX_BUCKETS}h"
         raise DashboardError(
             path,
             f"{format_duration(every_ms)} gives {-(-window_ms // every_ms)} buckets in a window of {format_duration(window_ms)},"
-            f" {MAX_BUCKETS} at most; {format_duration(fits)} would fit",
+            f" {MAX_BUCKETS} at most; {fits} would fit",
         )
 
 
@@ -302,18 +309,21 @@ def _matcher(label: str, condition: object, path: str) -> Matcher:
             pattern = condition[2:].strip()
             try:
                 re.compile(pattern)
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 raise DashboardError(path, f"{pattern!r} is not a regular expression: {error}") from None
             return Matcher(label, "=~", (pattern,))
         case str():
             return Matcher(label, "=", (condition,))
-        case bool():
-            return Matcher(label, "=", (str(condition).lower(),))
         case int() | float():
-            return Matcher(label, "=", (str(condition),))
+            return Matcher(label, "=", (_label_value(condition),))
         case list() if condition and all(isinstance(value, str | int | float) for value in condition):
-            return Matcher(label, "in", tuple(sorted({str(value) for value in condition})))
+            return Matcher(label, "in", tuple(sorted({_label_value(value) for value in condition})))
     raise DashboardError(path, "expected a value, a list of values, or '=~ regular expression'")
+
+
+def _label_value(value: str | float) -> str:
+    """As it was written: YAML reads 200 as a number and true as a truth."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_expression(text: str, queries: tuple[Query, ...], path: str) -> None:
@@ -350,8 +360,9 @@ def _layout(drafts: list[_Panel]) -> list[Grid]:
 
 def _grid(item: object, path: str) -> Grid:
     grid = _shape(item, _Grid, path)
-    if not (grid.x >= 0 and grid.y >= 0 and grid.w >= 1 and grid.h >= 1 and grid.x + grid.w <= COLUMNS and grid.h <= 100):
-        raise DashboardError(path, f"x + w must stay within {COLUMNS} columns, h within 100 rows, w and h at least 1")
+    if not (grid.x >= 0 and 0 <= grid.y <= MAX_ROW and grid.w >= 1 and 1 <= grid.h <= 100 and grid.x + grid.w <= COLUMNS):
+        limits = f"x + w must stay within {COLUMNS} columns, h within 100 rows, y within {MAX_ROW}, w and h at least 1"
+        raise DashboardError(path, limits)
     return Grid(grid.x, grid.y, grid.w, grid.h)
 
 

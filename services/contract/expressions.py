@@ -55,8 +55,8 @@ def _check(node: ast.expr, text: str, names: set[str]) -> None:
     match node:
         case ast.Name():
             names.add(node.id)
-        case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
-            if abs(node.value) > sys.float_info.max:
+        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+            if abs(number) > sys.float_info.max:
                 raise ExpressionError(f"{_source(node, text)!r} is too large a number")
         case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
             _check(node.operand, text, names)

@@ -1,6 +1,7 @@
 """Views: what is computed for dashboards, by ids that aggregators and gateways find out apart from each other."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -172,7 +173,7 @@ def test_an_expression_is_one_view_of_all_its_queries() -> None:
     assert (line.view.by, line.view.every_ms, line.view.additive) == (("device", "host"), 500, True)
 
 
-def _with_query(query: dict[str, object]) -> dict[str, object]:
+def _with_query(query: Mapping[str, object]) -> dict[str, object]:
     return {
         "apiVersion": "tideboard.dev/v1alpha1", "kind": "Dashboard", "metadata": {"name": "test"},
         "spec": {"panels": [{"id": "p", "type": "stat", "query": query}]},
