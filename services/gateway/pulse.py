@@ -51,7 +51,8 @@ class Pulse:
             except FeedErrors as error:
                 self._on_feed(str(error) or type(error).__name__)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._begun.wait(), EVERY_S)
+                async with asyncio.timeout(EVERY_S):
+                    await self._begun.wait()
 
     async def _beat(self, begun: list[str]) -> None:
         now = self._clock()

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
-from typing import Any
+from typing import Any, Final
+
+import structlog
 
 from services.gateway import metrics
 from services.gateway.app import application
@@ -15,7 +17,9 @@ from services.runtime.http import HttpServer
 from services.transport.feed import connect
 from services.transport.settings import RedisSettings
 
-DRAIN_S = 1.5
+log = structlog.get_logger()
+
+DRAIN_S: Final = 1.5  # for viewers to answer the close frame
 
 
 class Gateway:
@@ -36,6 +40,7 @@ class Gateway:
         settings = self._settings
         self._http = HttpServer(app, settings.host, settings.port, ws=self.sockets.protocol(), setting="TIDEBOARD_GATEWAY_PORT")
         await self._http.start()
+        log.info("viewers are served", address=f"http://{settings.host}:{self.port}/", port=self.port)
 
     @property
     def port(self) -> int:

@@ -150,7 +150,8 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._conversation is None:
-            self._shake_hands(data)
+            if not self.transport.is_closing():
+                self._shake_hands(data)
             return
         self._pinged = 0  # whoever says anything is there
         for action in self._conversation.receive(data):

@@ -6,6 +6,7 @@ a word; here every loss and every return is said, because what was published in 
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from typing import Any, Final, Protocol, cast
 
 import structlog
@@ -13,7 +14,9 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from services.transport.settings import RedisSettings
 
@@ -55,7 +58,35 @@ def connect(settings: RedisSettings) -> Redis:
         retry=Retry(NoBackoff(), 0),
         driver_info=None,
     )
+    pool.connection_class = type("FeedConnection", (_Sending, pool.connection_class), {})  # plain, TLS or a Unix socket
     return Redis.from_pool(pool)
+
+
+class _Sending(AbstractConnection):
+    """A connection whose sending can be cancelled.
+
+    redis-py 8.1 sends with asyncio.wait_for, a task per command; before Python 3.12 that swallows a cancellation which comes
+    at the moment when the bytes are out, and a task that was to end goes on for ever.
+    """
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()  # type: ignore[no-untyped-call]
+        data = command.encode() if isinstance(command, str) else command
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                await self._send_packed_command([data] if isinstance(data, bytes) else data)
+        except TimeoutError:
+            await self.disconnect(nowait=True)
+            raise RedisTimeoutError("Timeout writing to socket") from None
+        except OSError as error:
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"Error while writing to socket: {error}") from error
+        except BaseException:
+            await self.disconnect(nowait=True)  # part of the command may be out
+            raise
 
 
 class Subscription:
@@ -138,7 +169,8 @@ class Subscription:
                 if not pending:
                     await connection.send_command("PING", check_health=False)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), PING_EVERY_S)
+                    async with asyncio.timeout(PING_EVERY_S):
+                        await self._changed.wait()
 
     async def _read(self, connection: AbstractConnection) -> None:
         while self._wanted:

@@ -6,7 +6,7 @@ One hash, a revision that every write raises, a channel. What an entry is, is in
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Final
 
 import msgspec
@@ -45,7 +45,7 @@ async def read_all(redis: Redis) -> dict[str, Entry]:
     return (await _read(redis))[1]
 
 
-async def watch(redis: Redis, on_away: Callable[[str], None] | None = None) -> AsyncIterator[dict[str, Entry]]:
+async def watch(redis: Redis, on_away: Callable[[str], None] | None = None) -> AsyncGenerator[dict[str, Entry], None]:
     """The whole registry: as it is, and again after each change. Waits while Redis is away; on_away hears why, once a second."""
     ear = _Ear()
     subscription = Subscription(redis, ear)
@@ -68,7 +68,8 @@ async def watch(redis: Redis, on_away: Callable[[str], None] | None = None) -> A
                 if on_away:
                     on_away(str(error) or type(error).__name__)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ear.event.wait(), CHECK_EVERY_S)
+                async with asyncio.timeout(CHECK_EVERY_S):
+                    await ear.event.wait()
     finally:
         listening.cancel()
 

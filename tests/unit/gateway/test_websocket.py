@@ -1,0 +1,241 @@
+"""The protocol class as uvicorn uses it, over a transport that only remembers."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from services.gateway.frames import Opcode as Op
+from services.gateway.frames import decode_close, encode, encode_text
+from services.gateway.websocket import CLOSE_S, HIGH_WATER, MAX_BUFFER, MAX_STALL_S, PING_EVERY_S, Sockets, WebSocket
+from tests.unit.gateway.masked import frame
+
+REQUEST = (
+    b"GET /live?a=1 HTTP/1.1\r\nhost: here\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\nsec-websocket-protocol: v1\r\n\r\n"
+)
+PING = encode(Op.PING, b"")
+
+
+class Wire(asyncio.Transport):
+    """waiting: what the other side has not taken yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.waiting = 0
+        self.high = 0
+        self.over = ""
+
+    def write(self, data: Any) -> None:
+        self.written.append(bytes(data))
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.high = high or 0
+
+    def is_closing(self) -> bool:
+        return bool(self.over)
+
+    def close(self) -> None:
+        self.over = self.over or "closed"
+
+    def abort(self) -> None:
+        self.over = "aborted"
+
+
+class Echo:
+    """An endpoint that repeats what it hears, and fails when it is told to."""
+
+    subprotocols = ("v1",)
+
+    def __init__(self) -> None:
+        self.queries: list[str] = []
+        self.ended_sessions = 0
+
+    def open(self, socket: WebSocket, query: str) -> "EchoSession":
+        self.queries.append(query)
+        return EchoSession(self, socket)
+
+
+class EchoSession:
+    def __init__(self, endpoint: Echo, socket: WebSocket) -> None:
+        self.endpoint = endpoint
+        self.socket = socket
+
+    def received(self, text: bytes) -> None:
+        if text == b"fail":
+            raise RuntimeError("as told")
+        self.socket.send(encode_text(text))
+
+    def ended(self) -> None:
+        self.endpoint.ended_sessions += 1
+
+
+class State:
+    def __init__(self) -> None:
+        self.connections: set[Any] = set()
+
+
+class World:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.echo = Echo()
+        self.sockets = Sockets({"/live": self.echo}, (), lambda: self.now)
+        self.state = State()
+
+    def connect(self, request: bytes = REQUEST) -> tuple[WebSocket, Wire]:
+        socket = self.sockets.protocol()(config=None, server_state=self.state, app_state={})  # type: ignore[call-arg]
+        assert isinstance(socket, WebSocket)
+        wire = Wire()
+        socket.connection_made(wire)
+        socket.data_received(request)
+        return socket, wire
+
+    def turns(self, seconds: int) -> None:
+        for at in range(seconds):
+            self.now += 1
+            self.sockets.turn(at % PING_EVERY_S)
+
+
+def close_code(wire: Wire) -> int:
+    closes = [data for data in wire.written if data[0] == 0x88]
+    assert len(closes) == 1, "one close frame"
+    return decode_close(closes[0][2:])[0]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_an_upgrade_is_answered_and_opens_a_session(world: World) -> None:
+    socket, wire = world.connect()
+    assert wire.written[0].startswith(b"HTTP/1.1 101 ")
+    assert (world.echo.queries, len(world.sockets), world.state.connections) == (["a=1"], 1, {socket})
+    assert wire.high == HIGH_WATER
+    socket.data_received(frame(1, b"hello"))
+    assert wire.written[1:] == [encode_text(b"hello")]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (REQUEST.replace(b"/live", b"/nowhere"), 404),
+        (REQUEST.replace(b": 13", b": 12"), 426),
+        (REQUEST.replace(b"host: here", b"origin: http://evil"), 403),
+    ],
+)
+def test_what_is_refused_leaves_nothing_behind(world: World, request_: bytes, status: int) -> None:
+    socket, wire = world.connect(request_)
+    assert wire.written[0].startswith(f"HTTP/1.1 {status} ".encode())
+    assert (wire.over, len(world.sockets), world.echo.queries) == ("closed", 0, [])
+    socket.data_received(b"more")
+    socket.send(b"frame")
+    socket.close(4000)
+    socket.connection_lost(None)
+    assert len(wire.written) == 1
+    assert world.state.connections == set()
+
+
+def test_a_client_without_the_subprotocol_is_told_so_in_a_close_frame(world: World) -> None:
+    _, wire = world.connect(REQUEST.replace(b"protocol: v1", b"protocol: v9"))
+    assert wire.written[0].startswith(b"HTTP/1.1 101 ")
+    assert close_code(wire) == 4501
+    assert world.echo.queries == []
+
+
+def test_the_end_of_a_connection_ends_its_session_once(world: World) -> None:
+    socket, _ = world.connect()
+    socket.connection_lost(None)
+    assert (world.echo.ended_sessions, len(world.sockets), world.state.connections) == (1, 0, set())
+
+
+def test_a_closing_handshake_closes_the_transport(world: World) -> None:
+    socket, wire = world.connect()
+    socket.data_received(frame(8, b"\x03\xe8"))
+    assert (close_code(wire), wire.over) == (1000, "closed")
+    socket.send(encode_text(b"late"))
+    assert wire.written[-1][0] == 0x88
+
+
+def test_nothing_is_written_after_our_close_frame(world: World) -> None:
+    socket, wire = world.connect()
+    socket.close(4000, "bye")
+    socket.send(encode_text(b"late"))
+    socket.close(4001)
+    socket.data_received(frame(9))
+    assert close_code(wire) == 4000
+    assert wire.over == ""
+    socket.data_received(frame(8, b"\x0f\xa0"))
+    assert wire.over == "closed"
+
+
+def test_who_does_not_answer_a_close_is_cut_after_a_while(world: World) -> None:
+    socket, wire = world.connect()
+    socket.close(4000)
+    world.turns(int(CLOSE_S))
+    assert wire.over == ""
+    world.turns(1)
+    assert wire.over == "aborted"
+
+
+def test_everybody_is_pinged_once_in_a_round(world: World) -> None:
+    wires = [world.connect()[1] for _ in range(50)]
+    for slot in range(PING_EVERY_S):
+        world.sockets.turn(slot)
+    assert all(wire.written.count(PING) == 1 for wire in wires)
+
+
+def test_who_answers_no_ping_is_closed(world: World) -> None:
+    socket, wire = world.connect()
+    world.turns(2 * PING_EVERY_S)
+    assert wire.written.count(PING) == 2
+    socket.data_received(frame(10))
+    world.turns(2 * PING_EVERY_S)
+    assert wire.written.count(PING) == 4
+    world.turns(PING_EVERY_S)
+    assert close_code(wire) == 4002
+
+
+def test_who_takes_nothing_is_dropped_when_too_much_waits(world: World) -> None:
+    socket, wire = world.connect()
+    wire.waiting = MAX_BUFFER + 1
+    socket.send(encode_text(b"1"))
+    assert wire.over == "", "only a socket that the transport says is stalled is looked at"
+    socket.pause_writing()
+    socket.send(encode_text(b"2"))
+    assert (close_code(wire), wire.over) == (4001, "aborted")
+
+
+def test_who_takes_nothing_for_too_long_is_dropped_and_who_goes_on_is_not(world: World) -> None:
+    (slow, slow_wire), (brief, brief_wire) = world.connect(), world.connect()
+    slow.pause_writing()
+    brief.pause_writing()
+    world.turns(5)
+    brief.resume_writing()
+    world.now += MAX_STALL_S
+    world.sockets.turn(0)
+    assert (slow_wire.over, brief_wire.over) == ("aborted", "")
+
+
+def test_a_session_that_fails_closes_its_socket_only(world: World) -> None:
+    (socket, wire), (_, other) = world.connect(), world.connect()
+    socket.data_received(frame(1, b"fail"))
+    assert close_code(wire) == 1011
+    assert len(other.written) == 1
+
+
+def test_when_the_gateway_goes_everybody_is_told_when_to_come_back(world: World) -> None:
+    wires = [world.connect()[1] for _ in range(20)]
+    world.sockets.close_all()
+    waits = set()
+    for wire in wires:
+        code, reason = decode_close(wire.written[-1][2:])
+        assert code == 4000
+        waits.add(json.loads(reason)["retry_in_ms"])
+    assert all(500 <= wait <= 3_000 for wait in waits)
+    assert len(waits) > 1, "not all at the same moment"
