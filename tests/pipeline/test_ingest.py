@@ -20,6 +20,7 @@ import pytest
 
 from services.contract.batch import decode
 from services.contract.series import Kind, parse_series_key, partition_of
+from services.ingestor import http as ingestor_http
 from services.ingestor.service import Ingestor, create
 from services.ingestor.settings import IngestorSettings
 from services.local.embedded import free_port
@@ -237,6 +238,27 @@ async def test_a_body_in_pieces_without_a_length_has_the_same_limit(make: Make) 
         await writer.drain()
         assert b" 413 " in await reader.readline()
         writer.close()
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingestor_http, "BODY_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.ingestor.http.port)
+    writer.write(b"POST /api/v1/samples HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[")
+    assert b" 408 " in await reader.readline()
+    writer.close()
+
+
+async def test_a_client_that_goes_away_in_the_middle_of_a_body_leaves_nothing_behind(world: World) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", world.ingestor.http.port)
+    writer.write(b"POST /api/v1/samples HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[1234")
+    await writer.drain()
+    async with asyncio.timeout(10):
+        while world.ingestor.status()["waiting"] != {"bytes": 5, "records": 0}:  # noqa: ASYNC110, nobody tells
+            await asyncio.sleep(0.01)
+        writer.close()
+        while world.ingestor.status()["waiting"] != {"bytes": 0, "records": 0}:  # noqa: ASYNC110, nobody tells
+            await asyncio.sleep(0.01)
+    assert (await world.post(b'{"metric":"a","value":1}')).status == 202
 
 
 async def post_on(world: World, stop: asyncio.Event, worker: int) -> list[str]:
