@@ -6,10 +6,13 @@ from typing import Any, Final
 
 from aiokafka import errors
 from aiokafka.protocol.admin import CreateTopicsRequest
+from aiokafka.protocol.offset import OffsetRequest
 
 from services.contract.names import LINEAGE_TOPIC, SAMPLES_TOPIC
 from services.transport.log_wire import RETRY_S, Leaders, LogAway, LogError, Wire
 from services.transport.settings import KafkaSettings
+
+_LATEST: Final = -1
 
 # What a broker says while it is still starting, or while somebody else is making the same topic.
 _PASSING: Final = (
@@ -46,8 +49,10 @@ async def ensure_topics_on(wire: Wire, settings: KafkaSettings) -> dict[str, Lea
         found = await wire.leaders(wanted)
         missing = [topic for topic in wanted if topic not in found]
         if not missing and all(min(leaders.values(), default=-1) >= 0 for leaders in found.values()):
-            return found
-        if missing:
+            refusal = await _unready(wire, found)
+            if not refusal:
+                return found
+        elif missing:
             refusal = await _create(wire, [_topic(topic, *wanted[topic], settings) for topic in missing], settings)
             if not refusal:
                 refusal = "no leader was elected"
@@ -59,6 +64,21 @@ async def ensure_topics_on(wire: Wire, settings: KafkaSettings) -> dict[str, Lea
 
 def _topic(name: str, partitions: int, retention_ms: int, settings: KafkaSettings) -> tuple[Any, ...]:
     return name, partitions, settings.replication, [], [("retention.ms", str(retention_ms))]
+
+
+async def _unready(wire: Wire, found: dict[str, Leaders]) -> str:
+    """What a leader says that does not serve its partition yet, "" when all do. Kafka names leaders before they have been told."""
+    by_node: dict[int, dict[str, list[tuple[int, int]]]] = {}
+    for topic, leaders in found.items():
+        for partition, node in leaders.items():
+            by_node.setdefault(node, {}).setdefault(topic, []).append((partition, _LATEST))
+    for node, topics in by_node.items():
+        answer = await wire.ask(node, OffsetRequest(-1, 0, list(topics.items())))
+        for topic, partitions in answer.topics:
+            for partition, code, *_ in partitions:
+                if (error := errors.for_code(code)) is not errors.NoError:
+                    return f"partition {partition} of {topic}: {error.__name__}"
+    return ""
 
 
 async def _create(wire: Wire, topics: list[tuple[Any, ...]], settings: KafkaSettings) -> str:

@@ -64,7 +64,7 @@ def properties(port: int, controller: int, data: Path) -> str:
         "group.initial.rebalance.delay.ms": 0,
         "log.cleaner.dedupe.buffer.size": 2 << 20,  # of 128 MB, in a heap of 512
         # A broker that was killed may come back when its session is over, by default after 9 s.
-        "broker.session.timeout.ms": 1500,
+        "broker.session.timeout.ms": 2500,
         "broker.heartbeat.interval.ms": 200,
     }
     return "".join(f"{name}={value}\n" for name, value in lines.items())

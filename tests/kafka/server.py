@@ -1,5 +1,6 @@
 """Apache Kafka for tests: one real broker, which is its own controller, on free ports of this machine. It keeps its data over a kill."""
 
+import asyncio
 import contextlib
 import shutil
 import signal
@@ -109,5 +110,8 @@ async def empty(kafka: Kafka) -> None:
         for topic, code in answer.topic_error_codes:
             error = errors.for_code(code)
             assert error in (errors.NoError, errors.UnknownTopicOrPartitionError), f"{topic}: {error.__name__}"
+        async with asyncio.timeout(PATIENCE_S):
+            while await wire.leaders([SAMPLES_TOPIC, LINEAGE_TOPIC]):  # noqa: ASYNC110, the broker hears of it from the controller
+                await asyncio.sleep(0.01)
     finally:
         await wire.close()

@@ -109,6 +109,14 @@ async def test_topics_that_are_there_are_left_as_they_are(kafka: KafkaSettings) 
     assert (await configured(kafka, "retention.ms"))[SAMPLES_TOPIC] == str(kafka.retention_ms)
 
 
+async def test_a_writer_of_a_new_log_may_write_to_every_partition_at_once(kafka: KafkaSettings) -> None:
+    """Kafka names the leaders of new partitions before these take anything."""
+    writer = LogWriter(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=32))
+    await writer.start()
+    assert set(await asyncio.gather(*(writer.append(partition, b"x") for partition in range(32)))) == {0}
+    await writer.stop()
+
+
 async def test_more_replicas_than_brokers_is_told_and_not_waited_for_forever(kafka: KafkaSettings) -> None:
     settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, replication=3, request_timeout_ms=500)
     with pytest.raises(LogError, match="replication"):
