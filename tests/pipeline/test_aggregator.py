@@ -2,12 +2,14 @@
 
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
 from services.transport.settings import KafkaSettings, RedisSettings
+from tests.kafka.server import Kafka, empty
 from tests.pipeline.world import Log, Point, aggregating, entry, feed, register, settled, until, writing
 from tests.servers import Broker, Valkey, running
 
@@ -41,19 +43,30 @@ EVERYTHING = entry(
 )
 
 
-@pytest.fixture
-def servers() -> Iterator[tuple[Valkey, Broker]]:
-    with running(Valkey()) as valkey, running(Broker()) as broker:
-        yield valkey, broker
+Servers = tuple[Valkey, Broker | Kafka]
+
+
+@pytest.fixture(params=["tansu", "kafka"])
+async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Servers]:
+    """An empty feed and an empty log, on either kind of broker."""
+    with running(Valkey()) as valkey:
+        if request.param == "kafka":
+            shared: Kafka = request.getfixturevalue("kafka_server")
+            await empty(shared)
+            yield valkey, shared
+        else:
+            with running(Broker()) as broker:
+                yield valkey, broker
 
 
 @pytest.fixture
-def kafka(servers: tuple[Valkey, Broker]) -> KafkaSettings:
-    return KafkaSettings(bootstrap_servers=servers[1].bootstrap, fetch_wait_ms=50)
+def kafka(servers: Servers) -> KafkaSettings:
+    settings = KafkaSettings(bootstrap_servers=servers[1].bootstrap)
+    return settings if isinstance(servers[1], Kafka) else replace(settings, fetch_wait_ms=50)
 
 
 @pytest.fixture
-def settings(servers: tuple[Valkey, Broker]) -> RedisSettings:
+def settings(servers: Servers) -> RedisSettings:
     return RedisSettings(url=servers[0].url)
 
 
@@ -134,7 +147,7 @@ async def test_two_aggregators_share_the_partitions_and_the_views(
 
 
 async def test_a_feed_that_lost_everything_is_filled_again_from_the_log(
-    servers: tuple[Valkey, Broker], kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+    servers: Servers, kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
 ) -> None:
     await register(redis, EVERYTHING)
     chance = random.Random(4)
@@ -165,7 +178,7 @@ async def test_a_new_dashboard_is_filled_from_the_past_of_the_log(
 
 
 async def test_a_log_that_began_anew_is_a_new_lineage_and_old_cells_stay(
-    servers: tuple[Valkey, Broker], kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+    servers: Servers, kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
 ) -> None:
     wanted = await register(redis, EVERYTHING)
     chance = random.Random(6)
@@ -178,3 +191,26 @@ async def test_a_log_that_began_anew_is_a_new_lineage_and_old_cells_stay(
             await again.write([point for point in points(chance, 100) if point[4] != "counter"])
             log.written |= {partition + 4: records for partition, records in again.written.items()}
             await settled(redis, log, wanted)
+
+
+@pytest.mark.parametrize("servers", ["kafka"], indirect=True)
+async def test_a_broker_that_was_killed_and_kept_its_data_costs_nothing(
+    servers: Servers, kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    broker = servers[1]
+    assert isinstance(broker, Kafka)
+    wanted = await register(redis, EVERYTHING)
+    chance = random.Random(7)
+    async with aggregating(kafka, settings) as aggregator:
+        await log.write(points(chance, 100))
+        await settled(redis, log, wanted)
+        await log.write(points(chance, 100))
+        broker.kill()
+        await until(lambda: "" if aggregator.readiness().startswith("log: ") else "it does not say that the log is away")
+        broker.restart(keep=True)
+        async with writing(kafka) as again:
+            again.instance = 8
+            again.written = log.written
+            await again.write(points(chance, 100))
+            await settled(redis, again, wanted)
+        assert aggregator.status()["lineage"] == log.writer.lineage
