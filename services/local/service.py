@@ -209,9 +209,9 @@ class Local:
                         REPLACEMENTS.inc()
 
     async def _recover_broker(self, wait: float) -> None:
-        if self._broker.locked():
-            return
-        async with self._broker:
+        async with self._broker:  # it may die again while another recovery still waits for the ingestor
+            if self._supervision.children[BROKER].state != "down":
+                return
             await asyncio.sleep(wait)
             await recover(self)
 
@@ -250,7 +250,7 @@ class Local:
 
     async def resume(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        while time.monotonic() < until and self._supervision.children[BROKER].state == "up":
             if (await self._ask("ingestor", "/resume", method="POST", seconds=seconds)).status == 200:
                 return True
             await asyncio.sleep(_PROBE_S)

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psutil
@@ -110,6 +111,12 @@ def test_the_dashboards_of_the_project_are_in_the_registry(everything: All) -> N
     assert {entry["name"] for entry in listed} >= {"host", "tideboard"}
 
 
+def is_up_again(child: Callable[[str], dict[str, Any]], name: str, restarts: int) -> bool:
+    """It is up, and was started more often than that."""
+    found = child(name)
+    return bool(found["state"] == "up" and found["restarts"] > restarts)
+
+
 @pytest.mark.parametrize("name", ["gateway", "valkey", "broker"])
 def test_a_child_that_is_killed_comes_back_and_its_end_is_shown(everything: All, name: str) -> None:
     before = everything.child(name)
@@ -119,6 +126,24 @@ def test_a_child_that_is_killed_comes_back_and_its_end_is_shown(everything: All,
     after = everything.child(name)
     assert after["last_exit"] == "killed by signal 9"
     assert after["pid"] != before["pid"]
+
+
+def test_a_broker_that_dies_again_as_soon_as_it_is_back_comes_back_again(everything: All) -> None:
+    for _ in range(3):
+        restarts = everything.child("broker")["restarts"]
+        os.kill(everything.child("broker")["pid"], signal.SIGKILL)
+        eventually(partial(is_up_again, everything.child, "broker", restarts), "the broker does not come back")
+    eventually(lambda: takes_samples(everything), "the ingestor takes no samples any more")
+
+
+def takes_samples(everything: All) -> bool:
+    """The broker's return may cost the ingestor that had written to the one before."""
+    try:
+        before = get(everything.child("ingestor")["status"])["samples"]["accepted"]
+        time.sleep(1)
+        return bool(get(everything.child("ingestor")["status"])["samples"]["accepted"] > before)
+    except OSError:
+        return False
 
 
 def test_after_all_that_samples_are_still_taken(everything: All) -> None:
