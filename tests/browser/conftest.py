@@ -48,14 +48,18 @@ def running(folder: Path) -> Iterator[System]:
 
 @pytest.fixture
 def visit(browser: Browser, system: System) -> Iterator[Open]:
-    """visit(path, **options of the browser's context): a page of the running system. At the end nothing must have gone wrong."""
+    """visit(path, before=called with the page first, **options of the context): a page of the running system.
+
+    At the end nothing must have gone wrong in any of them.
+    """
     pages: list[Watched] = []
 
-    def opened(path: str, **options: Any) -> Watched:
+    def opened(path: str, before: Callable[[Watched], None] = lambda _: None, **options: Any) -> Watched:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **options})
         context.set_default_timeout(15_000)
         watched = Watched(context)
         pages.append(watched)
+        before(watched)
         watched.page.goto(system.url(path))
         return watched
 

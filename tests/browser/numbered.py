@@ -16,23 +16,25 @@ from services.contract.views import Line
 from tests.browser.posted import lines
 from tests.browser.system import Sample, System, ask
 
-METRIC = "numbered"
 A_SECOND = 20
 LANES = 4
 BASE = 8
 _PERIOD_MS = 1000 // A_SECOND
 
-SPEC: dict[str, Any] = {
-    "title": "Numbered samples",
-    "window": "5m",
-    "panels": [
-        {"id": "sum", "type": "timeseries", "query": {"metric": METRIC, "by": ["lane"], "fn": "sum", "every": "1s"}},
-        {"id": "count", "type": "stat", "query": {"metric": METRIC, "by": ["lane"], "fn": "count", "every": "1s"}},
-    ],
-}
-_LINES = lines("numbered", SPEC)
-
 Place = tuple[str, int]  # lane, start of the second
+
+
+def spec(metric: str) -> dict[str, Any]:
+    """A dashboard that shows numbered samples."""
+    query = {"metric": metric, "by": ["lane"], "every": "1s"}
+    return {
+        "title": "Numbered samples",
+        "window": "5m",
+        "panels": [
+            {"id": "sum", "type": "timeseries", "query": {**query, "fn": "sum"}},
+            {"id": "count", "type": "stat", "query": {**query, "fn": "count"}},
+        ],
+    }
 
 
 @dataclass
@@ -53,9 +55,14 @@ class Numbered:
     def digit(self) -> int:
         return self.number % A_SECOND // LANES
 
-    @property
-    def sample(self) -> Sample:
-        return {"metric": METRIC, "labels": {"lane": self.place[0]}, "time": self.time, "value": BASE**self.digit, "kind": "delta"}
+    def posted_as(self, metric: str) -> Sample:
+        return {
+            "metric": metric,
+            "labels": {"lane": self.place[0]},
+            "time": self.time,
+            "value": BASE**self.digit,
+            "kind": "delta",
+        }
 
 
 @dataclass(frozen=True)
@@ -70,9 +77,10 @@ class Copies:
 class Producer:
     """Posts A_SECOND samples a second from a thread of its own; a sample without a 202 is posted again, in its place."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, metric: str) -> None:
         self._system = system
-        self._start = (time.time_ns() // 1_000_000_000 + 1) * 1000
+        self._metric = metric
+        self.start = (time.time_ns() // 1_000_000_000 + 1) * 1000
         self._samples: list[Numbered] = []
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="producer", daemon=True)
@@ -105,8 +113,8 @@ class Producer:
             time.sleep(_PERIOD_MS / 1000)
 
     def _due(self) -> list[Numbered]:
-        n = max(0, (int(time.time() * 1000) - self._start) // _PERIOD_MS)
-        due = [Numbered(number, self._start + number * _PERIOD_MS) for number in range(len(self._samples), n)]
+        n = max(0, (int(time.time() * 1000) - self.start) // _PERIOD_MS)
+        due = [Numbered(number, self.start + number * _PERIOD_MS) for number in range(len(self._samples), n)]
         self._samples += due
         return due
 
@@ -114,8 +122,9 @@ class Producer:
         now = time.monotonic()
         for sample in waiting:
             sample.begun = sample.begun or now
+        body = json.dumps([sample.posted_as(self._metric) for sample in waiting]).encode()
         try:
-            code, body = ask(self._system.ingestor, "POST", "/api/v1/samples", json.dumps([sample.sample for sample in waiting]).encode())
+            code, body = ask(self._system.ingestor, "POST", "/api/v1/samples", body)
         except ConnectionRefusedError:
             return False
         except (OSError, http.client.HTTPException):
@@ -142,7 +151,10 @@ def faults(copies: Iterable[Copies], views: Mapping[str, Mapping[Place, float]])
     for each in copies:
         found = counted.get(each.sample.place, {}).pop(each.sample.digit, 0)
         if not each.least <= found <= each.most:
-            wrong.append(f"sample {each.sample.number} was counted {found} times instead of {each.least}" + (f" to {each.most}" if each.most > each.least else ""))
+            wrong.append(
+                f"sample {each.sample.number} was counted {found} times instead of {each.least}"
+                + (f" to {each.most}" if each.most > each.least else "")
+            )
     wrong += [f"{place} has {rest}, which nobody posted" for place, rest in counted.items() if rest]
     for place in views["sum"].keys() | views["count"].keys():
         both = sum(digits(views["sum"].get(place, 0.0)).values()), views["count"].get(place, 0.0)
@@ -163,9 +175,9 @@ def digits(value: float) -> dict[int, int]:
     return found
 
 
-def cells(dashboard: Mapping[str, Any] | None) -> dict[str, dict[Place, float]]:
+def cells(metric: str, dashboard: Mapping[str, Any] | None) -> dict[str, dict[Place, float]]:
     """The cells of `sum` and of `count` in what a page holds."""
-    return {panel: _cells(dashboard, of[0]) for panel, of in _LINES.items()}
+    return {panel: _cells(dashboard, of[0]) for panel, of in lines("any", spec(metric)).items()}
 
 
 def _cells(dashboard: Mapping[str, Any] | None, line: Line) -> dict[Place, float]:

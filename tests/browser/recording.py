@@ -14,7 +14,10 @@ def play(frames: Iterable[Frame], *, healing: bool = True) -> dict[str, dict[Pla
     views: list[dict[str, Any]] = []
     for frame in frames:
         if frame["type"] == "snapshot":
-            views = [{"id": view["id"], "version": frame["versions"][view["id"]], "groups": {}, "cells": {}} for view in frame["views"]]
+            views = [
+                {"id": view["id"], "version": frame["versions"][view["id"]], "groups": {}, "cells": {}}
+                for view in frame["views"]
+            ]
             for view, content in zip(views, frame["views"], strict=True):
                 _write(view, content["groups"], content["cells"])
         elif frame["type"] == "delta":

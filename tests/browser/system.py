@@ -53,7 +53,10 @@ class System:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        until(lambda: self._why_not_up(self._process))
+        try:
+            self.up()
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said:\n{self.log.read_text()[-4000:]}") from None
 
     def stop(self) -> None:
         """End it as Ctrl-C would."""
@@ -88,7 +91,7 @@ class System:
 
     def up(self) -> None:
         """Wait until every part is up."""
-        until(lambda: self._why_not_up(self._process))
+        until(self.why_not_up)
 
     def write(self, name: str, spec: Mapping[str, Any]) -> Path:
         """Write the file of a dashboard."""
@@ -113,7 +116,9 @@ class System:
         found: dict[str, Any] = json.loads(body)
         return found
 
-    def _why_not_up(self, process: subprocess.Popen[bytes] | None) -> str:
+    def why_not_up(self) -> str:
+        """Which parts are not up; empty when all are."""
+        process = self._process
         assert process is not None, "it was not started"
         assert process.poll() is None, f"`all` ended with {process.returncode}; it said:\n{self.log.read_text()[-4000:]}"
         try:

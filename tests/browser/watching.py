@@ -13,20 +13,23 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Response, 
 
 PATIENCE_S = 30.0
 
+_AWAY = r"net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)"
+_API = r"http://127\.0\.0\.1:\d+/api/v1"
+
 # A browser notes by itself when a server is away; no page can keep it from doing so.
 GATEWAY_AWAY = (
-    r"console: WebSocket connection to 'ws://127\.0\.0\.1:\d+/api/v1/(live|plotly[^']*)' failed: .*",
-    r"console: Failed to load resource: net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)",
-    r"request failed: GET http://127\.0\.0\.1:\d+/api/v1/dashboards\S* net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)",
-    r"socket: net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED).*",
+    r"console: WebSocket connection to 'ws://127\.0\.0\.1:\d+/api/v1/(live|plotly\?\S+)' failed: .*",
+    rf"console: Failed to load resource: {_AWAY}",
+    rf"request failed: GET {_API}/dashboards\S* {_AWAY}",
+    rf"socket: (Error in connection establishment: {_AWAY}|Connection closed before receiving a handshake response)",
 )
 # The registry cannot be read before Valkey is back.
 UNAVAILABLE = (
     r"console: Failed to load resource: the server responded with a status of 503 \(Service Unavailable\)",
-    r"answer: 503 GET http://127\.0\.0\.1:\d+/api/v1/dashboards\S*",
+    rf"answer: 503 GET {_API}/dashboards\S*",
 )
 # The list cancels the question that is under way when its page is left.
-LEFT = (r"request failed: GET http://127\.0\.0\.1:\d+/api/v1/dashboards net::ERR_ABORTED",)
+LEFT = (rf"request failed: GET {_API}/dashboards net::ERR_ABORTED",)
 
 _REMEMBER = """
 window.said = [];
@@ -50,7 +53,9 @@ class Watched:
         self.page.add_init_script(_REMEMBER)
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self._note(f"page: {error}"))
-        self.page.on("requestfailed", lambda request: self._note(f"request failed: {request.method} {request.url} {request.failure}"))
+        self.page.on(
+            "requestfailed", lambda request: self._note(f"request failed: {request.method} {request.url} {request.failure}")
+        )
         self.page.on("response", self._answer)
         self.page.on("websocket", self._follow)
 
