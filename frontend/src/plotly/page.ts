@@ -91,7 +91,7 @@ function styled(layout: Record<string, unknown>, panel: Panel): Record<string, u
   return {
     ...layout,
     title: { text: panel.title, font: { size: 13 }, x: 0.01 },
-    xaxis: { type: "date", nticks: 4, tickangle: 0, ...(layout["xaxis"] as object | undefined), ...lines },
+    xaxis: { type: "date", nticks: Math.max(2, Math.floor(panel.grid.w / 2)), tickangle: 0, ...(layout["xaxis"] as object | undefined), ...lines },
     yaxis: { ...(layout["yaxis"] as object | undefined), ...lines },
     font: { color: ink.getPropertyValue("--fg"), family: "system-ui, sans-serif", size: 11 },
     paper_bgcolor: "rgba(0,0,0,0)",

@@ -68,7 +68,7 @@ function Parts({ status }: { readonly status: Status }) {
     <ul class="banner warn" role="status">
       {status.parts.map((part) => (
         <li key={part.part}>
-          <strong>{partName(part.part)}</strong> is away for {formatSpan(Math.max(0, now - part.since))}: {part.reason}
+          <strong>{partName(part.part)}</strong> has been away for {formatSpan(Math.max(0, now - part.since))}: {part.reason}
         </li>
       ))}
     </ul>

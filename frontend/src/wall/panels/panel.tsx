@@ -1,7 +1,7 @@
 /** The frame of every panel: title, state, age; and what is said when there is nothing to show. */
 
 import { useMemo, useRef } from "preact/hooks";
-import type { ComponentType } from "preact";
+import type { ComponentChildren, ComponentType } from "preact";
 import type { DashboardState, PanelInfo, PanelType } from "../../live";
 import { beat } from "../frames";
 import { freshness, newestOf, type Newest } from "../freshness";
@@ -75,9 +75,14 @@ function NoData({ panel, state, known }: PanelProps & { readonly known: boolean 
   return (
     <div class="nodata">
       <strong>{known ? "No data yet" : `This page cannot draw "${panel.type}"`}</strong>
-      {known && <span>{metrics.length === 0 ? "waiting for its first samples" : `waiting for ${metrics.join(", ")}`}</span>}
+      {known && <span>{metrics.length === 0 ? "waiting for its first samples" : breakable(`waiting for ${metrics.join(", ")}`)}</span>}
     </div>
   );
+}
+
+/** Long names break after an underscore, not anywhere. */
+function breakable(text: string): ComponentChildren {
+  return text.split(/(?<=_)/).flatMap((piece) => [piece, <wbr key={piece} />]);
 }
 
 function gridOf({ grid }: PanelInfo): Record<string, string> {
