@@ -1,6 +1,7 @@
 """Batch: what goes in comes out, damaged bytes are refused and never anything else."""
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.batch import OPTIONAL, Batch, BatchError, decode, encode
+from services.contract.batch import MAX_TIME, OPTIONAL, Batch, BatchError, decode, encode
 from services.contract.series import series_key
 
 HEADER = 40
@@ -20,7 +21,7 @@ def batches(draw: st.DrawFn) -> Batch:
     count = draw(st.integers(0, 20))
     kinds = draw(st.lists(st.integers(0, 3), min_size=len(keys), max_size=len(keys)))
     series = draw(st.lists(st.integers(0, len(keys) - 1), min_size=count, max_size=count))
-    times = draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=count, max_size=count))
+    times = draw(st.lists(st.integers(0, MAX_TIME - 1), min_size=count, max_size=count))
     values = draw(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=count, max_size=count))
     return Batch(
         instance=draw(st.integers(0, 2**64 - 1)),
@@ -38,7 +39,7 @@ def small() -> Batch:
     """Two series, three samples."""
     return Batch(
         7, 9, 1_763_791_200_123, [series_key("up", {"host": "a"}), series_key("rx", {})], np.array([0, 1], np.uint8),
-        np.array([1, 0, 1], np.uint32), np.array([10, -20, 30], np.int64), np.array([1.5, -2.0, 1e300]),
+        np.array([1, 0, 1], np.uint32), np.array([10, 20, 30], np.int64), np.array([1.5, -2.0, 1e300]),
     )  # fmt: skip
 
 
@@ -94,6 +95,7 @@ def test_damage_is_refused_or_gives_a_batch_of_its_declared_size(batch: Batch, d
     assert len(found.series) == len(found.times) == len(found.values)
     assert len(found.keys) == len(found.kinds)
     assert not len(found.series) or int(found.series.max()) < len(found.keys)
+    assert all(0 <= time < MAX_TIME for time in found.times.tolist())
 
 
 @given(st.binary(max_size=200))
@@ -132,15 +134,13 @@ def test_a_record_that_is_none_is_told_why(change: Any, reason: str) -> None:
 
 def test_a_sample_of_a_series_that_is_not_there_is_refused() -> None:
     batch = small()
-    broken = Batch(
-        batch.instance,
-        batch.sequence,
-        batch.ingest_ms,
-        batch.keys[:1],
-        batch.kinds[:1],
-        batch.series,
-        batch.times,
-        batch.values,
-    )
+    broken = replace(batch, keys=batch.keys[:1], kinds=batch.kinds[:1])
     with pytest.raises(BatchError, match="series 1 of 1"):
         decode(encode(broken))
+
+
+@pytest.mark.parametrize("time", [-1, MAX_TIME])
+def test_a_time_that_cannot_be_one_is_refused(time: int) -> None:
+    batch = small()
+    with pytest.raises(BatchError, match="a sample has the time"):
+        decode(encode(replace(batch, times=np.array([10, time, 30], np.int64))))
