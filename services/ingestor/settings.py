@@ -1,10 +1,12 @@
 """Settings of the ingestor."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from services.runtime.settings import PORT, setting
 
-PORT_VARIABLE = "TIDEBOARD_INGESTOR_PORT"
+PORT_VARIABLE: Final = "TIDEBOARD_INGESTOR_PORT"
+YEAR_MS: Final = 366 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,13 @@ class IngestorSettings:
         "ms",
         between=(0, 1000),
     )
-    future_ms: int = setting(60_000, "TIDEBOARD_INGESTOR_MAX_FUTURE_MS", "How far ahead of now a sample's time may be", "ms")
+    future_ms: int = setting(
+        60_000, "TIDEBOARD_INGESTOR_MAX_FUTURE_MS", "How far ahead of now a sample's time may be", "ms", between=(0, YEAR_MS)
+    )
     past_ms: int = setting(
         3_600_000,
         "TIDEBOARD_INGESTOR_MAX_PAST_MS",
         "How far behind now a sample's time may be. Dashboards look back this far",
         "ms",
+        between=(0, YEAR_MS),
     )
