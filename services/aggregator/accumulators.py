@@ -4,9 +4,8 @@ Each adds columns of samples to its cells in the order of the log, says which pa
 Cells are absolute, and a function of the samples alone: how the log was cut into polls does not show in them.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Final, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +27,10 @@ I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 PageAt = tuple[int, int]  # bucket start, page
 
+Held = TypeVar("Held")
+
 _NO_TIME: Final = np.iinfo(np.int64).min
+_LAST: Final = int(np.iinfo(np.int64).max)
 EMPTY_MOMENTS: Final = np.array((0, 0.0, np.inf, -np.inf, _NO_TIME, np.nan), MOMENTS)
 
 
@@ -51,18 +53,50 @@ class Accumulator(Protocol):
         """Every page that holds something."""
 
 
-class Dense:
+class ByBucket(Generic[Held]):
+    """Something held per bucket."""
+
+    def __init__(self) -> None:
+        self.dirty: set[PageAt] = set()
+        self._buckets: dict[int, Held] = {}
+        self._oldest = _LAST  # no bucket starts before it
+
+    def forget(self, before: int) -> list[PageAt]:
+        if before <= self._oldest:
+            return []
+        gone = [at for at in self.pages() if at[0] < before]
+        self._buckets = {bucket: held for bucket, held in self._buckets.items() if bucket >= before}
+        self._oldest = min(self._buckets, default=_LAST)
+        self.dirty.difference_update(gone)
+        return gone
+
+    def pages(self) -> Iterator[PageAt]:
+        for bucket, held in self._buckets.items():
+            for page in self._pages(held):
+                yield bucket, page
+
+    def _pages(self, held: Held) -> Iterable[int]:
+        raise NotImplementedError
+
+    def _hold(self, bucket: int, held: Held) -> Held:
+        self._buckets[bucket] = held
+        self._oldest = min(self._oldest, bucket)
+        return held
+
+    def _touch(self, bucket: int, groups: I64) -> None:
+        self.dirty.update((bucket, page) for page in np.flatnonzero(np.bincount(groups // PAGE)).tolist())
+
+
+class Dense(ByBucket[Rows]):
     """Rows of fixed size: one array of rows per bucket, indexed by group."""
 
     dtype: np.dtype[np.void]
     empty: npt.NDArray[np.void]
 
-    def __init__(self) -> None:
-        self.dirty: set[PageAt] = set()
-        self._buckets: dict[int, Rows] = {}
-
     def blob(self, bucket: int, page: int) -> bytes:
-        return pack_page(self._buckets[bucket][page * PAGE : (page + 1) * PAGE])
+        rows = self._buckets[bucket][page * PAGE : (page + 1) * PAGE]
+        held = np.flatnonzero(rows["count"])
+        return pack_page(rows[: held[-1] + 1] if len(held) else rows[:0])
 
     def load(self, bucket: int, page: int, blob: bytes) -> None:
         rows = unpack_page(blob, self.dtype)
@@ -72,17 +106,8 @@ class Dense:
         """The rows of a bucket by group, None where it has none."""
         return self._buckets.get(bucket)
 
-    def forget(self, before: int) -> list[PageAt]:
-        gone = [at for at in self.pages() if at[0] < before]
-        for bucket, _ in gone:
-            self._buckets.pop(bucket, None)
-        self.dirty.difference_update(gone)
-        return gone
-
-    def pages(self) -> Iterator[PageAt]:
-        for bucket, rows in self._buckets.items():
-            for page in range(-(-len(rows) // PAGE)):
-                yield bucket, page
+    def _pages(self, held: Rows) -> Iterable[int]:
+        return sorted({group // PAGE for group in np.flatnonzero(held["count"]).tolist()})
 
     def _rows(self, bucket: int, highest: int) -> Rows:
         """The rows of a bucket, long enough for the highest group; whole pages, so that they seldom grow."""
@@ -91,11 +116,8 @@ class Dense:
             grown = np.full((highest // PAGE + 1) * PAGE, self.empty, self.dtype)
             if rows is not None:
                 grown[: len(rows)] = rows
-            self._buckets[bucket] = rows = grown
+            rows = self._hold(bucket, grown)
         return rows
-
-    def _touch(self, bucket: int, groups: I64) -> None:
-        self.dirty.update((bucket, page) for page in set((groups // PAGE).tolist()))
 
 
 class Moments(Dense):
@@ -131,12 +153,8 @@ class Increase(Dense):
             self._touch(bucket, group)
 
 
-class Sketches:
+class Sketches(ByBucket[dict[int, Sketch]]):
     """A sketch of log buckets per cell."""
-
-    def __init__(self) -> None:
-        self.dirty: set[PageAt] = set()
-        self._buckets: dict[int, dict[int, Sketch]] = defaultdict(dict)
 
     def add(self, buckets: I64, groups: I64, times: I64, values: F64) -> None:
         # Group and code in one number, so that equal pairs are counted in one pass.
@@ -144,35 +162,31 @@ class Sketches:
         for bucket, mine in by_bucket(buckets):
             unique, counts = np.unique(pairs[mine], return_counts=True)
             group, code = unique // (4 * sketch.OFFSET), unique % (4 * sketch.OFFSET) - 2 * sketch.OFFSET
-            cells = self._buckets[bucket]
+            cells = self._cells(bucket)
             for at, bin_, count in zip(group.tolist(), code.tolist(), counts.tolist(), strict=True):
                 cell = cells.setdefault(at, {})
                 cell[bin_] = cell.get(bin_, 0) + count
-            self.dirty.update((bucket, page) for page in set((group // PAGE).tolist()))
+            self._touch(bucket, group)
 
     def blob(self, bucket: int, page: int) -> bytes:
         cells = self._buckets[bucket]
         return pack_sketches({g % PAGE: cells[g] for g in range(page * PAGE, (page + 1) * PAGE) if g in cells})
 
     def load(self, bucket: int, page: int, blob: bytes) -> None:
+        cells = self._cells(bucket)
         for place, cell in unpack_sketches(blob).items():
-            self._buckets[bucket][page * PAGE + place] = cell
+            cells[page * PAGE + place] = cell
 
     def sketches(self, bucket: int) -> Mapping[int, Sketch]:
         """The sketches of a bucket by group."""
         return self._buckets.get(bucket, {})
 
-    def forget(self, before: int) -> list[PageAt]:
-        gone = [at for at in self.pages() if at[0] < before]
-        for bucket, _ in gone:
-            self._buckets.pop(bucket, None)
-        self.dirty.difference_update(gone)
-        return gone
+    def _pages(self, held: dict[int, Sketch]) -> Iterable[int]:
+        return sorted({group // PAGE for group in held})
 
-    def pages(self) -> Iterator[PageAt]:
-        for bucket, cells in self._buckets.items():
-            for page in sorted({group // PAGE for group in cells}):
-                yield bucket, page
+    def _cells(self, bucket: int) -> dict[int, Sketch]:
+        cells = self._buckets.get(bucket)
+        return self._hold(bucket, {}) if cells is None else cells
 
 
 def accumulator(name: str) -> Accumulator:

@@ -12,9 +12,9 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from services.aggregator import matching
-from services.aggregator.accumulators import Accumulator, accumulator
-from services.aggregator.counters import Counters, spread
+from services.aggregator.accumulators import by_bucket
+from services.aggregator.asked import Asked, Samples, SelectionCells, Tally
+from services.aggregator.counters import Counters
 from services.aggregator.serieslist import SeriesList
 from services.contract.batch import Batch, decode
 from services.contract.partials import (
@@ -28,13 +28,10 @@ from services.contract.partials import (
     pack_page,
     unpack_page,
 )
-from services.contract.series import Kind, parse_series_key
-from services.contract.views import Selection
+from services.contract.series import parse_series_key
 
 _I64 = npt.NDArray[np.int64]
 
-SLACK_MS: Final = 60_000
-"""How much longer than their retention cells are kept, for ingestors whose clocks or queues differ."""
 INSTANCE_MS: Final = 3_600_000
 """How long a silent ingestor's last sequence is remembered."""
 
@@ -46,19 +43,6 @@ class Record(Protocol):
     def offset(self) -> int: ...
     @property
     def value(self) -> bytes: ...
-
-
-@dataclass(slots=True)
-class Tally:
-    """What happened to samples and records, since the process began."""
-
-    samples: int = 0
-    records: int = 0
-    duplicates: int = 0
-    late: int = 0
-    poison: int = 0
-    not_counters: int = 0
-    last_poison: str = ""
 
 
 @dataclass(slots=True)
@@ -74,50 +58,6 @@ class Changes:
     reset: list[str] = field(default_factory=list)  # selections whose stored cells and groups are dropped first
 
 
-class _Cells:
-    """One selection's cells and groups."""
-
-    def __init__(self, name: str, selection: Selection, retention_ms: int) -> None:
-        self.name = name
-        self.selection = selection
-        self.retention_ms = retention_ms
-        self.match = matching.matcher(selection.where)
-        self.cells: Accumulator = accumulator(selection.accumulator)
-        self.keys: list[bytes] = []
-        self.stored_keys = 0
-        self._numbers: dict[bytes, int] = {}
-        self.groups = np.zeros(0, np.int64)  # by series: the number of its group, -1 where it does not match
-
-    def number(self, key: bytes) -> int:
-        found = self._numbers.get(key)
-        if found is None:
-            found = self._numbers[key] = len(self.keys)
-            self.keys.append(key)
-        return found
-
-    def place(self, series: int, kind: int, key: bytes, labels: dict[str, str]) -> None:
-        """Remember the group of a series that was just seen for the first time."""
-        if series >= len(self.groups):
-            grown = np.full(max(64, 2 * series), -1, np.int64)
-            grown[: len(self.groups)] = self.groups
-            self.groups = grown
-        if self.match(labels):
-            self.groups[series] = self.number(matching.group_key(self.selection, kind, key, labels))
-
-    def forget_series(self) -> None:
-        self.groups = np.zeros(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """Samples of several records, in the order of the log; each of shape (n,). ingest: their record's ingest time."""
-
-    series: npt.NDArray[np.int64]
-    times: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float64]
-    ingest: npt.NDArray[np.int64]
-
-
 class Fold:
     """One partition under one set of selections."""
 
@@ -129,11 +69,10 @@ class Fold:
         self.counters = Counters()
         self._stored_counters = 0
         self._reset: list[str] = []
+        self._gone: list[Page] = []
         self._state = FoldState()
-        self.cells = {name: _Cells(name, selection, config.retentions[name]) for name, selection in config.selections.items()}
-        self._series = SeriesList(self._place)
-        self._by_metric: dict[str, list[_Cells]] = {}
-        self._index()
+        self.cells = {name: SelectionCells(item, config.retentions[name]) for name, item in config.selections.items()}
+        self._begin_series()
 
     @classmethod
     def load(cls, stored: Stored) -> "Fold":
@@ -168,8 +107,8 @@ class Fold:
     def apply(self, records: Iterable[Record]) -> None:
         """Fold records, in the order of the log, from `offset` on; older ones are passed over."""
         if self._series.full:
-            self._forget_series()
-        parts = []
+            self._begin_series()
+        parts: list[Samples] = []
         for record in records:
             if record.offset < self.offset:
                 continue
@@ -183,8 +122,7 @@ class Fold:
         """What changed since the last commit. Old cells are dropped by it."""
         changes = Changes(self.stored_offset, self.offset, self._state, reset=list(self._reset))
         for name, cells in self.cells.items():
-            gone = cells.cells.forget(self._state.clock - cells.retention_ms - SLACK_MS)
-            changes.gone += (Page(name, *at) for at in gone)
+            self._gone += (Page(name, *at) for at in cells.cells.forget(cells.oldest(self._state.clock)))
             changes.pages += ((Page(name, *at), cells.cells.blob(*at)) for at in sorted(cells.cells.dirty))
             if cells.stored_keys < len(cells.keys):
                 changes.keys.append(NewKeys(name, cells.stored_keys, cells.keys[cells.stored_keys :]))
@@ -193,12 +131,14 @@ class Fold:
         if self._stored_counters < len(self.counters.keys):
             new = self.counters.keys[self._stored_counters :]
             changes.keys.append(NewKeys(COUNTERS, self._stored_counters, new))
+        changes.gone += self._gone
         return changes
 
     def committed(self, changes: Changes) -> None:
         """The changes are stored. Nothing may have been folded in between."""
         self.stored_offset = changes.to
         self._reset.clear()
+        self._gone.clear()
         for cells in self.cells.values():
             cells.cells.dirty.clear()
             cells.stored_keys = len(cells.keys)
@@ -210,19 +150,16 @@ class Fold:
         if other.offset != self.offset:
             raise ValueError(f"folds at offsets {self.offset} and {other.offset} cannot join")
         joined = self.cells | other.cells
-        self._reset = sorted(set(other.cells) | (set(self.cells) - set(config.selections)))
+        self._reset = sorted({COUNTERS, *other.cells, *(set(self.cells) - set(config.selections))})
         self.cells = {name: joined[name] for name in config.selections}
         for name, cells in self.cells.items():
             cells.retention_ms = config.retentions[name]
             if name in other.cells:
                 cells.stored_keys = 0
                 cells.cells.dirty.update(cells.cells.pages())
-        known = self.counters.last()
-        for key, (time, value) in other.counters.last().items():
-            if key not in known:
-                self.counters.seed(key, time, value)
         self.config = config
-        self._forget_series()
+        self._join_counters(other.counters)
+        self._begin_series()
 
     def _accept(self, record: Record) -> tuple[Batch, _I64] | None:
         """The batch of a record and the numbers of its series, or None of one that cannot be read or was folded before."""
@@ -245,98 +182,45 @@ class Fold:
             state.sequences = {k: v for k, v in state.sequences.items() if v[1] > state.clock - INSTANCE_MS}
         return batch, numbers
 
-    def _columns(self, batch: Batch, numbers: _I64) -> _Columns:
+    def _columns(self, batch: Batch, numbers: _I64) -> Samples:
         self.tally.samples += len(batch.series)
         newest = min(int(batch.times.max()), batch.ingest_ms)
         self._state.max_time = max(self._state.max_time, newest)
         ingest = np.full(len(batch.series), batch.ingest_ms, np.int64)
-        return _Columns(numbers[batch.series], batch.times, batch.values, ingest)
+        return Samples(numbers[batch.series], batch.times, batch.values, ingest)
 
-    def _place(self, number: int, kind: int, key: bytes) -> int:
-        """Match a new series against every selection of its metric; the number of its counter, -1 where none reads it as one."""
-        metric, labels = parse_series_key(key)
-        counted = False
-        for cells in self._by_metric.get(metric, ()):
-            cells.place(number, kind, key, labels)
-            counted |= cells.selection.accumulator == "increase" and cells.groups[number] >= 0
-        return self.counters.number(key) if counted and kind == Kind.counter else -1
-
-    def _add(self, parts: Sequence[_Columns]) -> None:
+    def _add(self, parts: Sequence[Samples]) -> None:
+        """Give the samples of several records to what is asked of their metrics, in the order of the log."""
         series = np.concatenate([part.series for part in parts])
         times = np.concatenate([part.times for part in parts])
         values = np.concatenate([part.values for part in parts])
         ingest = np.concatenate([part.ingest for part in parts])
-        columns = _Columns(series, times, values, ingest)
-        counted: list[_Cells] = []
+        places = self._series.places.at(series)
+        for asked, mine in by_bucket(self._series.asked.at(series)):
+            if asked >= 0:
+                self._asked[asked].add(Samples(places[mine], times[mine], values[mine], ingest[mine]))
+
+    def _begin_series(self) -> None:
+        """Forget which series there are: they are matched anew when they are next seen."""
+        by_metric: dict[str, list[SelectionCells]] = {}
         for cells in self.cells.values():
-            if len(cells.groups) == 0:
-                continue
-            groups = _lookup(cells.groups, series)
-            if not (groups >= 0).any():
-                continue
-            if cells.selection.accumulator == "increase":
-                counted.append(cells)
-            else:
-                mine = np.flatnonzero(groups >= 0)
-                self._add_samples(cells, groups[mine], times[mine], values[mine], ingest[mine])
-        if counted:
-            self._add_increases(counted, columns)
+            by_metric.setdefault(cells.selection.metric, []).append(cells)
+        self._asked = [Asked(cells, self.counters, self.tally) for cells in by_metric.values()]
+        self._metrics = {metric: place for place, metric in enumerate(by_metric)}
+        self._series = SeriesList(self._place)
 
-    def _add_samples(
-        self,
-        cells: _Cells,
-        groups: _I64,
-        times: _I64,
-        values: npt.NDArray[np.float64],
-        ingest: _I64,
-    ) -> None:
-        every = cells.selection.every_ms
-        buckets = times // every * every
-        fresh = buckets + every > ingest - cells.retention_ms
-        if not fresh.all():
-            self.tally.late += int((~fresh).sum())
-            groups, times, values, buckets = groups[fresh], times[fresh], values[fresh], buckets[fresh]
-        if len(groups):
-            cells.cells.add(buckets, groups, times, values)
+    def _place(self, kind: int, key: bytes) -> tuple[int, int]:
+        """Match a new series against every selection of its metric."""
+        metric, labels = parse_series_key(key)
+        asked = self._metrics.get(metric, -1)
+        return asked, self._asked[asked].number(kind, key, labels) if asked >= 0 else 0
 
-    def _add_increases(self, counted: list[_Cells], columns: _Columns) -> None:
-        """Counters advance once, for all selections that read them; deltas are increases at their own time."""
-        kinds = self._series.kinds[columns.series]
-        numbers = self._series.counters[columns.series]
-        counters = np.flatnonzero(numbers >= 0)
-        grown = self.counters.advance(numbers[counters], columns.times[counters], columns.values[counters])
-        sample = counters[grown.sample]
-        for cells in counted:
-            groups = _lookup(cells.groups, columns.series)
-            every = cells.selection.every_ms
-            index, buckets, amounts = spread(grown, every)
-            source = sample[index]
-            deltas = np.flatnonzero((groups >= 0) & (kinds == Kind.delta))
-            self.tally.not_counters += int(((groups >= 0) & ((kinds == Kind.gauge) | (kinds == Kind.distribution))).sum())
-            # In the order of the log, whatever the kind, so that sums add up in one order only.
-            all_source = np.concatenate((source, deltas))
-            order = np.argsort(all_source, kind="stable")
-            all_source = all_source[order]
-            all_buckets = np.concatenate((buckets, columns.times[deltas] // every * every))[order]
-            all_amounts = np.concatenate((amounts, columns.values[deltas]))[order]
-            mine = groups[all_source] >= 0
-            mine &= all_buckets + every > columns.ingest[all_source] - cells.retention_ms
-            if mine.any():
-                where = all_source[mine]
-                cells.cells.add(all_buckets[mine], groups[where], columns.times[where], all_amounts[mine])
-
-    def _index(self) -> None:
-        self._by_metric = {}
-        for cells in self.cells.values():
-            self._by_metric.setdefault(cells.selection.metric, []).append(cells)
-
-    def _forget_series(self) -> None:
-        self._series.clear()
-        for cells in self.cells.values():
-            cells.forget_series()
-        self._index()
-
-
-def _lookup(groups: _I64, series: _I64) -> _I64:
-    """The group of each sample; -1 also of series that came after the last one that matched."""
-    return np.where(series < len(groups), groups[np.minimum(series, len(groups) - 1)], -1)
+    def _join_counters(self, other: Counters) -> None:
+        """Of each counter that is still asked for, the newer of what both folds know: one may have stopped to follow it."""
+        counting = [cells for cells in self.cells.values() if cells.counts]
+        mine, theirs = self.counters.last(), other.last()
+        self.counters, self._stored_counters = Counters(), 0
+        for key in mine | theirs:
+            metric, labels = parse_series_key(key)
+            if any(cells.selection.metric == metric and cells.match(labels) for cells in counting):
+                self.counters.seed(key, *max(known[key] for known in (mine, theirs) if key in known))

@@ -97,6 +97,8 @@ def decode(data: bytes) -> Batch:
     values = _column(data, blocks, VALUES, "<f8", n_samples)
     if n_samples and not (int(times.min()) >= 0 and int(times.max()) < MAX_TIME):
         raise BatchError(f"a sample has the time {int(times.min())} or {int(times.max())}, not within 0 and {MAX_TIME}")
+    if not np.isfinite(values).all():
+        raise BatchError("a value is not finite")
     if n_samples and int(series.max()) >= n_series:
         raise BatchError(f"a sample names series {int(series.max())} of {n_series}")
     return Batch(instance, sequence, ingest_ms, keys, kinds, series, times, values)
