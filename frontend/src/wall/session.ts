@@ -19,6 +19,6 @@ export function followNetwork(): void {
 /** Frames that came per second, over the last three. */
 export function frameRate(at: number): number {
   const recent = client.arrivals.filter((arrival) => at - arrival <= 3000);
-  const span = Math.max(500, at - (recent[0] ?? at));
+  const span = Math.max(1500, at - (recent[0] ?? at));
   return Math.round((recent.length * 1000) / span);
 }
