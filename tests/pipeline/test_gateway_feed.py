@@ -1,6 +1,8 @@
 """The feed and the registry over a real Valkey that dies, comes back and forgets."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
@@ -127,9 +129,6 @@ async def test_a_server_that_dies_is_said_so_and_its_return_confirms_every_chann
 
 
 async def test_a_server_that_hangs_is_lost_too(valkey: Valkey, ear: Ear, subscription: Subscription) -> None:
-    import os
-    import signal
-
     subscription.add("one")
     await ear.hears("subscribed", "one")
     os.kill(valkey.pid, signal.SIGSTOP)
@@ -140,7 +139,7 @@ async def test_a_server_that_hangs_is_lost_too(valkey: Valkey, ear: Ear, subscri
     await ear.until(lambda: ear.heard[-1] == ("subscribed", "one"))
 
 
-@pytest.mark.parametrize("turns", range(0, 40, 3))
+@pytest.mark.parametrize("turns", range(12))
 async def test_a_task_that_talks_to_the_feed_ends_when_it_is_cancelled(redis: Redis, turns: int) -> None:
     """Whatever it was doing at that moment. asyncio.wait_for, as redis-py uses it, does not promise that before Python 3.12."""
     await redis.ping()
@@ -153,7 +152,10 @@ async def test_a_task_that_talks_to_the_feed_ends_when_it_is_cancelled(redis: Re
     for _ in range(turns):
         await asyncio.sleep(0)
     task.cancel()
-    _, running = await asyncio.wait([task], timeout=PATIENCE_S)
+    _, running = await asyncio.wait([task], timeout=2)
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
     assert not running
 
 
