@@ -1,8 +1,8 @@
-"""Chromium, a running Tideboard for each module, and pages that nothing may go wrong in."""
+"""Chromium, a running Tideboard, and pages that nothing may go wrong in."""
 
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -30,20 +30,22 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """Everything, started; its folder holds no dashboard yet."""
-    yield from running(tmp_path_factory.mktemp("system"))
-
-
-def running(folder: Path) -> Iterator[System]:
-    assert (ROOT / "frontend" / "dist" / "index.html").exists(), "the wall is not built; `make build` builds it"
-    started = System(folder)
-    try:
-        started.start()
+    """Everything, started; every test writes the dashboards that it needs. A module that breaks it has one of its own."""
+    with running(System(tmp_path_factory.mktemp("system"))) as started:
         yield started
+
+
+@contextmanager
+def running(system: System) -> Iterator[System]:
+    """A system that runs for as long as the block lasts."""
+    assert (ROOT / "frontend" / "dist" / "index.html").exists(), "the wall is not built; `make build` builds it"
+    try:
+        system.start()
+        yield system
     finally:
-        started.stop()
+        system.stop()
 
 
 @pytest.fixture
