@@ -1,0 +1,298 @@
+"""One dashboard's viewers, with a clock that the test turns and views that are read when the test says so."""
+
+from typing import Any
+
+import pytest
+
+from services.contract.live import Since
+from services.contract.registry import Entry, Fault
+from services.contract.views import Beat
+from services.gateway.health import Health
+from services.gateway.hub import Hub
+from services.gateway.stage import LINGER_MS, PATIENCE_MS, VANISHED_MS, Stage
+from services.gateway.views import Views
+from services.transport.feed import connect
+from services.transport.settings import RedisSettings
+from tests.unit.gateway.merge import Merge
+from tests.unit.gateway.worlds import document, panel, payload
+
+NOWHERE = RedisSettings("redis://127.0.0.1:1/0")
+START = 1_000_000_000
+HOST = document(panel("load", "load"), panel("net", "bytes"))
+
+
+def entry(spec: dict[str, Any] | None, revision: str = "r1", fault: Fault | None = None) -> Entry:
+    return Entry(1, "host", revision, spec, "host.yaml", fault)
+
+
+class Seat:
+    """A viewer that remembers."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.closed = 0
+
+    def send(self, frame: bytes) -> None:
+        self.frames.append(frame)
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.closed = code
+
+    @property
+    def heard(self) -> list[str]:
+        return [payload(frame)["type"] for frame in self.frames]
+
+    @property
+    def last(self) -> dict[str, Any]:
+        found: dict[str, Any] = payload(self.frames[-1])
+        return found
+
+
+class World:
+    def __init__(self, shown: Entry | None = None) -> None:
+        self.now = START
+        self.health = Health(START)
+        self.views = Views(connect(NOWHERE), lambda: self.now, lambda reason: None)
+        self.stage = Stage("host", self.views, self.health, START)
+        self.stage.show(shown or entry(HOST), START)
+        self.merges: dict[str, Merge] = {}
+
+    def beat(self) -> None:
+        self.health.beats({"a": Beat(self.now, 1)}, self.now)
+
+    def read(self) -> None:
+        """The history of every view is read: it is what the merges have."""
+        for held in self.stage.held:
+            merge = self.merges.setdefault(held.view, Merge())
+            if not merge.version:
+                merge.write({(self.now // 1_000 * 1_000, 0): 1.0})
+            held.state.load(merge.history(), -1)
+            held.loaded, held.whole = True, False
+
+    def write(self, value: float) -> None:
+        held = self.stage.held[0]
+        held.state.apply(self.merges[held.view].write({(self.now // 1_000 * 1_000, 0): value}))
+
+    def join(self, since: Since | None = None) -> Seat:
+        seat = Seat()
+        self.stage.subscribe(seat, since, self.now)
+        return seat
+
+    def pass_(self, ms: int) -> None:
+        """Time, in ticks of 100 ms."""
+        for _ in range(ms // 100):
+            self.now += 100
+            for _, frame, viewers in self.stage.tick(self.now):
+                for viewer in viewers:
+                    viewer.send(frame)
+
+
+@pytest.fixture
+def world() -> World:
+    found = World()
+    found.read()
+    found.beat()
+    return found
+
+
+def test_who_comes_to_views_that_are_read_is_answered_at_once(world: World) -> None:
+    one, two = world.join(), world.join()
+    assert one.heard == two.heard == ["snapshot"]
+    assert one.frames[0] is two.frames[0], "it is built once"
+
+
+def test_a_change_is_one_frame_for_all_and_nothing_is_said_between(world: World) -> None:
+    seats = [world.join() for _ in range(3)]
+    world.pass_(300)
+    world.write(2.0)
+    world.pass_(300)
+    assert [seat.heard for seat in seats] == [["snapshot", "delta"]] * 3
+    assert len({id(seat.frames[1]) for seat in seats}) == 1
+
+
+def test_something_is_heard_every_second(world: World) -> None:
+    seat = world.join()
+    times = []
+    for _ in range(50):
+        before = len(seat.frames)
+        world.beat()
+        world.pass_(100)
+        if len(seat.frames) > before:
+            times.append(world.now)
+            assert seat.last.get("views", []) == []
+    assert all(b - a <= 1_000 for a, b in zip([START, *times], times, strict=False))
+    assert len(times) <= 7
+
+
+def test_who_comes_before_the_first_read_hears_signs_of_life_and_gets_what_is_there_after_a_second() -> None:
+    world = World()
+    seat = world.join()
+    world.pass_(PATIENCE_MS)
+    assert set(seat.heard) == {"delta"}
+    assert seat.last["epoch"] == ""
+    world.pass_(200)
+    assert seat.last["type"] == "snapshot"
+    world.read()
+    world.pass_(100)
+    assert seat.last["type"] == "snapshot"
+    assert seat.last["views"][0]["cells"]
+
+
+def test_who_comes_back_before_the_first_read_keeps_what_it_has_until_then(world: World) -> None:
+    assert world.stage.picture
+    since = Since(world.stage.picture.epoch, {held.view: held.state.version for held in world.stage.held})
+    other = World()
+    seat = other.join(since)
+    other.pass_(5_000)
+    assert "snapshot" not in seat.heard
+    other.merges = world.merges
+    other.read()
+    other.pass_(100)
+    assert "snapshot" not in seat.heard
+    assert payload(seat.frames[-2 if seat.heard[-1] == "status" else -1])["epoch"] == since.epoch
+
+
+def test_who_comes_after_everybody_has_left_misses_nothing(world: World) -> None:
+    """What counts as sent may not be newer than the snapshot that the newcomer gets."""
+    first = world.join()
+    world.stage.leave(first, world.now)
+    world.write(7.0)
+    second = world.join()
+    world.pass_(500)
+    cells = (
+        second.last["views"][0]["cells"] if second.heard[-1] == "snapshot" else payload(second.frames[0])["views"][0]["cells"]
+    )
+    assert cells[-1][2] == [7.0]
+
+
+def test_who_left_hears_nothing_more(world: World) -> None:
+    seat = world.join()
+    world.stage.leave(seat, world.now)
+    world.write(2.0)
+    world.pass_(2_000)
+    assert seat.heard == ["snapshot"]
+    assert world.stage.idle
+
+
+def test_subscribing_again_is_answered_again(world: World) -> None:
+    seat = world.join()
+    world.stage.subscribe(seat, None, world.now)
+    assert seat.heard == ["snapshot", "snapshot"]
+    world.write(2.0)
+    world.pass_(100)
+    assert seat.heard == ["snapshot", "snapshot", "delta"]
+
+
+def test_another_document_is_another_snapshot_and_what_both_show_stays_open(world: World) -> None:
+    seat = world.join()
+    before = {held.view for held in world.stage.held}
+    world.stage.show(entry(document(panel("load", "load"), panel("new", "new")), "r2"), world.now)
+    after = {held.view for held in world.stage.held}
+    assert len(before & after) == 1
+    assert set(world.views) == after
+    assert all(held.holders == 1 for held in world.stage.held)
+    world.read()
+    world.pass_(100)
+    assert seat.heard == ["snapshot", "snapshot"]
+    assert [item["id"] for item in seat.last["panels"]] == ["load", "new"]
+
+
+def test_the_same_document_written_again_or_with_a_fault_changes_nothing(world: World) -> None:
+    seat = world.join()
+    world.stage.show(entry(HOST), world.now)
+    world.stage.show(entry(HOST, fault=Fault("spec", "is wrong")), world.now)
+    world.pass_(100)
+    assert seat.heard == ["snapshot"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "code", "path"),
+    [
+        (entry(None, fault=Fault("spec.panels", "is wrong", 3, "host.yaml")), "broken_dashboard", "spec.panels"),
+        (entry(None), "broken_dashboard", ""),
+        (entry({"kind": "Dashboard"}), "broken_dashboard", "document"),
+    ],
+)
+def test_a_dashboard_without_a_good_version_is_an_error_and_then_a_snapshot(shown: Entry, code: str, path: str) -> None:
+    world = World(shown)
+    seat = world.join()
+    assert (seat.last["type"], seat.last["code"], seat.last["path"], seat.last["source"]) == ("error", code, path, "host.yaml")
+    world.stage.show(entry(HOST, "r2"), world.now)
+    world.read()
+    world.pass_(100)
+    assert seat.last["type"] == "snapshot"
+
+
+def test_a_dashboard_that_is_gone_for_a_moment_is_not_gone(world: World) -> None:
+    """Redis has lost the registry, and who owns it writes it again."""
+    seat = world.join()
+    world.stage.show(None, world.now)
+    world.pass_(VANISHED_MS)
+    world.stage.show(entry(HOST), world.now)
+    world.pass_(VANISHED_MS)
+    assert "error" not in seat.heard
+    world.stage.show(None, world.now)
+    world.pass_(VANISHED_MS + 200)
+    assert "error" in seat.heard
+    assert world.stage.fault
+    assert world.stage.fault.code == "unknown_dashboard"
+    assert len(world.views) == 0
+
+
+def test_before_the_registry_is_read_nobody_is_told_that_there_is_no_dashboard() -> None:
+    world = World()
+    stage = Stage("host", world.views, world.health, START)
+    seat = Seat()
+    stage.subscribe(seat, None, START)
+    outs = [(kind, viewers) for kind, _, viewers in stage.tick(START + 1_000)]
+    assert seat.frames == []
+    assert ("delta", [seat]) in outs
+
+
+def test_what_is_away_is_told_once_and_to_newcomers_and_its_return_too(world: World) -> None:
+    seat = world.join()
+    world.health.lost("connection refused", world.now)
+    world.pass_(2_000)
+    assert seat.heard.count("status") == 1
+    newcomer = world.join()
+    assert newcomer.heard == ["snapshot", "status"]
+    assert (newcomer.last["stale"], newcomer.last["parts"][0]["part"], newcomer.last["age_ms"]) == (True, "feed", 2_000)
+    world.health.back(world.now)
+    world.beat()
+    world.pass_(1_000)
+    assert (seat.heard[-1], seat.heard.count("status")) == ("delta", 2)
+    told = [payload(frame) for frame in seat.frames if payload(frame)["type"] == "status"]
+    assert (told[-1]["stale"], told[-1]["age_ms"], told[-1]["parts"]) == (False, 0, [])
+
+
+async def test_two_dashboards_share_a_view_and_the_longer_window(world: World) -> None:
+    (first, *_) = world.stage.held
+    longer = world.views.open(first.view, 1_000, 600_000)
+    assert longer is first
+    assert (first.holders, first.state.window_ms, first.ready) == (2, 600_000, False)
+    world.views.close(first.view)
+    assert first.holders == 1
+
+
+async def test_the_hub_lets_go_of_what_nobody_has_watched_for_a_while() -> None:
+    now = START
+    hub = Hub(connect(NOWHERE), lambda: now)
+    hub.entries = {"host": entry(HOST)}
+    seat = Seat()
+    hub.subscribe(seat, "host", None)
+    hub.join(seat, "host", "load", 200)
+    assert len(hub.views) == 2
+    for _ in range(200):
+        now += 100
+        await hub._tick()
+    assert len(hub.views) == 2, "it is watched"
+    hub.unsubscribe(seat, "host")
+    hub.depart(seat, "host", "load", 200)
+    await hub._tick()
+    now += LINGER_MS
+    await hub._tick()
+    assert len(hub.views) == 2, "a page that is reloaded finds everything still there"
+    now += 100
+    await hub._tick()
+    assert len(hub.views) == 0
+    assert hub.status()["watched"] == {}
