@@ -25,3 +25,7 @@ class Column:
     def at(self, places: I64) -> I64:
         """The numbers at these places; shape as places."""
         return self._held[places]
+
+    def all(self) -> I64:
+        """A view of every number; shape (len,)."""
+        return self._held[: self._size]

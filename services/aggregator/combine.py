@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from services.aggregator import matching, sketch
 from services.aggregator.accumulators import EMPTY_MOMENTS, Dense, Sketches
+from services.aggregator.columns import Column
 from services.aggregator.mirror import Mirror
 from services.contract.partials import INCREASE, MOMENTS, Rows, Sketch
 from services.contract.series import Kind
@@ -31,11 +32,12 @@ class Combined:
         self.keys: list[bytes] = []
         self._mirrors = mirrors
         self._numbers: dict[bytes, int] = {}
-        self._places: list[list[int]] = [[] for _ in mirrors]  # by mirror: its group -> ours
+        self._places = [Column() for _ in mirrors]  # by mirror: its group -> ours
+        self._generations = [mirror.generation for mirror in mirrors]
 
     def buckets(self) -> set[int]:
         """Every bucket that some partition has."""
-        return {bucket for mirror in self._mirrors for bucket, _ in mirror.cells[self.name].pages()}
+        return {bucket for mirror in self._mirrors for bucket in mirror.buckets(self.name)}
 
     def moments(self, bucket: int) -> Rows:
         """Rows of MOMENTS by group."""
@@ -70,29 +72,35 @@ class Combined:
         out: dict[int, Sketch] = {}
         for mirror, place in zip(self._mirrors, self._all_places(), strict=True):
             for group, bins in cast("Sketches", mirror.cells[self.name]).sketches(bucket).items():
-                merged = out.setdefault(place[group], {})
+                merged = out.setdefault(int(place[group]), {})
                 for code, count in bins.items():
                     merged[code] = merged.get(code, 0) + count
         return out
 
-    def _rows(self, mirror: Mirror, bucket: int, place: list[int]) -> tuple[Rows | None, I64]:
+    def _rows(self, mirror: Mirror, bucket: int, place: I64) -> tuple[Rows | None, I64]:
         """The rows of one partition that hold something, and our numbers of their groups."""
         rows = cast("Dense", mirror.cells[self.name]).rows(bucket)
         if rows is None:
             return None, np.zeros(0, np.int64)
         rows = rows[: len(place)]
         held = np.flatnonzero(rows["count"])
-        return rows[held], np.array(place, np.int64)[held]
+        return rows[held], place[held]
 
-    def _all_places(self) -> list[list[int]]:
-        for mirror, place in zip(self._mirrors, self._places, strict=True):
-            for key in mirror.keys[self.name][len(place) :]:
-                number = self._numbers.get(key)
-                if number is None:
-                    number = self._numbers[key] = len(self.keys)
-                    self.keys.append(key)
-                place.append(number)
-        return self._places
+    def _all_places(self) -> list[I64]:
+        """By mirror: our numbers of its groups."""
+        for i, mirror in enumerate(self._mirrors):
+            if mirror.generation != self._generations[i]:
+                self._places[i], self._generations[i] = Column(), mirror.generation
+            for key in mirror.keys[self.name][len(self._places[i]) :]:
+                self._places[i].append(self._number(key))
+        return [place.all() for place in self._places]
+
+    def _number(self, key: bytes) -> int:
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self.keys)
+            self.keys.append(key)
+        return number
 
 
 class Values(Protocol):
@@ -138,17 +146,17 @@ class SeriesValues:
         self.combined = combined
         self._item = item
         self._numbers: dict[bytes, int] = {}
-        self._groups: list[int] = []  # by series: its group
-        self._pooled: list[bool] = []  # by series: whether 'auto' takes its sum
+        self._groups = Column()  # by series: its group
+        self._pooled = Column()  # by series: whether 'auto' takes its sum
         self._order: I64 = np.zeros(0, np.int64)
 
     def of(self, bucket: int) -> F64:
         rows = self.combined.moments(bucket)
         self._extend()
         order = self._order[rows["count"][self._order] > 0]
-        rows, groups = rows[order], np.array(self._groups, np.int64)[order]
+        rows, groups = rows[order], self._groups.at(order)
         out = np.full(len(self.keys), EMPTY_MOMENTS, MOMENTS)
-        value = _reduce(self._item.each, rows, np.array(self._pooled, bool)[order])
+        value = _reduce(self._item.each, rows, self._pooled.at(order) != 0)
         np.add.at(out["count"], groups, 1)
         np.add.at(out["sum"], groups, value)
         np.minimum.at(out["min"], groups, value)

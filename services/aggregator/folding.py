@@ -20,6 +20,7 @@ from services.aggregator.wanted import missing
 from services.contract.partials import COUNTERS, Config, Entry
 from services.contract.series import partition_of
 from services.transport import partials
+from services.transport.lineage import read_lineage
 from services.transport.log import LogError, LogReader, OffsetGone, Record
 from services.transport.partials import Commit, RefusedError
 from services.transport.settings import KafkaSettings
@@ -42,12 +43,13 @@ class Slot:
     held: str
     catching: Fold | None = None
     caught_up: bool = False
-    counted: tuple[int, ...] = (0,) * 6
+    doubted: bool = False
+    counted: tuple[int, ...] = (0,) * 7
 
     @property
     def dirty(self) -> bool:
         """Something is to be stored; of a partition that nothing lies of, even that it is empty: merges wait for it."""
-        return self.fold.dirty or not self.held
+        return self.fold.dirty or not self.held or self.doubted
 
 
 class Folding:
@@ -65,6 +67,7 @@ class Folding:
         self._reader = LogReader(kafka)
         self._wanted = Config({}, {})
         self._catch_up: asyncio.Task[None] | None = None
+        self._was_away = False
 
     async def want(self, owned: Iterable[int], config: Config) -> None:
         """Own these partitions and compute this from now on. LogError, redis errors: call again."""
@@ -81,12 +84,21 @@ class Folding:
         self._assign()
 
     async def poll(self, timeout_ms: int) -> int:
-        """Read and fold what has come; how many records. LogError when the log is away."""
+        """Read and fold what has come; how many records. LogError when the log is away, or another one than before."""
+        if self._catch_up is not None and self._catch_up.done():
+            self._catch_up.result()
         try:
+            if self._was_away:
+                await self._check_lineage()
+                self._was_away = False
             records = await self._reader.poll(timeout_ms) if self.slots else await _nothing(timeout_ms)
         except OffsetGone as error:
+            await self._check_lineage()
             await self._skip(error)
             return 0
+        except LogError:
+            self._was_away = True
+            raise
         by_partition: dict[int, list[Record]] = {}
         for record in records:
             by_partition.setdefault(record.partition, []).append(record)
@@ -105,8 +117,8 @@ class Folding:
             sum(len(cells.cells.dirty) for cells in slot.fold.cells.values()) > MAX_DIRTY_PAGES for slot in self.slots.values()
         )
 
-    async def commit(self) -> list[tuple[int, Entry]]:
-        """Store what changed; the entries that were taken. A partition that was refused is claimed again."""
+    async def commit(self) -> list[tuple[int, Entry | None]]:
+        """Store what changed; the entries that were taken, None of a partition that was refused and is claimed again."""
         slots = [slot for slot in self.slots.values() if slot.dirty]
         if not slots:
             return []
@@ -121,7 +133,14 @@ class Folding:
             await self._plan_catch_up()
             self._assign()
         self._count()
-        return [(slot.partition, outcome) for slot, outcome in zip(slots, outcomes, strict=True) if outcome is not None]
+        return [(slot.partition, outcome) for slot, outcome in zip(slots, outcomes, strict=True)]
+
+    async def check(self) -> None:
+        """See whether what was stored still lies there. Else a feed that lost it would show at the next record only, which may be never."""
+        slots = [slot for slot in self.slots.values() if not slot.dirty]
+        found = await partials.positions(self._redis, self.lineage, [slot.partition for slot in slots])
+        for slot, there in zip(slots, found, strict=True):
+            slot.doubted = there != (slot.fold.stored_offset, slot.held)
 
     def caught_up(self, partition: int) -> bool:
         """Whether everything that the log had at the last look is folded."""
@@ -172,7 +191,13 @@ class Folding:
                         fold.counters.seed(key, at, value)
 
     def _first_time(self, config: Config) -> int:
-        return int(time.time() * 1000) - max(config.retentions.values(), default=0) - LOOKBACK_MS
+        longest = max((config.retentions[name] + item.every_ms for name, item in config.selections.items()), default=0)
+        return int(time.time() * 1000) - longest - LOOKBACK_MS
+
+    async def _check_lineage(self) -> None:
+        """Offsets of another log mean nothing here. It may have begun anew while it could not be read; who follows the lineage will say so."""
+        if (name := await read_lineage(self._kafka)) != self.lineage:
+            raise LogError(f"the log is {name or 'without a name'} now, not {self.lineage}")
 
     async def _skip(self, error: OffsetGone) -> None:
         """The log no longer has what comes next: go on where it begins."""
@@ -180,6 +205,7 @@ class Folding:
         slot = self.slots[error.partition]
         log.error("records were deleted before they were read", partition=error.partition, offset=error.offset, start=starts)
         slot.fold.offset = max(starts[error.partition], 0)
+        await self._plan_catch_up()
         self._assign()
 
     def _assign(self) -> None:
@@ -192,10 +218,13 @@ class Folding:
             return
         meeting = slot.catching.offset
         slot.fold.apply(record for record in records if record.offset < meeting)
+        later = [record for record in records if record.offset >= meeting]
+        if later:  # the offsets just before the meeting may hold no records
+            slot.fold.offset = max(slot.fold.offset, meeting)
         if slot.fold.offset == meeting:
             slot.fold.join(slot.catching, self._wanted)
             slot.catching = None
-            slot.fold.apply(record for record in records if record.offset >= meeting)
+        slot.fold.apply(later)
 
     async def _commit(self, slot: Slot) -> Entry | None:
         """One commit; None when it was refused."""
@@ -212,7 +241,7 @@ class Folding:
             return None
         metrics.COMMITS.labels("stored").inc()
         slot.fold.committed(changes)
-        slot.held = slot.fold.config.digest
+        slot.held, slot.doubted = slot.fold.config.digest, False
         return step.entry()
 
     # Catching up
@@ -260,8 +289,7 @@ class Folding:
             try:
                 return await reader.offsets_at(first, list(left))
             except LogError as error:
-                log.warning("a new view waits for the log", reason=str(error))
-                await asyncio.sleep(RETRY_S)
+                await self._wait(error)
 
     def _reached(self, partition: int, fold: Fold) -> bool:
         """Whether a fold has caught up. From here to the live fold's next records nothing awaits: it cannot be overtaken."""
@@ -274,19 +302,41 @@ class Folding:
     async def _read_on(self, reader: LogReader, left: Mapping[int, Fold]) -> None:
         try:
             records = await reader.poll(200)
+        except OffsetGone as error:
+            await self._skip_past(reader, left[error.partition], error)
+            return
         except LogError as error:
-            log.warning("a new view waits for the log", reason=str(error))
-            await asyncio.sleep(RETRY_S)
+            await self._wait(error)
             return
         for partition, fold in left.items():
             fold.apply(record for record in records if record.partition == partition)
             await asyncio.sleep(0)  # live views come first
 
+    async def _skip_past(self, reader: LogReader, fold: Fold, error: OffsetGone) -> None:
+        """The log has dropped what was to be read next: a new view begins where the log does."""
+        try:
+            starts = await reader.start_offsets([error.partition])
+        except LogError as away:
+            await self._wait(away)
+        else:
+            fold.offset = max(starts[error.partition], 0)
+
+    async def _wait(self, error: LogError) -> None:
+        """Until the log is there again, and the same; while it is another, until whoever follows the lineage ends this."""
+        log.warning("a new view waits for the log", reason=str(error))
+        while True:
+            await asyncio.sleep(RETRY_S)
+            with contextlib.suppress(LogError):
+                await self._check_lineage()
+                return
+
     def _count(self) -> None:
         """Bring the metrics up to the folds' tallies."""
         for partition, slot in self.slots.items():
             tally = slot.fold.tally
-            now = (tally.samples, tally.records, tally.duplicates, tally.late, tally.poison, tally.not_counters)
+            now = (
+                tally.samples, tally.records, tally.duplicates, tally.late, tally.poison, tally.not_counters, tally.disordered,
+            )  # fmt: skip
             for metric, a, b in zip(_TALLY, slot.counted, now, strict=True):
                 metric.inc(b - a)
             if tally.poison > slot.counted[4]:
@@ -296,6 +346,7 @@ class Folding:
 
 _TALLY: Final = (
     metrics.SAMPLES, metrics.RECORDS, metrics.DUPLICATES, metrics.LATE, metrics.POISON, metrics.NOT_COUNTERS,
+    metrics.DISORDERED,
 )  # fmt: skip
 
 

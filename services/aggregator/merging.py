@@ -6,7 +6,7 @@ others come from their logs in Redis), and commits what changed in each view. Wh
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +14,7 @@ import structlog
 from redis.asyncio import Redis
 
 from services.aggregator import metrics
+from services.aggregator.asked import SLACK_MS
 from services.aggregator.combine import Combined, values_of
 from services.aggregator.mirror import Mirror
 from services.aggregator.viewmerge import ViewMerge
@@ -50,6 +51,7 @@ class _State:
     combined: dict[str, Combined]
     views: dict[str, ViewMerge] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)  # views whose selections are not folded everywhere yet
+    dirty: set[tuple[str, int]] = field(default_factory=set)  # (selection, bucket), beside what the mirrors say
 
 
 class Merging:
@@ -61,13 +63,19 @@ class Merging:
         self._idle_ms = idle_ms
         self._state: _State | None = None
         self._tail: LogTail | None = None
+        self._tailing = False
 
     @property
     def views(self) -> int:
         return len(self._state.views) if self._state else 0
 
-    async def want(self, lineages: Sequence[tuple[str, int]], owned: Iterable[int], views: Views) -> None:
-        """Merge these views from now on. lineages: (name, partitions), the present one last. Redis errors: call again."""
+    async def want(
+        self, lineages: Sequence[tuple[str, int]], owned: Iterable[int], views: Views, shown: Container[str]
+    ) -> None:
+        """Merge these views from now on. lineages: (name, partitions), the present one last. Redis errors: call again.
+
+        shown: the views of all dashboards. One that is merged elsewhere from now on is left alone, one that nobody shows expires.
+        """
         before, (lineage, partitions) = self._state, lineages[-1]
         selections = {item.selection.id: item.selection for view, _ in views.values() for item in view.inputs}
         mirrors = {(name, p): _Followed(Mirror(selections)) for name, count in lineages for p in range(count)}
@@ -80,29 +88,36 @@ class Merging:
                 merge.rebind([values_of(item, combined) for item in view.inputs])
             else:
                 await history.keep_view(self._redis, view_id)
-                merge = await self._read_view(view, window, combined)
+                merge = await self._read_view(view, window, state)
             state.views[view_id] = merge
         state.waiting = set(state.views)
         others = set(range(partitions)) - set(owned)
-        self._tail = LogTail(self._redis, lineage, sorted(others)) if others else None
-        if self._tail is not None:
-            await self._tail.start()
-        for gone in set(before.views) - set(views) if before else ():
-            await history.expire_view(self._redis, gone, EXPIRE_MS)
+        self._tail, self._tailing = LogTail(self._redis, lineage, sorted(others)) if others else None, False
+        for gone in before.views if before else ():
+            if gone not in shown:
+                await history.expire_view(self._redis, gone, EXPIRE_MS)
         self._state = state
         metrics.VIEWS.set(len(views))
 
-    async def follow(self, entries: Iterable[tuple[int, Entry]]) -> None:
-        """Take the entries of commits of this process, and what others have committed meanwhile."""
+    def doubt(self) -> None:
+        """Something went wrong on the way here: what was committed meanwhile nobody may have been told. Read everything again."""
+        self._tailing = False
+        for item in self._state.followed.values() if self._state else ():
+            item.fresh = True
+
+    async def follow(self, entries: Iterable[tuple[int, Entry | None]]) -> None:
+        """Take the entries of commits of this process, and what others have committed meanwhile. None: the partition was read again."""
         if (state := self._state) is None:
             return
         found = list(entries)
         if self._tail is not None:
+            if not self._tailing:
+                await self._tail.start()
+                self._tailing = True
             found += await self._tail.read(1)
         for partition, entry in found:
             item = state.followed[state.lineage, partition]
-            if not item.fresh and item.mirror.apply(entry) == "gap":
-                item.fresh = True
+            item.fresh = item.fresh or entry is None or item.mirror.apply(entry) == "gap"
 
     async def step(self, caught_up: Mapping[int, bool]) -> None:
         """Compute and commit what changed. caught_up: of the partitions folded here; of others it is assumed."""
@@ -134,16 +149,19 @@ class Merging:
             # Whether they were taken nobody knows: the next commit of each is refused if so, and its history is read again.
             state.waiting.update(step.view for _, step in steps)
             raise
+        refused = []
         for (merge, step), accepted in zip(steps, taken, strict=True):
             if accepted:
                 merge.accepted(step)
                 metrics.VIEW_COMMITS.labels("stored").inc()
                 metrics.CELLS.inc(sum(len(cells.groups) for cells in step.change.cells))
             else:
-                log.warning("view refused, its history is read again", view=step.view)
-                metrics.VIEW_COMMITS.labels("refused").inc()
-                state.views[step.view] = await self._read_view(merge.view, merge.window_ms, state.combined)
-                state.waiting.add(step.view)
+                refused.append(merge)
+        for merge in refused:
+            log.warning("view refused, its history is read again", view=merge.view_id)
+            metrics.VIEW_COMMITS.labels("refused").inc()
+            state.waiting.add(merge.view_id)
+            state.views[merge.view_id] = await self._read_view(merge.view, merge.window_ms, state)
         if any(step.change.cells for _, step in steps):
             metrics.DELAY_SECONDS.observe(max(0, now - newest) / 1000)
         metrics.GROUPS.set(sum(merge.groups for merge in state.views.values()))
@@ -154,17 +172,14 @@ class Merging:
             if item.fresh:
                 stored = await partials.load(self._redis, lineage, partition)
                 if stored is not None:
-                    mirror = item.mirror
-                    mirror.keys = {name: [] for name in mirror.keys}
-                    mirror.load(stored)
+                    item.mirror.load(stored)
                 item.fresh = stored is None and lineage == state.lineage
         present = [item.mirror.available for (lineage, _), item in state.followed.items() if lineage == state.lineage]
         ready = frozenset.intersection(*present) if present else frozenset()
         for view_id in [view_id for view_id in state.waiting if state.views[view_id].selections <= ready]:
             state.waiting.discard(view_id)
-            merge = state.views[view_id]
-            for item in state.followed.values():
-                item.mirror.dirty.update((name, bucket) for name in merge.selections for bucket in merge.all_buckets())
+            for name in state.views[view_id].selections:
+                state.dirty.update((name, bucket) for bucket in state.combined[name].buckets())
 
     def _progress(self, state: _State, caught_up: Mapping[int, bool], now: int) -> list[Progress]:
         found = []
@@ -175,15 +190,19 @@ class Merging:
                 found.append(Progress(item.max_time, item.moved_at, caught_up.get(partition, True)))
         return found
 
-    async def _read_view(self, view: View, window_ms: int, combined: Mapping[str, Combined]) -> ViewMerge:
+    async def _read_view(self, view: View, window_ms: int, state: _State) -> ViewMerge:
+        """The view as it lies in Redis. A partition of which its last merge had read further than this process is read again."""
         held = await history.read_view(self._redis, view.id)
-        return ViewMerge(view, window_ms, [values_of(item, combined) for item in view.inputs], held, secrets.token_hex(4))
+        for (lineage, partition), item in state.followed.items():
+            item.fresh |= held is not None and held.positions.get(f"{lineage}:{partition}", -1) > item.mirror.position
+        inputs = [values_of(item, state.combined) for item in view.inputs]
+        return ViewMerge(view, window_ms, inputs, held, secrets.token_hex(4))
 
     def _forget(self, state: _State, now: int) -> None:
         before: dict[str, int] = {}
         for merge in state.views.values():
             for name in merge.selections:
-                before[name] = min(before.get(name, now), now - merge.window_ms - 60_000)
+                before[name] = min(before.get(name, now), now - merge.window_ms - merge.view.every_ms - SLACK_MS)
         for item in state.followed.values():
             item.mirror.forget(before)
 
@@ -195,8 +214,8 @@ def _combine(selections: Mapping[str, Selection], mirrors: Sequence[Mirror]) -> 
 def _take_dirty(state: _State) -> dict[str, set[int]]:
     """Which buckets changed, by selection."""
     found: dict[str, set[int]] = {}
-    for item in state.followed.values():
-        for name, bucket in item.mirror.dirty:
+    for dirty in (state.dirty, *(item.mirror.dirty for item in state.followed.values())):
+        for name, bucket in dirty:
             found.setdefault(name, set()).add(bucket)
-        item.mirror.dirty.clear()
+        dirty.clear()
     return found

@@ -13,6 +13,10 @@ NOT_COUNTERS = Counter(
     "tideboard_aggregator_not_counter_samples_total",
     "Gauges and observations that a rate or increase asked for and cannot use.",
 )
+DISORDERED = Counter(
+    "tideboard_aggregator_disordered_counter_samples_total",
+    "Samples of counters that were not newer than the one before, and are left out.",
+)
 COMMITS = Counter("tideboard_aggregator_commits_total", "Commits of folds.", ["outcome"])
 COMMIT_SECONDS = Histogram(
     "tideboard_aggregator_commit_seconds",

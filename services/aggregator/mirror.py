@@ -11,11 +11,11 @@ from services.contract.partials import COUNTERS, Entry, Stored
 from services.contract.views import Selection
 
 Outcome = Literal["applied", "old", "gap"]
-"""gap: entries are missing in between, or the fold computes something else now; read the partition again."""
+"""gap: entries are missing in between, or the fold began anew or computes something else now; read the partition again."""
 
 
 class Mirror:
-    """The cells of the selections that somebody here merges."""
+    """The cells of the selections that somebody here merges. generation: grows when groups may be numbered otherwise than before."""
 
     def __init__(self, selections: Mapping[str, Selection]) -> None:
         self.position = -1
@@ -24,11 +24,15 @@ class Mirror:
         self.clock = 0
         self.max_time = 0
         self.dirty: set[tuple[str, int]] = set()  # (selection, bucket)
-        self.keys: dict[str, list[bytes]] = {name: [] for name in selections}
-        self.cells: dict[str, Accumulator] = {name: accumulator(item.accumulator) for name, item in selections.items()}
+        self.generation = 0
+        self._selections = dict(selections)
+        self._clear()
 
     def load(self, stored: Stored) -> None:
-        """Take over what is stored; everything in it counts as changed."""
+        """Hold what is stored, and nothing else; all of it, and all that was held before, counts as changed."""
+        self._touch_all()
+        self._clear()
+        self.generation += 1
         self.position, self.digest = stored.offset, stored.config.digest
         self.available = frozenset(stored.config.selections)
         self.clock, self.max_time = stored.state.clock, stored.state.max_time
@@ -36,20 +40,22 @@ class Mirror:
             self.keys[name] = list(stored.keys.get(name, ()))
             for (bucket, page), blob in stored.pages.get(name, {}).items():
                 cells.load(bucket, page, blob)
-                self.dirty.add((name, bucket))
+        self._touch_all()
 
     def apply(self, entry: Entry) -> Outcome:
         """Take one log entry."""
         header = entry.header
-        if header.digest != self.digest or header.from_ > self.position:
+        if header.digest != self.digest or header.whole or header.from_ > self.position or header.to < header.from_:
             return "gap"
         if header.to <= self.position:
             return "old"
-        if header.whole or header.from_ != self.position:
+        if header.from_ != self.position:
             return "gap"
         for new in header.keys:
-            if new.selection in self.keys and not self._extend(new.selection, new.first, new.keys):
-                return "gap"
+            if (keys := self.keys.get(new.selection)) is not None:
+                if new.first != len(keys):
+                    return "gap"
+                keys += new.keys
         for page, blob in entry.pages:
             if page.selection != COUNTERS and (cells := self.cells.get(page.selection)) is not None:
                 cells.load(page.bucket, page.page, blob)
@@ -63,10 +69,13 @@ class Mirror:
             if (cells := self.cells.get(name)) is not None:
                 cells.forget(time)
 
-    def _extend(self, name: str, first: int, keys: Iterable[bytes]) -> bool:
-        held = self.keys[name]
-        if first > len(held):
-            return False
-        del held[first:]
-        held.extend(keys)
-        return True
+    def buckets(self, name: str) -> Iterable[int]:
+        """Every bucket of a selection."""
+        return {bucket for bucket, _ in self.cells[name].pages()}
+
+    def _clear(self) -> None:
+        self.keys: dict[str, list[bytes]] = {name: [] for name in self._selections}
+        self.cells: dict[str, Accumulator] = {name: accumulator(item.accumulator) for name, item in self._selections.items()}
+
+    def _touch_all(self) -> None:
+        self.dirty.update((name, bucket) for name in self.cells for bucket in self.buckets(name))

@@ -5,6 +5,7 @@ Ownership is about liveness alone. Two owners at once do no harm: the compare-an
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 def owner(partition: int, members: Iterable[str]) -> str | None:
@@ -12,10 +13,10 @@ def owner(partition: int, members: Iterable[str]) -> str | None:
     return max(members, key=lambda member: (_score(member, partition), member), default=None)
 
 
-def owned(instance: str, partitions: int, members: Iterable[str]) -> frozenset[int]:
+@lru_cache(maxsize=4)  # asked at every turn, and the answer seldom changes
+def owned(instance: str, partitions: int, members: frozenset[str]) -> frozenset[int]:
     """The partitions of one member."""
-    alive = sorted(members)
-    return frozenset(partition for partition in range(partitions) if owner(partition, alive) == instance)
+    return frozenset(partition for partition in range(partitions) if owner(partition, members) == instance)
 
 
 def merger(view: str, partitions: int) -> int:

@@ -21,7 +21,9 @@ from services.aggregator.membership import RENEW_S, Membership
 from services.aggregator.merging import Merging
 from services.aggregator.settings import AggregatorSettings
 from services.aggregator.wanted import Wanted, wanted
+from services.contract.history import HistoryError
 from services.contract.names import AGGREGATOR_BEATS, AGGREGATORS_CHANNEL, WATCHED, WATCHED_CHANNEL
+from services.contract.partials import PartialsError
 from services.contract.views import Beat
 from services.transport import lineages, registry
 from services.transport.feed import FeedErrors, Subscription, connect
@@ -78,7 +80,7 @@ class Aggregator:
 
     async def stop(self) -> None:
         if self._folding is not None:
-            with contextlib.suppress(*FeedErrors, LogError):
+            with contextlib.suppress(*FeedErrors, LogError, PartialsError, HistoryError):
                 await self._commit()
             await self._folding.stop()
         await self._watch.stop()
@@ -122,8 +124,8 @@ class Aggregator:
             except LogError as error:
                 self._log_away(str(error))
                 await asyncio.sleep(RETRY_S)
-            except FeedErrors as error:
-                self._feed_away(error)
+            except (*FeedErrors, PartialsError, HistoryError) as error:
+                self._feed_away(error)  # what another version wrote is waited out too: whoever reads it may be on its way
                 await asyncio.sleep(RETRY_S)
 
     async def _turn(self) -> None:
@@ -136,8 +138,12 @@ class Aggregator:
             return
         due = self._committed_at + self._tick_s
         left = max(0.0, due - time.monotonic()) if folding.dirty else min(self._tick_s, 0.25)
-        await folding.poll(int(left * 1000))
-        self._log_back()
+        try:
+            await folding.poll(int(left * 1000))
+            self._log_back()
+        except LogError as error:  # what was folded before goes its way nevertheless
+            self._log_away(str(error))
+            await asyncio.sleep(RETRY_S)
         if time.monotonic() >= due or folding.crowded:
             await self._commit()
 
@@ -145,9 +151,14 @@ class Aggregator:
         if (folding := self._folding) is None:
             return
         self._committed_at = time.monotonic()
-        entries = await folding.commit()
-        await self._merging.follow(entries)
-        await self._merging.step({partition: folding.caught_up(partition) for partition in folding.slots})
+        readable = not self._log_error
+        try:
+            entries = await folding.commit()
+            await self._merging.follow(entries)
+            await self._merging.step({partition: readable and folding.caught_up(partition) for partition in folding.slots})
+        except BaseException:
+            self._merging.doubt()
+            raise
 
     async def _take_up(self) -> Folding | None:
         """Follow the facts: the log's lineage, what is asked for, what is ours. None while something is not known yet."""
@@ -164,7 +175,7 @@ class Aggregator:
         if facts != self._taken:
             views = {k: v for k, v in asked.views.items() if ownership.merger(k, folding.partitions) in owned}
             await folding.want(owned, asked.config)
-            await self._merging.want(self._lineages, owned, views)
+            await self._merging.want(self._lineages, owned, views, asked.views)
             self._taken = facts
             metrics.PARTITIONS.set(len(owned))
             log.info("taken up", lineage=lineage, partitions=sorted(owned), views=len(views))
@@ -173,6 +184,7 @@ class Aggregator:
     async def _begin(self, lineage: str) -> None:
         """Fold another log from now on; cells of the one before go on to count while they are in the windows."""
         if self._folding is not None:
+            await self._commit()  # the log that is over cannot be read again
             await self._folding.stop()
             self._folding = None
             self._taken = ()
@@ -263,6 +275,8 @@ class Aggregator:
         owned = sorted(self._folding.slots) if self._folding else []
         beat = Beat(int(time.time() * 1000), self._log_since, self._log_error, lag, owned)
         await self._redis.hset(AGGREGATOR_BEATS, self._membership.instance, msgspec.json.encode(beat))
+        if self._folding:
+            await self._folding.check()
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:

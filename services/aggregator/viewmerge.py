@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.aggregator import matching
+from services.aggregator.columns import Column
 from services.aggregator.combine import Values
 from services.contract.expressions import parse_expression
 from services.contract.history import VERSION, Cells, Change, NewGroup, Rows, ViewCommit, ViewHistory, pack_rows
@@ -41,7 +42,7 @@ class ViewMerge:
         self._numbers: dict[bytes, int] = {}
         self._labels: list[dict[str, str]] = []
         self._told = 0  # groups that the history knows
-        self._places: list[list[int]] = [[] for _ in inputs]
+        self._places = [Column() for _ in inputs]  # by input: its group -> ours
         self._values: dict[int, F64] = {}
         self._versions: dict[int, I64] = {}
         self._pending: dict[int, tuple[F64, I64]] = {}
@@ -51,15 +52,11 @@ class ViewMerge:
     def rebind(self, inputs: Sequence[Values]) -> None:
         """Read the partials from elsewhere from now on."""
         self._inputs = inputs
-        self._places = [[] for _ in inputs]
+        self._places = [Column() for _ in inputs]
 
     @property
     def selections(self) -> set[str]:
         return {item.combined.name for item in self._inputs}
-
-    def all_buckets(self) -> set[int]:
-        """Every bucket that the partials have."""
-        return {bucket for item in self._inputs for bucket in item.combined.buckets()}
 
     def step(
         self, buckets: Iterable[int], closed: int, now_ms: int, newest: int, positions: Mapping[str, int]
@@ -116,9 +113,10 @@ class ViewMerge:
     def _evaluate(self, bucket: int) -> F64:
         columns = [item.of(bucket) for item in self._inputs]
         for place, item in zip(self._places, self._inputs, strict=True):
-            place.extend(self._number(key) for key in item.keys[len(place) :])
+            for key in item.keys[len(place) :]:
+                place.append(self._number(key))
         self.groups = len(self._labels)
-        spread = [_placed(column, place, self.groups) for column, place in zip(columns, self._places, strict=True)]
+        spread = [_placed(column, place.all(), self.groups) for column, place in zip(columns, self._places, strict=True)]
         if self._expression is None:
             return spread[0]
         named = {item.name: column for item, column in zip(self.view.inputs, spread, strict=True)}
@@ -151,7 +149,7 @@ def _grown(held: npt.NDArray[Any] | None, size: int, fill: float) -> npt.NDArray
     return np.concatenate((held, np.full(max(0, size - len(held)), fill, held.dtype)))
 
 
-def _placed(column: F64, place: Sequence[int], size: int) -> F64:
+def _placed(column: F64, place: I64, size: int) -> F64:
     values = np.full(size, np.nan)
-    values[np.array(place[: len(column)], np.int64)] = column
+    values[place[: len(column)]] = column
     return values

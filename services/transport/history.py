@@ -125,8 +125,11 @@ def _history(head: list[bytes], labels: dict[bytes, bytes], blobs: dict[bytes, b
     for bucket, blob in sorted((int(bucket), blob) for bucket, blob in blobs.items()):
         unpacked = unpack_rows(blob)
         rows[bucket] = unpacked if after < 0 else unpacked[np.asarray(unpacked["version"] > after)]
-    groups = {int(number): msgspec.json.decode(text, type=dict[str, str]) for number, text in sorted(labels.items())}
-    positions = msgspec.json.decode(head[5], type=dict[str, int])
+    try:
+        groups = {int(number): msgspec.json.decode(text, type=dict[str, str]) for number, text in sorted(labels.items())}
+        positions = msgspec.json.decode(head[5], type=dict[str, int])
+    except msgspec.DecodeError as error:
+        raise HistoryError(f"history that cannot be read: {error}") from None
     return ViewHistory(head[1].decode(), int(head[2]), int(head[3]), int(head[4]), groups, rows, positions)
 
 

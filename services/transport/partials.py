@@ -27,8 +27,10 @@ from services.contract.partials import (
 from services.transport.scripts import Argument, Script
 
 MAX_ENTRY_PAGES: Final = 1_000
-"""A commit with more pages than this leaves a log entry without them; merges then read the cells."""
-LOG_ENTRIES: Final = 256
+"""A commit with more pages than this leaves a log entry without them; merges in other processes then read the cells."""
+LOG_ENTRIES: Final = 8, 256
+LOG_BYTES: Final = 16 << 20
+"""A partition's log has as many entries, within these bounds, as there is room for; who falls behind further reads the cells."""
 READ_TRIES: Final = 20
 
 _COMMIT: Final = Script("""
@@ -87,8 +89,8 @@ class Commit(msgspec.Struct, frozen=True):
     reset: Sequence[str]
 
     def entry(self) -> Entry:
-        """What merges are told of it."""
-        whole = len(self.pages) > MAX_ENTRY_PAGES or bool(self.reset)
+        """What merges are told of it. Where a fold or a selection began anew, they cannot go on from what they hold."""
+        whole = bool(self.reset) or not self.expected
         state = self.state
         header = Header(VERSION, self.config.digest, self.from_, self.to, state.clock, state.max_time, whole, list(self.keys))
         return Entry(header, () if whole else self.pages)
@@ -106,6 +108,10 @@ async def commit(redis: Redis, lineage: str, partition: int, step: Commit) -> No
 
 def _call(lineage: str, partition: int, step: Commit) -> tuple[list[str], list[Argument]]:
     header = step.entry().header
+    if len(step.pages) > MAX_ENTRY_PAGES:
+        header = msgspec.structs.replace(header, whole=True)
+    least, most = LOG_ENTRIES
+    room = LOG_BYTES // max(1, sum(len(blob) for _, blob in step.pages))
     keys = [fold_key(lineage, partition, "meta"), fold_key(lineage, partition, "log")]
     arguments: list[Argument] = [
         str(step.from_) if step.expected else "",
@@ -115,7 +121,7 @@ def _call(lineage: str, partition: int, step: Commit) -> tuple[list[str], list[A
         step.config.digest,
         msgspec.json.encode(step.config),
         msgspec.msgpack.encode(step.state),
-        LOG_ENTRIES,
+        max(least, min(most, room)),
         msgspec.msgpack.encode(header),
         int(header.whole),
     ]
@@ -140,43 +146,59 @@ def _touched(step: Commit) -> list[str]:
 async def load(redis: Redis, lineage: str, partition: int, selections: Sequence[str] | None = None) -> Stored | None:
     """The fold that lies there, None where none does; with only these selections when they are named. PartialsError when it cannot be read.
 
-    Cells and offset belong together: it is read again when a commit came in between.
+    Cells and offset belong together, so they are read in one transaction; again where other selections are there by then.
     """
-    meta_key = fold_key(lineage, partition, "meta")
+    meta = fold_key(lineage, partition, "meta")
+    head = _head(meta, await redis.hmget(meta, _HEAD))
     for _ in range(READ_TRIES):
-        if (stored := await _meta(redis, meta_key)) is None:
+        if head is None:
             return None
-        wanted = [*stored.config.selections, COUNTERS] if selections is None else selections
-        for name in wanted:
-            if name == COUNTERS or name in stored.config.selections:
-                await _read_cells(redis, lineage, partition, name, stored)
-        again = await redis.hmget(meta_key, "offset", "digest")
-        if again == [str(stored.offset).encode(), stored.config.digest.encode()]:
+        names = [name for name in (*head.config.selections, COUNTERS) if selections is None or name in selections]
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.hmget(meta, _HEAD)
+            for name in names:
+                pipe.hgetall(fold_key(lineage, partition, f"cells:{name}"))
+                pipe.lrange(fold_key(lineage, partition, f"groups:{name}"), 0, -1)
+            found, *cells = await pipe.execute()
+        stored = _head(meta, found)
+        if stored is not None and stored.config.digest == head.config.digest:
+            for name, blobs, keys in zip(names, cells[::2], cells[1::2], strict=True):
+                stored.pages[name], stored.keys[name] = _pages(blobs), keys
             return stored
-    raise PartialsError(f"partition {partition} of {lineage} was committed to {READ_TRIES} times while it was read")
+        head = stored
+    raise PartialsError(f"partition {partition} of {lineage} got other selections {READ_TRIES} times while it was read")
 
 
-async def _meta(redis: Redis, key: str) -> Stored | None:
-    found: list[Any] = await redis.hmget(key, "v", "offset", "config", "state")
+async def positions(redis: Redis, lineage: str, partitions: Sequence[int]) -> list[tuple[int, str] | None]:
+    """Offset and digest of the configuration of each fold, None where none lies."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for partition in partitions:
+            pipe.hmget(fold_key(lineage, partition, "meta"), ["offset", "digest"])
+        found = await pipe.execute()
+    return [None if offset is None else (int(offset), digest.decode()) for offset, digest in found]
+
+
+_HEAD: Final = ["v", "offset", "config", "state"]
+
+
+def _head(key: str, found: list[Any]) -> Stored | None:
     version, offset, config, state = found
     if offset is None:
         return None
     if version is None or int(version) != VERSION:
         raise PartialsError(f"{key} is of version {version!r}, this reads {VERSION}")
-    return Stored(msgspec.json.decode(config, type=Config), int(offset), msgspec.msgpack.decode(state, type=FoldState))
+    try:
+        return Stored(msgspec.json.decode(config, type=Config), int(offset), msgspec.msgpack.decode(state, type=FoldState))
+    except (msgspec.DecodeError, TypeError) as error:
+        raise PartialsError(f"{key} cannot be read: {error}") from None
 
 
-async def _read_cells(redis: Redis, lineage: str, partition: int, name: str, stored: Stored) -> None:
-    async with redis.pipeline(transaction=True) as pipe:
-        pipe.hgetall(fold_key(lineage, partition, f"cells:{name}"))
-        pipe.lrange(fold_key(lineage, partition, f"groups:{name}"), 0, -1)
-        cells, keys = await pipe.execute()
+def _pages(blobs: dict[bytes, bytes]) -> dict[tuple[int, int], bytes]:
     pages = {}
-    for field, blob in cells.items():
+    for field, blob in blobs.items():
         bucket, _, page = field.partition(b":")
         pages[int(bucket), int(page)] = blob
-    stored.pages[name] = pages
-    stored.keys[name] = keys
+    return pages
 
 
 class LogTail:
