@@ -3,6 +3,7 @@ are old; so it has no annotations."""
 
 import os
 import shutil
+import subprocess
 import sys
 
 OLDEST = (3, 11)
@@ -12,8 +13,8 @@ NAMES = ("python3.13", "python3.12", "python3.11", "python3.14")
 def main():
     if sys.version_info[:2] < OLDEST:
         for name in NAMES:
-            path = shutil.which(name)
-            if path:
+            path = getattr(shutil, "which", lambda _: None)(name)
+            if path and subprocess.call([path, "-c", "import ensurepip, venv"], stderr=subprocess.PIPE) == 0:
                 os.execv(path, [path, "-m", "tools"] + sys.argv[1:])  # noqa: RUF005, S606
         return refuse("Python {}.{} is too old; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11 ...")
     try:

@@ -19,7 +19,7 @@ OLDEST_NODE = (20, 19)
 OLDEST_JAVA = 17
 LOCKS = {"run": ROOT / "requirements-run.lock", "test": ROOT / "requirements.lock"}
 _NODE_LOCK = ROOT / "requirements-node.lock"
-_NOT_INPUTS = {"node_modules", "dist", "test-results", ".vite"}
+_NOT_INPUTS = {"node_modules", "dist", "test", "test-results", ".vite"}
 
 
 def python_environment(purpose: str) -> None:
@@ -35,7 +35,16 @@ def python_environment(purpose: str) -> None:
             stamp.forget()
         if not PYTHON.exists() or _version_of(PYTHON) != sys.version_info[:3]:
             run([sys.executable, "-m", "venv", "--clear", VENV], failing="the virtual environment cannot be made")
-        pip: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
+        pip: list[str | Path] = [
+            PYTHON,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-input",
+            "--no-deps",
+        ]
         run([*pip, "--require-hashes", "-r", LOCKS[purpose]], failing="the Python packages cannot be installed")
         _compile()
     stamps[purpose][0].set(stamps[purpose][1])
@@ -44,16 +53,21 @@ def python_environment(purpose: str) -> None:
 def wall() -> None:
     """The wall, built from what is in frontend/."""
     packages()
-    inputs = [
-        path for path in FRONTEND.rglob("*") if path.is_file() and not _NOT_INPUTS & set(path.relative_to(FRONTEND).parts)
-    ]
-    made_from = digest(inputs)
+    made_from = digest(_inputs_of_the_wall())
     stamp = Stamp("wall")
     if stamp.holds(made_from) and (FRONTEND / "dist" / "index.html").exists():
         return
     with step("The wall"):
         run([*npm(), "run", "build"], cwd=FRONTEND, environ=node_environ(), failing="the wall cannot be built")
     stamp.set(made_from)
+
+
+def _inputs_of_the_wall() -> list[Path]:
+    found = []
+    for folder, folders, names in os.walk(FRONTEND):
+        folders[:] = [name for name in folders if name not in _NOT_INPUTS]
+        found += [Path(folder) / name for name in names]
+    return found
 
 
 def packages() -> None:

@@ -31,8 +31,9 @@ from services.transport.settings import RedisSettings
 
 log = structlog.get_logger()
 
-_SERVICES_END_S: Final = 3.2
-_SERVERS_END_S: Final = 0.5
+_SERVERS_END_S: Final = 0.4
+# Who ends after whom, and how long each has: nobody should miss somebody who is still needed.
+_ENDS: Final = (({"collector"}, 1.0), ({"ingestor", "aggregator", "gateway"}, 2.4), ({VALKEY, BROKER}, _SERVERS_END_S))
 _PROBE_S: Final = 0.05  # how often somebody who is starting is asked
 _LOOK_S: Final = 2.0  # how often somebody who is up is asked
 _WEIGH_S: Final = 5.0
@@ -89,10 +90,9 @@ class Local:
         self._supervision.stop(time.monotonic())
         for task in self._tasks:
             task.cancel()
-        servers = {VALKEY, BROKER} & set(self._processes)
-        services = set(self._processes) - servers
-        await asyncio.gather(*(self._processes[name].end(_SERVICES_END_S) for name in services))
-        await asyncio.gather(*(self._processes[name].end(_SERVERS_END_S) for name in servers))
+        for names, grace_s in _ENDS:
+            ending = [process for name, process in self._processes.items() if name in names]
+            await asyncio.gather(*(process.end(grace_s) for process in ending))
         await self._folder.close()
         with contextlib.suppress(KeyError):  # where it never started
             REGISTRY.unregister(self._metrics)
