@@ -4,22 +4,15 @@ import asyncio
 import contextlib
 import signal
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
+
+from services.local.members import Command
 
 ROOT: Final = Path(__file__).parent.parent.parent
 _LAST_WORDS: Final = 12
 _LONGEST_LINE: Final = 262_144
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What starts a child. environ: its whole environment."""
-
-    arguments: tuple[str, ...]
-    environ: Mapping[str, str] = field(repr=False)
 
 
 class Process:

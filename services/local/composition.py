@@ -1,4 +1,4 @@
-"""What `all` consists of: which children, with which command, environment and address. Pure: ports are given."""
+"""What `all` consists of: which children, with which command, environment and address. Ports are given; nothing is started."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -6,36 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.local.catalog import SERVICES, admin_port
-from services.local.children import Command
 from services.local.embedded import BROKER_ENVIRONMENT, broker_command, valkey_command
+from services.local.members import BROKER, VALKEY, Command, Composition, Member
 from services.local.settings import LocalSettings
 
-VALKEY: Final = "valkey"
-BROKER: Final = "broker"
 _LOCAL_HOST: Final = "127.0.0.1"
 # A fetch that the embedded broker holds does not end when something arrives (tansu 0.6.0).
 _EMBEDDED_FETCH_WAIT_MS: Final = "50"
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One child. admin: port of its admin server, 0 for a server that has none. host, port: where it serves, port 0 for nowhere."""
-
-    name: str
-    command: Command
-    host: str
-    port: int
-    admin: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Composition:
-    members: tuple[Member, ...]
-    redis_url: str
-    wall: str
-
-    def member(self, name: str) -> Member | None:
-        return next((member for member in self.members if member.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)

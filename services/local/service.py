@@ -17,9 +17,10 @@ from prometheus_client import REGISTRY
 from services.local import children, telling
 from services.local.asking import Answer, ask
 from services.local.catalog import admin_port, sections, values
-from services.local.composition import BROKER, VALKEY, Composition, Member, compose, needs, refusal
+from services.local.composition import compose, needs, refusal
 from services.local.dashboards import Folder
 from services.local.embedded import broker_answers, free_port, port_taken, valkey_answers
+from services.local.members import BROKER, VALKEY, Composition, Member
 from services.local.metrics import REPLACEMENTS, ChildMetrics
 from services.local.replacement import recover, replace
 from services.local.settings import LocalSettings

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from services.local.composition import Member
+from services.local.members import Member
 from services.local.supervision import Child
 
 _SHOWN = {"waiting": "starting", "stopped": "down"}

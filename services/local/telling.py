@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from services.local.composition import BROKER, VALKEY, Composition, Member
+from services.local.members import BROKER, VALKEY, Composition, Member
 
 log = structlog.get_logger()
 

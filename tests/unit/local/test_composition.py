@@ -6,7 +6,8 @@ from itertools import count
 import pytest
 
 from services.local.catalog import sections, values
-from services.local.composition import Composition, compose, needs, refusal
+from services.local.composition import compose, needs, refusal
+from services.local.members import Composition
 from services.local.settings import LocalSettings
 
 PARENT = 4711
