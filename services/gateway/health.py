@@ -38,6 +38,7 @@ class Health:
         self._back_at = now  # of the feed; whatever depends on it is missed only some time after
         self._beats: dict[str, Beat] = {}
         self._seen: dict[str, int] = {}  # when an instance's beat last differed
+        self._excused: dict[str, int] = {}  # until when an instance may not have read the log yet: it starts
         self._log_away: tuple[int, str] | None = None
 
     @property
@@ -66,11 +67,16 @@ class Health:
             held = self._beats.get(instance)
             if held is None:
                 self._seen[instance] = min(now, beat.at)
+                self._excused[instance] = now + BEAT_MS
             elif held.at != beat.at:
                 self._seen[instance] = now
+            if beat.log_since is not None:
+                self._excused[instance] = 0
         self._beats = dict(beats)
         self._seen = {instance: self._seen[instance] for instance in beats}
-        failing = next((beat for beat in self._alive(now) if beat.log_since is None), None)
+        self._excused = {instance: self._excused[instance] for instance in beats}
+        alive = self._alive(now)
+        failing = next((beat for instance, beat in alive if beat.log_since is None and now > self._excused[instance]), None)
         if failing is None:
             self._log_away = None
         else:
@@ -91,8 +97,8 @@ class Health:
             return [Part("log", *self._log_away)]
         return self._samples(list(views), now)
 
-    def _alive(self, now: int) -> list[Beat]:
-        return [beat for instance, beat in self._beats.items() if now - self._seen[instance] <= BEAT_MS]
+    def _alive(self, now: int) -> list[tuple[str, Beat]]:
+        return [(instance, beat) for instance, beat in self._beats.items() if now - self._seen[instance] <= BEAT_MS]
 
     def _samples(self, views: list[Freshness], now: int) -> list[Part]:
         late = [view for view in views if now - max(view.newest_end, view.opened, self._back_at) > view.limit_ms]

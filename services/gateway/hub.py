@@ -1,10 +1,12 @@
 """The hub of a gateway: the stages that somebody watches, the clock that ticks for them, and the registry that they follow.
 
-The only task that writes to viewers is `run`: ten times a second while somebody watches, and never otherwise. What is
-written, stages and streams decide.
+The only task that writes to viewers is `run`: ten times a second at most, and never while nobody watches. A tick comes as
+soon as there is a change and the last one is long enough ago, so that frames fall into step with the commits of the
+aggregator instead of waiting for a clock of their own. What is written, stages and streams decide.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -26,7 +28,9 @@ from services.transport import registry
 
 log = structlog.get_logger()
 
-TICK_S: Final = 1 / HZ
+TICK_S: Final = 1 / HZ  # between two ticks, at least
+SETTLE_S: Final = 0.005  # after a change: others of the same commit come along
+QUIET_S: Final = 0.25  # without a change: time for signs of life, and for what is away
 LOOK_S: Final = 0.02
 SLICE: Final = 200  # sends before others get their turn, about 2 ms
 
@@ -48,6 +52,8 @@ class Hub:
         self._stages: dict[str, Stage] = {}
         self._streams: dict[tuple[str, str, int], PanelStream] = {}
         self._watched = asyncio.Event()
+        self._changed = asyncio.Event()
+        self.views.on_changed = self._changed.set
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -74,6 +80,7 @@ class Hub:
             stage.holders += 1
             stream = self._streams[dashboard, panel, max_points] = PanelStream(stage, panel, max_points, self._clock())
         stream.join(viewer)
+        self._changed.set()
 
     def depart(self, viewer: Viewer, dashboard: str, panel: str, max_points: int) -> None:
         if stream := self._streams.get((dashboard, panel, max_points)):
@@ -138,6 +145,7 @@ class Hub:
             log.info("the registry has been read", dashboards=len(entries))
             for stage in self._stages.values():
                 stage.show(entries.get(stage.name), self._clock())
+            self._changed.set()
 
     async def _tick_on(self) -> None:
         loop = asyncio.get_running_loop()
@@ -146,11 +154,21 @@ class Hub:
                 self._watched.clear()
                 await self._watched.wait()
             begun = loop.time()
+            self._changed.clear()
             await self._tick()
             took = loop.time() - begun
             metrics.TICKS.inc()
             metrics.TICK_SECONDS.observe(took)
             await asyncio.sleep(max(TICK_S - took, TICK_S / 10))
+            await self._something_to_say()
+
+    async def _something_to_say(self) -> None:
+        if self._changed.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(QUIET_S):
+                await self._changed.wait()
+                await asyncio.sleep(SETTLE_S)
 
     async def _tick(self) -> None:
         now = self._clock()

@@ -5,6 +5,7 @@ recomputed) is said by another `react`. All viewers of the same (dashboard, pane
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ Frame = dict[str, Any]
 DEFAULT_POINTS: Final = 200
 MAX_POINTS: Final = 10_000
 REACT_EVERY_MS: Final = 1_000  # corrections may come with every late sample
+_PLACE: Final = re.compile(r"\{([^{}]*)\}")
 
 
 class Stream:
@@ -27,7 +29,7 @@ class Stream:
     def __init__(self, plan: PanelPlan, states: Mapping[str, ViewState], max_points: int) -> None:
         self._plan = plan
         self._max_points = max_points
-        self._tracks = [_Track(line, states[line.view.id], len(plan.lines) > 1, plan.panel.legend) for line in plan.lines]
+        self._tracks = [_Track(plan, line, states[line.view.id]) for line in plan.lines]
         self._react_at = 0
         self._stale = False  # something that was sent is no longer so
 
@@ -59,11 +61,10 @@ class Stream:
 class _Track:
     """One line of the panel: a trace for each group of its view, all with the same x. It remembers what was sent."""
 
-    def __init__(self, line: Line, state: ViewState, several: bool, legend: str | None) -> None:
+    def __init__(self, plan: PanelPlan, line: Line, state: ViewState) -> None:
+        self._plan = plan
         self._line = line
         self._state = state
-        self._several = several
-        self._legend = legend
         self.mark()
 
     def mark(self) -> None:
@@ -98,7 +99,13 @@ class _Track:
         starts = [start for start in self._state.starts() if start >= since and start + self._state.every_ms <= self._closed]
         starts = starts[-max_points:]
         return [
-            {"type": "scatter", "mode": "lines", "name": self._name(group), "x": starts, "y": column}
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": name_of(self._plan, self._line, self._state.groups[group]),
+                "x": starts,
+                "y": column,
+            }
             for group, column in zip(self._groups, self._columns(starts), strict=True)
         ]
 
@@ -112,27 +119,22 @@ class _Track:
             table[at, np.searchsorted(order, rows["group"])] = rows["value"]
         return [[None if math.isnan(value) else value for value in column] for column in table.T.tolist()]
 
-    def _name(self, group: int) -> str:
-        labels = self._state.groups[group]
-        if self._legend is not None:
-            return fill(self._legend, {**labels, "query": self._line.query, "fn": self._line.fn})
-        words = [" ".join(labels[name] for name in sorted(labels))] if labels else []
-        if self._several or not words:
-            words.append(self._line.fn or self._line.query)
-        return " ".join(words)
+
+def name_of(plan: PanelPlan, line: Line, labels: Mapping[str, str]) -> str:
+    """What a trace is called: as on the wall (frontend/src/wall/series.ts)."""
+    legend = plan.panel.legend
+    words = [*labels.values()] if legend is None else [fill(legend, {"query": line.query, "fn": line.fn, **labels})]
+    said = legend or ""
+    if len({other.query for other in plan.lines}) > 1 and "{query}" not in said:
+        words.append(line.query)
+    if len({other.fn for other in plan.lines}) > 1 and "{fn}" not in said:
+        words.append(line.fn)
+    return " · ".join(word for word in words if word) or plan.panel.title
 
 
 def fill(template: str, words: Mapping[str, str]) -> str:
     """A legend: '{cpu} busy' with the group's labels; what is not a label stays empty."""
-    filled, rest = "", template
-    while rest:
-        before, brace, rest = rest.partition("{")
-        name, end, after = rest.partition("}")
-        if brace and not end:
-            return filled + before + brace + rest
-        filled += before + (words.get(name.strip(), "") if brace else "")
-        rest = after
-    return filled
+    return _PLACE.sub(lambda found: words.get(found[1].strip(), ""), template).strip()
 
 
 def _layout(plan: PanelPlan) -> Frame:

@@ -17,8 +17,8 @@ from services.gateway.frames import encode_text
 from services.gateway.health import Freshness, Health
 from services.gateway.views import Held, Views
 
-ALIVE_MS: Final = 900  # a second at most between two frames, with a tick to spare
-JUDGE_MS: Final = 500
+ALIVE_MS: Final = 600  # a second at most between two frames: the hub may be quiet for 350 ms
+JUDGE_MS: Final = 200
 PATIENCE_MS: Final = 1_000  # for the first read; then a viewer without anything gets what is there
 VANISHED_MS: Final = 2_000  # a registry that Redis has lost is written again within this
 LINGER_MS: Final = 5_000  # a page that is reloaded finds everything still there

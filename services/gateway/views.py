@@ -59,6 +59,7 @@ class Views:
         self._subscription = Subscription(redis, self)
         self.begun: set[str] = set()  # held since the last time somebody took note
         self.on_begun: Callable[[], None] = lambda: None
+        self.on_changed: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         return len(self._held)
@@ -135,6 +136,7 @@ class Views:
         metrics.CHANGES.labels(verdict.value).inc()
         match verdict:
             case Verdict.applied:
+                self.on_changed()
                 held.newest = max(held.newest, change.newest)
             case Verdict.gap:
                 self._read(held, "gap")
@@ -176,6 +178,7 @@ class Views:
             held.newest = max(held.newest, history.newest)
         # Where nothing lies although something did, Redis has lost it: what is known stays until somebody writes again.
         held.loaded, held.whole = True, False
+        self.on_changed()
         pending, held.pending = held.pending, []
         for change in pending:
             self._apply(held, change)

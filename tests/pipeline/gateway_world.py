@@ -249,21 +249,30 @@ async def desk(url: str) -> AsyncIterator[Redis]:
     """An empty Redis with a living aggregator's beat."""
     redis = feed.connect(RedisSettings(url))
     await redis.flushall()
-    beating = asyncio.create_task(_beat(redis))
-    try:
+    async with beating(redis, "test"):
         yield redis
+    await redis.aclose()
+
+
+@contextlib.asynccontextmanager
+async def beating(redis: Redis, instance: str, log_since: int | None = 1, log_error: str = "") -> AsyncIterator[None]:
+    """An aggregator that gives signs of life, and goes away for good at the end."""
+
+    async def beat() -> None:
+        while True:
+            with contextlib.suppress(*feed.FeedErrors):
+                said = {"at": now_ms(), "log_since": log_since, "log_error": log_error, "lag": 0, "partitions": [0]}
+                await redis.hset(AGGREGATOR_BEATS, instance, json.dumps(said))
+            await asyncio.sleep(0.5)
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
     finally:
-        beating.cancel()
-        await asyncio.wait([beating])
-        await redis.aclose()
-
-
-async def _beat(redis: Redis) -> None:
-    while True:
+        task.cancel()
+        await asyncio.wait([task])
         with contextlib.suppress(*feed.FeedErrors):
-            beat = json.dumps({"at": now_ms(), "log_since": 1, "log_error": "", "lag": 0, "partitions": [0]})
-            await redis.hset(AGGREGATOR_BEATS, "test", beat)
-        await asyncio.sleep(0.5)
+            await redis.hdel(AGGREGATOR_BEATS, instance)
 
 
 async def request(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:

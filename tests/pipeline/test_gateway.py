@@ -24,6 +24,7 @@ from tests.pipeline.gateway_world import (
     LIVE,
     PATIENCE_S,
     Pen,
+    beating,
     desk,
     document,
     entry,
@@ -309,15 +310,13 @@ async def test_aggregators_hear_what_is_watched_and_nothing_is_subscribed_while_
             assert len(await redis.pubsub_channels("*view*")) == 2
 
 
-async def test_an_aggregator_that_is_away_is_said_so_and_its_return_too(valkey: Valkey, gateway: Gateway, redis: Redis) -> None:
+async def test_a_log_that_is_away_is_said_so_and_its_return_too(gateway: Gateway, redis: Redis) -> None:
     await Pen(redis, CPU).write({(recent(-60), "0"): 1})  # newer than now, so that samples are not missed
     async with viewing(gateway.port, "host") as screen:
         await screen.hear_a("snapshot")
-        away = json.dumps({"at": now_ms(), "log_since": None, "log_error": "Kafka is away", "lag": 0, "partitions": []})
-        await redis.hset(names.AGGREGATOR_BEATS, "other", away)
-        status = await screen.hear_a("status", stale=True)
-        assert [(part["part"], part["reason"]) for part in status["parts"]] == [("log", "Kafka is away")]
-        await redis.hdel(names.AGGREGATOR_BEATS, "other")
+        async with beating(redis, "other", None, "Kafka is away"):
+            status = await screen.hear_a("status", stale=True)
+            assert [(part["part"], part["reason"]) for part in status["parts"]] == [("log", "Kafka is away")]
         assert (await screen.hear_a("status"))["parts"] == []
 
 

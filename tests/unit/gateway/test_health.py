@@ -78,6 +78,13 @@ def test_the_log_is_away_as_long_as_a_living_aggregator_says_so(health: Health) 
     assert away(health, START + 4_000) == []
 
 
+def test_an_aggregator_that_starts_may_take_a_moment_to_read_the_log(health: Health) -> None:
+    seen(health, START + 1_000, log_since=None, error="not read yet")
+    assert away(health, START + 1_100) == []
+    seen(health, START + 4_100, log_since=None, error="not read yet")
+    assert away(health, START + 4_100) == [("log", START + 4_100)]
+
+
 @pytest.mark.parametrize(("every", "limit"), [(50, 3_000), (1_000, 3_000), (10_000, 30_000)])
 def test_samples_are_missed_after_three_buckets_and_not_before_three_seconds(health: Health, every: int, limit: int) -> None:
     view = Freshness(every, START + 1_000, START)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.contract.views import plan
-from services.gateway.plotly import REACT_EVERY_MS, Frame, Stream, fill
+from services.gateway.plotly import REACT_EVERY_MS, Frame, Stream, fill, name_of
 from services.gateway.viewstate import ViewState
 from tests.unit.gateway.merge import Merge
 from tests.unit.gateway.worlds import EVERY, dashboard, panel
@@ -144,7 +144,7 @@ def test_lines_of_a_panel_are_traces_side_by_side() -> None:
     frame = world.stream.tick(NOW)
     assert frame
     assert frame["traces"] == [{"x": [[]], "y": [[]]}, {"x": [[1_000]], "y": [[1.0]]}]
-    assert [trace["name"] for trace in world.stream.react(NOW)["traces"]] == ["0 avg", "0 max"]
+    assert [trace["name"] for trace in world.stream.react(NOW)["traces"]] == ["0 · avg", "0 · max"]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,21 @@ def test_lines_of_a_panel_are_traces_side_by_side() -> None:
 )
 def test_a_legend_is_filled_with_labels(template: str, filled: str) -> None:
     assert fill(template, {"cpu": "7", "fn": "avg"}) == filled
+
+
+@pytest.mark.parametrize(
+    ("spec", "labels", "name"),
+    [
+        (panel("cpu", "cpu_busy", title="CPU"), {}, "CPU"),
+        (panel("cpu", "cpu_busy", title="CPU"), {"cpu": "7", "host": "a"}, "7 · a"),
+        (panel("cpu", "cpu_busy", ["avg", "max"]), {"cpu": "7"}, "7 · avg"),
+        (panel("cpu", "cpu_busy", ["avg", "max"], legend="{cpu} {fn}"), {"cpu": "7"}, "7 avg"),
+        (panel("cpu", "cpu_busy", legend="core {cpu}"), {"cpu": "7"}, "core 7"),
+    ],
+)
+def test_a_trace_is_called_as_on_the_wall(spec: dict[str, Any], labels: dict[str, str], name: str) -> None:
+    (found,) = plan(dashboard(spec))
+    assert name_of(found, found.lines[0], labels) == name
 
 
 def test_the_layout_knows_title_and_range() -> None:

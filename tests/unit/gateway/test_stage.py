@@ -121,7 +121,7 @@ def test_something_is_heard_every_second(world: World) -> None:
             times.append(world.now)
             assert seat.last.get("views", []) == []
     assert all(b - a <= 1_000 for a, b in zip([START, *times], times, strict=False))
-    assert len(times) <= 7
+    assert len(times) <= 10
 
 
 def test_who_comes_before_the_first_read_hears_signs_of_life_and_gets_what_is_there_after_a_second() -> None:
@@ -130,8 +130,8 @@ def test_who_comes_before_the_first_read_hears_signs_of_life_and_gets_what_is_th
     world.pass_(PATIENCE_MS)
     assert set(seat.heard) == {"delta"}
     assert seat.last["epoch"] == ""
-    world.pass_(200)
-    assert seat.last["type"] == "snapshot"
+    world.pass_(100)
+    assert seat.heard.count("snapshot") == 1
     world.read()
     world.pass_(100)
     assert seat.last["type"] == "snapshot"
