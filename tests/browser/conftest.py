@@ -20,19 +20,24 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+def chromium() -> str:
+    """The machine's own browser."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert program, "there is no Chromium here; `make test` installs it"
+    return program
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        launched = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         yield launched
         launched.close()
 
 
 @pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """Everything, started; every test writes the dashboards that it needs. A module that breaks it has one of its own."""
+    """Everything, started once; every test writes the dashboards that it needs, and leaves everything up."""
     with running(System(tmp_path_factory.mktemp("system"))) as started:
         yield started
 

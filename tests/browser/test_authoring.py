@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.conftest import Open, running
+from tests.browser.source import Source
 from tests.browser.system import System
 from tests.browser.watching import GATEWAY_AWAY, UNAVAILABLE, Watched
 from tests.servers import ROOT
@@ -27,37 +28,21 @@ STAT: dict[str, Any] = {"id": "level", "type": "stat", "title": "Level", "query"
 @pytest.fixture(autouse=True)
 def level(system: System) -> Iterator[None]:
     """Somebody posts a level four times a second."""
-    ending = threading.Event()
-
-    def post() -> None:
-        while not ending.wait(0.25):
-            system.post([{"metric": "level", "value": 7.5}])
-
-    thread = threading.Thread(target=post, daemon=True)
-    thread.start()
-    yield
-    ending.set()
-    thread.join()
-
-
-def text_of(page: Watched, selector: str) -> str:
-    return " ".join(page.page.locator(selector).all_inner_texts())
-
-
-def until_text(page: Watched, selector: str, wanted: str) -> float:
-    return page.until(lambda: "" if wanted in text_of(page, selector) else f"{text_of(page, selector)!r} is not {wanted!r}")
+    with Source(system, lambda _: [{"metric": "level", "value": 7.5}], 250) as source:
+        source.on()
+        yield
 
 
 def test_a_saved_file_shows_in_an_open_page_without_a_reload(system: System, visit: Open) -> None:
     system.write("edited", {"title": "Before", "panels": [STAT]})
     page = visit("/d/edited")
-    until_text(page, "[data-panel=level] .digits", "7.50")
+    page.until_text("[data-panel=level] .digits", "7.50")
     page.page.evaluate("window.sameDocument = true")
     system.write("edited", {"title": "After", "panels": [{**STAT, "title": "Height", "unit": "celsius"}, {**STAT, "id": "second", "type": "gauge", "max": 10}]})  # fmt: skip
-    took = until_text(page, "h1", "After")
-    until_text(page, "[data-panel=level] h2", "Height")
-    until_text(page, "[data-panel=level] .unit", "°C")
-    until_text(page, "[data-panel=second] .digits", "7.50")
+    took = page.until_text("h1", "After")
+    page.until_text("[data-panel=level] h2", "Height")
+    page.until_text("[data-panel=level] .unit", "°C")
+    page.until_text("[data-panel=second] .digits", "7.50")
     assert page.page.evaluate("window.sameDocument") is True
     print(f"\nan edit showed after {took:.2f} s")
 
@@ -67,7 +52,7 @@ def test_a_new_query_is_filled_from_the_past(system: System, visit: Open) -> Non
     system.post([{"metric": "kept", "time": now - 60_000 + i * 1000, "value": i} for i in range(50)])
     system.write("filled", {"panels": [STAT]})
     page = visit("/d/filled")
-    until_text(page, "[data-panel=level] .digits", "7.50")
+    page.until_text("[data-panel=level] .digits", "7.50")
     system.write("filled", {"panels": [STAT, {"id": "past", "type": "timeseries", "query": {"metric": "kept", "fn": "max"}}]})
 
     def missing() -> str:
@@ -81,16 +66,16 @@ def test_a_new_query_is_filled_from_the_past(system: System, visit: Open) -> Non
 def test_a_broken_file_keeps_its_last_good_version_and_the_list_tells_where(system: System, visit: Open) -> None:
     system.write("fragile", {"title": "Fragile", "panels": [STAT]})
     page, overview = visit("/d/fragile"), visit("/")
-    until_text(page, "[data-panel=level] .digits", "7.50")
+    page.until_text("[data-panel=level] .digits", "7.50")
     good = (system.dashboards / "fragile.yaml").read_text()
     system.write_text("fragile", good.replace("fn: last", "fn: latest"))
     card = "[data-dashboard=fragile]"
-    took = until_text(overview, card, "'latest' is not a function; expected one of avg, sum")
+    took = overview.until_text(card, "'latest' is not a function; expected one of avg, sum")
     print(f"\nthe list told of the fault after {took:.2f} s")
     line = 1 + next(i for i, text in enumerate(good.splitlines()) if "fn: last" in text)
-    until_text(overview, f"{card} .place", f"dashboards/fragile.yaml:{line}")
-    until_text(overview, f"{card} .place", "spec.panels[0].query.fn")
-    until_text(overview, card, "the last good one is shown")
+    overview.until_text(f"{card} .place", f"dashboards/fragile.yaml:{line}")
+    overview.until_text(f"{card} .place", "spec.panels[0].query.fn")
+    overview.until_text(card, "the last good one is shown")
     before = page.page.locator("[data-panel=level] [data-time]").get_attribute("data-time")
     page.until(
         lambda: (
@@ -100,55 +85,55 @@ def test_a_broken_file_keeps_its_last_good_version_and_the_list_tells_where(syst
         )
     )
     system.write_text("fragile", "metadata: {name: fragile\n  spec: [")
-    until_text(overview, f"{card} .place", "dashboards/fragile.yaml:")
-    overview.until(lambda: "" if "latest" not in text_of(overview, card) else "the list still tells of the fault before")
+    overview.until_text(f"{card} .place", "dashboards/fragile.yaml:")
+    overview.until(lambda: "" if "latest" not in overview.text(card) else "the list still tells of the fault before")
     system.write_text("fragile", good.replace("Fragile", "Mended"))
-    until_text(page, "h1", "Mended")
+    page.until_text("h1", "Mended")
     overview.until(lambda: "" if overview.page.locator(f"{card} .fault").count() == 0 else "the fault is still shown")
 
 
 def test_a_dashboard_that_never_was_good_says_what_is_wrong(system: System, visit: Open) -> None:
     system.write("hopeless", {"panels": [{**STAT, "type": "pie"}]})
     page = visit("/d/hopeless")
-    until_text(page, ".notice", 'The dashboard "hopeless" is broken')
-    until_text(page, ".notice", "'pie' is not a panel type; expected one of timeseries")
-    until_text(page, ".notice", "spec.panels[0].type")
+    page.until_text(".notice", 'The dashboard "hopeless" is broken')
+    page.until_text(".notice", "'pie' is not a panel type; expected one of timeseries")
+    page.until_text(".notice", "spec.panels[0].type")
     system.write("hopeless", {"panels": [STAT]})
-    until_text(page, "[data-panel=level] .digits", "7.50")
+    page.until_text("[data-panel=level] .digits", "7.50")
 
 
 def test_an_unknown_dashboard_says_so_and_shows_when_it_is_written(system: System, visit: Open) -> None:
     page = visit("/d/later")
-    until_text(page, ".notice", 'There is no dashboard "later"')
+    page.until_text(".notice", 'There is no dashboard "later"')
     page.page.wait_for_timeout(4_000)  # longer than the silence after which a client reconnects
     assert len(page.sockets) == 1, "a missing dashboard made it reconnect"
     system.write("later", {"title": "Here now", "panels": [STAT]})
-    until_text(page, "[data-panel=level] .digits", "7.50")
+    page.until_text("[data-panel=level] .digits", "7.50")
 
 
 def test_a_deleted_dashboard_says_so_and_leaves_the_list(system: System, visit: Open) -> None:
     path = system.write("doomed", {"title": "Doomed", "panels": [STAT]})
     page, overview = visit("/d/doomed"), visit("/")
-    until_text(page, "[data-panel=level] .digits", "7.50")
-    until_text(overview, ".cards", "Doomed")
+    page.until_text("[data-panel=level] .digits", "7.50")
+    overview.until_text(".cards", "Doomed")
     path.unlink()
-    until_text(page, ".notice", 'There is no dashboard "doomed"')
-    overview.until(lambda: "" if "Doomed" not in text_of(overview, ".cards") else "it is still listed")
+    page.until_text(".notice", 'There is no dashboard "doomed"')
+    overview.until(lambda: "" if "Doomed" not in overview.text(".cards") else "it is still listed")
 
 
 def test_an_empty_dashboard_and_one_without_data_say_so(system: System, visit: Open) -> None:
     system.write("empty", {"panels": []})
     system.write("dataless", {"panels": [{**STAT, "query": {"metric": "nobody_posts_this"}}]})
-    until_text(visit("/d/empty"), ".notice", "This dashboard has no panels")
+    visit("/d/empty").until_text(".notice", "This dashboard has no panels")
     dataless = visit("/d/dataless")
-    until_text(dataless, "[data-panel=level]", "No data yet")
-    until_text(dataless, "[data-panel=level]", "waiting for nobody_posts_this")
+    dataless.until_text("[data-panel=level]", "No data yet")
+    dataless.until_text("[data-panel=level]", "waiting for nobody_posts_this")
 
 
 def test_a_page_that_is_none_says_so(visit: Open) -> None:
     page = visit("/")
     page.page.evaluate("history.pushState(null, '', '/nowhere'); dispatchEvent(new PopStateEvent('popstate'))")
-    until_text(page, ".notice", "There is no such page")
+    page.until_text(".notice", "There is no such page")
 
 
 def test_pages_whose_server_is_away_at_load_say_so_and_come_alive_by_themselves(browser: Browser, tmp_path: Path) -> None:
@@ -161,10 +146,10 @@ def test_pages_whose_server_is_away_at_load_say_so_and_come_alive_by_themselves(
             page.allow(*GATEWAY_AWAY, *NOT_FOUND, *UNAVAILABLE)
             page.page.goto(late.url(path))
     for page in pages.values():
-        until_text(page, "body", "Tideboard does not answer")
+        page.until_text("body", "Tideboard does not answer")
     with running(late):
-        until_text(pages["/"], ".cards", "First")
-        until_text(pages["/d/first"], "[data-panel=level]", "No data yet")
+        pages["/"].until_text(".cards", "First")
+        pages["/d/first"].until_text("[data-panel=level]", "No data yet")
         pages["/plotly/first"].page.wait_for_selector("[data-panel=level] .main-svg")
         assert [page.problems() for page in pages.values()] == [[], [], []]
         context.close()

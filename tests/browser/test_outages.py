@@ -1,20 +1,14 @@
 """SIGKILL of each part while a page is open: the page says what is wrong, comes back by itself, and every sample was counted once."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
 
-from tests.browser.conftest import Open, running
+from tests.browser.conftest import Open
 from tests.browser.numbered import Copies, Numbered, Producer, cells, faults, once, spec
 from tests.browser.system import System
 from tests.browser.watching import GATEWAY_AWAY, UNAVAILABLE, Watched
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with running(System(tmp_path_factory.mktemp("outages"))) as started:
-        yield started
 
 
 class Numbers:

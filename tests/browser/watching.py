@@ -81,6 +81,14 @@ class Watched:
             self.page.wait_for_timeout(50)
         return time.monotonic() - begun
 
+    def text(self, selector: str) -> str:
+        """What elements say, one after the other."""
+        return " ".join(self.page.locator(selector).all_inner_texts())
+
+    def until_text(self, selector: str, wanted: str) -> float:
+        """Wait until elements say something."""
+        return self.until(lambda: "" if wanted in self.text(selector) else f"{self.text(selector)!r} is not {wanted!r}")
+
     def until_said(self, pattern: str, since: int = 0, patience_s: float = PATIENCE_S) -> float:
         """Wait until the page has said something, after the first `since` that it said."""
         return self.until(
