@@ -60,7 +60,7 @@ class Counters:
         begins = np.flatnonzero(np.diff(number, prepend=-1))  # of each series' run
         run = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(number)))
         # The newest time before each sample: of its run, and of what is held. Runs are lifted apart, so that one pass does.
-        lifted = np.maximum.accumulate(np.append(run[:1] * 0, run) * MAX_TIME + np.append(0, time))[:-1] - run * MAX_TIME
+        lifted = np.maximum.accumulate(np.append(run[:1] * 0, run) * MAX_TIME + np.append(-1, time))[:-1] - run * MAX_TIME
         newest = np.maximum(lifted, self._rows["time"][number])
         fresh = np.flatnonzero(time > newest)
         self.ignored += len(number) - len(fresh)

@@ -1,0 +1,167 @@
+"""Mirrors: following the fold of a partition by its log entries."""
+
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.aggregator.combine import Combined, values_of
+from services.aggregator.fold import Fold
+from services.aggregator.mirror import Mirror
+from services.contract.partials import Config, Entry
+from tests.unit.aggregator.logs import (
+    T0,
+    Record,
+    Store,
+    cells,
+    config,
+    counter,
+    gauge,
+    records,
+    table,
+    view,
+    views,
+    write,
+)
+
+HOSTS = view(fn="max", by=["host"], every="1s")
+VIEWS = views(
+    {"metric": "load", "by": ["host"], "fn": ["max", "p50", "sum"]}, {"metric": "bytes", "by": ["host"], "fn": "increase"}
+)
+
+
+def committed(log: Sequence[Record], settings_: Config, every: int = 1) -> Store:
+    """A store into which a fold has committed after each so many records."""
+    fold, store = Fold(settings_, 0), Store()
+    store.commit(fold)
+    for at in range(0, len(log), every):
+        fold.apply(log[at : at + every])
+        store.commit(fold)
+    return store
+
+
+def hosts(*names: str) -> list[Record]:
+    return records(*(write([gauge(float(i + 1), host=name)], i) for i, name in enumerate(names)))
+
+
+samples = st.builds(
+    lambda metric, value, at, host: metric(value, at=at, host=host),
+    st.sampled_from([gauge, counter, lambda value, **rest: gauge(value, metric="load", **rest)]),
+    st.integers(0, 100).map(float),
+    st.integers(0, 3_000),
+    st.sampled_from("abcdefgh"),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(samples, min_size=1, max_size=5), min_size=1, max_size=8), st.data())
+def test_a_mirror_that_follows_holds_what_one_that_reads_everything_holds(
+    written: list[list[object]], data: st.DataObject
+) -> None:
+    log = records(*(write(batch, i) for i, batch in enumerate(written)))  # type: ignore[arg-type]
+    begin = data.draw(st.integers(0, len(log)))
+    fold, store = Fold(config(*VIEWS), 0), Store()
+    fold.apply(log[:begin])
+    store.commit(fold)
+    mirror = store.mirror(*VIEWS)
+    for record in log[begin:]:
+        fold.apply([record])
+        store.commit(fold)
+        assert mirror.apply(store.log[-1]) == "applied"
+    for wanted in VIEWS:
+        assert cells(wanted, [mirror]) == cells(wanted, [store.mirror(wanted)])
+    read = store.mirror(*VIEWS)
+    assert (mirror.position, mirror.clock, mirror.max_time) == (read.position, read.clock, read.max_time)
+
+
+def test_an_entry_that_is_known_already_is_old() -> None:
+    store = committed(hosts("a", "b"), config(HOSTS))
+    mirror = store.mirror(HOSTS)
+    before = cells(HOSTS, [mirror])
+    assert [mirror.apply(entry) for entry in store.log[1:]] == ["old", "old"]
+    assert cells(HOSTS, [mirror]) == before
+
+
+def test_an_entry_after_one_that_is_missing_is_a_gap() -> None:
+    store = committed(hosts("a", "b", "c"), config(HOSTS))
+    mirror = Mirror(config(HOSTS).selections)
+    mirror.load(committed(hosts("a"), config(HOSTS)).stored)
+    assert mirror.apply(store.log[3]) == "gap"
+    assert mirror.apply(store.log[2]) == "applied"
+    assert mirror.apply(store.log[3]) == "applied"
+
+
+def _header(entry: Entry, **changed: object) -> Entry:
+    return Entry(msgspec.structs.replace(entry.header, **changed), entry.pages)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"digest": "another"},  # it computes something else
+        {"whole": True},  # it began anew
+        {"from_": 0},  # it was loaded from further back and folded on from there
+        {"from_": 9, "to": 4},  # its log was cut
+    ],
+)
+def test_what_cannot_be_followed_is_a_gap(changed: dict[str, object]) -> None:
+    store = committed(hosts("a", "b"), config(HOSTS))
+    mirror = Mirror(config(HOSTS).selections)
+    mirror.load(committed(hosts("a"), config(HOSTS)).stored)
+    assert mirror.apply(_header(store.log[2], **changed)) == "gap"
+    assert mirror.apply(store.log[2]) == "applied"
+
+
+def test_groups_that_were_numbered_anew_are_a_gap() -> None:
+    store = committed(hosts("a", "b"), config(HOSTS))
+    mirror = Mirror(config(HOSTS).selections)
+    mirror.load(committed(hosts("a"), config(HOSTS)).stored)
+    (new,) = store.log[2].header.keys
+    assert mirror.apply(_header(store.log[2], keys=[msgspec.structs.replace(new, first=0)])) == "gap"
+
+
+def test_what_changed_is_said_by_selection_and_bucket() -> None:
+    store = committed(hosts("a", "b"), config(HOSTS))
+    mirror = store.mirror(HOSTS)
+    mirror.dirty.clear()
+    fold = store.load()
+    fold.apply(records(write([gauge(1, at=5_000, host="b")], 9), first=2))
+    store.commit(fold)
+    mirror.apply(store.log[-1])
+    assert mirror.dirty == {(HOSTS.inputs[0].selection.id, T0 + 5_000)}
+
+
+def test_a_mirror_that_is_read_again_holds_nothing_else_and_says_what_went() -> None:
+    name = HOSTS.inputs[0].selection.id
+    mirror = committed(hosts("a", "b"), config(HOSTS)).mirror(HOSTS)
+    mirror.dirty.clear()
+    again = committed(records(write([gauge(7, at=9_000, host="c")])), config(HOSTS))
+    mirror.load(again.stored)
+    assert cells(HOSTS, [mirror]) == {((("host", "c"),), T0 + 9_000): 7}
+    assert mirror.dirty == {(name, T0), (name, T0 + 9_000)}
+
+
+def test_groups_keep_their_values_when_their_fold_numbers_them_otherwise() -> None:
+    """A selection that is kept longer is folded again from further back, where another group may come first."""
+    item = HOSTS.inputs[0]
+    mirror = committed(hosts("b", "a"), config(HOSTS)).mirror(HOSTS)
+    values = values_of(item, {item.selection.id: Combined(item.selection.id, item.selection, [mirror])})
+    before = table(values)
+    mirror.load(committed(records(write([gauge(2, host="a"), gauge(1, host="b")])), config(HOSTS)).stored)
+    assert table(values) == before == {((("host", "b"),), T0): 1, ((("host", "a"),), T0): 2}
+
+
+def test_selections_that_the_fold_does_not_compute_yet_are_not_available() -> None:
+    other = view(fn="p99")
+    mirror = committed(hosts("a"), config(HOSTS)).mirror(HOSTS, other)
+    assert mirror.available == {HOSTS.inputs[0].selection.id}
+    assert cells(other, [mirror]) == {}
+
+
+def test_old_buckets_are_forgotten_by_selection() -> None:
+    name = HOSTS.inputs[0].selection.id
+    mirror = committed(records(write([gauge(1, at=0), gauge(1, at=5_000)])), config(HOSTS)).mirror(HOSTS)
+    mirror.forget({name: T0 + 5_000, "unknown": T0 + 9_000})
+    assert set(mirror.buckets(name)) == {T0 + 5_000}
