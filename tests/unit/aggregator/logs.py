@@ -114,7 +114,7 @@ class Store:
             assert len(held) == new.first
             held += new.keys
         self.stored.config, self.stored.offset = fold.config, changes.to
-        self.stored.state = FoldState(VERSION, changes.state.clock, changes.state.max_time, dict(changes.state.sequences))
+        self.stored.state = copy.deepcopy(changes.state)
         header = Header(
             VERSION, fold.config.digest, changes.from_, changes.to, changes.state.clock, changes.state.max_time,
             bool(changes.reset), changes.keys,

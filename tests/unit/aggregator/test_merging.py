@@ -1,0 +1,298 @@
+"""Merging over a real Valkey: what happens to views when replies are lost, feeds forget, and others have been there."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import pytest
+from redis.asyncio import Redis
+
+from services.aggregator.fold import Fold
+from services.aggregator.merging import EXPIRE_MS, Merging
+from services.contract.names import view_key
+from services.contract.partials import Config, Entry
+from services.contract.views import View
+from services.transport import history, partials
+from services.transport.feed import connect
+from services.transport.partials import Commit, RefusedError
+from services.transport.settings import RedisSettings
+from tests.servers import Valkey
+from tests.unit.aggregator.logs import Sample, config, records, view, views, write
+
+LINEAGE = [("log", 2)]
+HOSTS = view(fn="max", by=["host"], window="1h", every="1h")
+OTHER = view(fn="p50", window="1h", every="1h")
+ALL = {item.id: (item, 3_600_000) for item in (HOSTS, OTHER)}
+ONE = {HOSTS.id: ALL[HOSTS.id]}
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
+    connected = connect(RedisSettings(url=valkey.url))
+    await connected.flushall()
+    yield connected
+    await connected.aclose()
+
+
+class Partition:
+    """A fold that commits to Redis."""
+
+    def __init__(self, redis: Redis, number: int = 0, settings: Config | None = None, held: str = "") -> None:
+        self.redis, self.number, self.held = redis, number, held
+        self.fold = Fold(settings or config(HOSTS, OTHER), 0)
+        self.log: list[bytes] = []
+
+    async def write(self, *samples: Sample) -> Entry:
+        """Fold samples of now, and commit them; the entry, as the process that committed gets it."""
+        if samples:
+            now = await self.redis.time()
+            shift = (now[0] - 1_763_791_200) * 1_000
+            moved = [(metric, labels, at + shift, value, kind) for metric, labels, at, value, kind in samples]
+            self.log.append(write(moved, len(self.log), ingest=shift))
+            self.fold.apply(records(self.log[-1], first=self.fold.offset))
+        return await self.commit()
+
+    async def commit(self) -> Entry:
+        changes = self.fold.changes()
+        step = Commit(
+            self.held, self.fold.config, changes.from_, changes.to, changes.state, changes.pages, changes.keys, changes.gone,
+            changes.reset,
+        )  # fmt: skip
+        await partials.commit(self.redis, "log", self.number, step)
+        self.fold.committed(changes)
+        self.held = self.fold.config.digest
+        return step.entry()
+
+
+@pytest.fixture
+async def partitions(redis: Redis) -> Sequence[Partition]:
+    """Both partitions of a log, with nothing in them yet."""
+    both = [Partition(redis, number) for number in range(2)]
+    for item in both:
+        await item.write()
+    return both
+
+
+def load(value: float, host: str = "a") -> Sample:
+    return "load", {"host": host}, 0, value, 0
+
+
+async def merging(redis: Redis, wanted: Mapping[str, tuple[View, int]] = ALL, owned: Sequence[int] = (0, 1)) -> Merging:
+    found = Merging(redis, 250, 1_000)
+    await found.want(LINEAGE, owned, wanted, ALL)
+    await turn(found)
+    return found
+
+
+async def turn(merging: Merging, *entries: tuple[int, Entry | None]) -> None:
+    await merging.follow(entries)
+    await merging.step({0: True, 1: True})
+
+
+async def shown(redis: Redis, wanted: View = HOSTS) -> dict[str, float]:
+    """The newest value of each host."""
+    held = await history.read_view(redis, wanted.id)
+    found: dict[str, float] = {}
+    for _, rows in sorted(held.rows.items()) if held else ():
+        found |= {held.groups[group].get("host", ""): value for group, _, value in rows.tolist() if held}
+    return found
+
+
+async def test_a_commit_of_this_process_is_merged(redis: Redis, partitions: Sequence[Partition]) -> None:
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1))), (1, await partitions[1].write(load(2, "b"))))
+    assert await shown(redis) == {"a": 1, "b": 2}
+
+
+async def test_commits_of_others_are_followed_from_the_moment_that_they_are_wanted(
+    redis: Redis, partitions: Sequence[Partition]
+) -> None:
+    mine = Merging(redis, 250, 1_000)
+    await mine.want(LINEAGE, [0], ALL, ALL)
+    await partitions[1].write(load(1, "b"))  # before the first look at the other's log
+    await turn(mine)
+    assert await shown(redis) == {"b": 1}
+    await partitions[1].write(load(5, "b"))
+    await turn(mine)
+    assert await shown(redis) == {"b": 5}
+
+
+async def test_a_view_begins_when_all_partitions_are_folded(redis: Redis) -> None:
+    first = Partition(redis, 0)
+    mine = await merging(redis)
+    await turn(mine, (0, await first.write(load(1))))
+    assert await shown(redis) == {}
+    await Partition(redis, 1).write()
+    await turn(mine)
+    assert await shown(redis) == {"a": 1}
+
+
+async def test_a_partition_that_was_refused_is_read_again(redis: Redis, partitions: Sequence[Partition]) -> None:
+    mine = await merging(redis)
+    await partitions[0].write(load(1))  # somebody else's, or one whose reply was lost
+    await turn(mine)
+    assert await shown(redis) == {}
+    await turn(mine, (0, None))
+    assert await shown(redis) == {"a": 1}
+
+
+async def test_what_was_committed_and_not_told_is_found_after_a_doubt(redis: Redis, partitions: Sequence[Partition]) -> None:
+    mine = await merging(redis)
+    await partitions[0].write(load(1))
+    mine.doubt()
+    await turn(mine)
+    assert await shown(redis) == {"a": 1}
+
+
+async def test_groups_that_a_fold_numbers_anew_keep_their_values(redis: Redis, partitions: Sequence[Partition]) -> None:
+    """As when a window is made longer: the selection is folded again from further back, and another group comes first."""
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1, "a"), load(2, "b"))))
+    again = Fold(config(HOSTS, OTHER, retention_ms=172_800_000), -1)
+    again.apply(records(write([load(9, "b")], instance=1), *partitions[0].log, first=-1))
+    partitions[0].fold.join(again, again.config)
+    await turn(mine, (0, await partitions[0].commit()), (0, await partitions[0].write(load(20, "b"))))
+    assert await shown(redis) == {"a": 1, "b": 20}
+
+
+async def test_a_view_that_another_commits_to_goes_on_from_there(redis: Redis, partitions: Sequence[Partition]) -> None:
+    one, other = await merging(redis), await merging(redis)
+    entry = await partitions[0].write(load(1))
+    await turn(one, (0, entry))
+    await turn(other, (0, entry))  # refused: reads, and finds that nothing is to be done
+    entry = await partitions[0].write(load(2))
+    await turn(other, (0, entry))
+    await turn(other)
+    assert await shown(redis) == {"a": 2}
+    held = await history.read_view(redis, HOSTS.id)
+    await turn(one, (0, entry))
+    await turn(one)
+    again = await history.read_view(redis, HOSTS.id)
+    assert held is not None
+    assert again is not None
+    assert (again.epoch, again.version) == (held.epoch, held.version)
+
+
+async def test_one_that_slept_does_not_put_back_what_others_have_merged_since(
+    redis: Redis, partitions: Sequence[Partition]
+) -> None:
+    slept = await merging(redis)
+    await turn(slept, (0, await partitions[0].write(load(1))))
+    other = await merging(redis)
+    await turn(other, (0, await partitions[0].write(load(5))))
+    versions = [await _version(redis)]
+    entry = await partitions[1].write(load(3, "b"))
+    await turn(slept, (1, entry))  # refused, and its partition 0 is behind what the view was made of
+    await turn(slept)
+    versions.append(await _version(redis))
+    assert await shown(redis) == {"a": 5, "b": 3}
+    held = await history.read_view(redis, HOSTS.id, versions[0])
+    assert held is not None
+    assert sum(len(rows) for rows in held.rows.values()) == 1  # only b was written
+
+
+async def _version(redis: Redis) -> int:
+    held = await history.read_view(redis, HOSTS.id)
+    assert held is not None
+    return held.version
+
+
+async def test_a_feed_that_lost_everything_gets_its_views_back_in_another_epoch(
+    redis: Redis, partitions: Sequence[Partition]
+) -> None:
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1))))
+    before = await history.read_view(redis, HOSTS.id)
+    await redis.flushall()
+    again = Partition(redis, 0)
+    await turn(mine, (0, await again.write(load(1), load(2, "b"))))
+    await Partition(redis, 1).write()
+    await turn(mine, (1, None))
+    await turn(mine)
+    await turn(mine)
+    after = await history.read_view(redis, HOSTS.id)
+    assert await shown(redis) == {"a": 1, "b": 2}
+    assert before is not None
+    assert after is not None
+    assert (after.epoch == before.epoch, after.version > before.version) == (False, True)
+
+
+# Views that come and go
+
+
+async def lives(redis: Redis, wanted: View) -> int:
+    """-1: for ever; else ms that it has left."""
+    left: int = await redis.pttl(view_key(wanted.id, "meta"))
+    return left
+
+
+async def test_a_view_that_another_merges_from_now_on_does_not_expire(redis: Redis, partitions: Sequence[Partition]) -> None:
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1))))
+    await mine.want(LINEAGE, [0, 1], ONE, ALL)
+    assert await lives(redis, OTHER) == -1
+
+
+async def test_a_view_that_nobody_shows_expires_and_is_kept_when_it_comes_back(
+    redis: Redis, partitions: Sequence[Partition]
+) -> None:
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1))))
+    await mine.want(LINEAGE, [0, 1], ONE, ONE)
+    assert 0 < await lives(redis, OTHER) <= EXPIRE_MS
+    await mine.want(LINEAGE, [0, 1], ALL, ALL)
+    assert await lives(redis, OTHER) == -1
+
+
+# Where folds are stored
+
+
+async def test_a_fold_that_is_not_where_it_was_built_from_is_refused(redis: Redis, partitions: Sequence[Partition]) -> None:
+    zombie = Partition(redis, 0, held=partitions[0].held)
+    await partitions[0].write(load(1))
+    with pytest.raises(RefusedError):
+        await zombie.write(load(2))
+    with pytest.raises(RefusedError):
+        await Partition(redis, 0).write(load(2))  # nor does one that believes that nothing lies there
+    stored = await partials.load(redis, "log", 0)
+    assert stored is not None
+    assert stored.offset == 1
+
+
+async def test_a_fold_under_other_dashboards_is_refused(redis: Redis, partitions: Sequence[Partition]) -> None:
+    yesterday = Partition(redis, 0, config(HOSTS), config(HOSTS).digest)
+    with pytest.raises(RefusedError):
+        await yesterday.write(load(2))
+
+
+async def test_a_fold_that_is_loaded_is_what_was_stored(redis: Redis) -> None:
+    asked = views({"metric": "load", "by": ["host"], "fn": ["max", "p50"]}, {"metric": "load", "fn": "rate"})
+    written = Partition(redis, 0, config(*asked))
+    await written.write(*(load(i, f"h{i}") for i in range(100)), ("load", {}, 0, 5.0, 1), ("load", {}, 10, 7.0, 1))
+    await written.write(load(1, "h7"))
+    stored = await partials.load(redis, "log", 0)
+    assert stored is not None
+    assert (stored.offset, stored.config) == (2, written.fold.config)
+    again = Fold.load(stored)
+    assert again.counters.last() == written.fold.counters.last()
+    for name, cells in written.fold.cells.items():
+        assert again.cells[name].keys == cells.keys
+        for at in cells.cells.pages():
+            assert again.cells[name].cells.blob(*at) == cells.cells.blob(*at)
+
+
+async def test_nothing_is_loaded_where_nothing_lies(redis: Redis) -> None:
+    assert await partials.load(redis, "log", 0) is None
+    assert await partials.positions(redis, "log", [0, 1]) == [None, None]
+
+
+async def test_positions_are_offset_and_configuration(redis: Redis, partitions: Sequence[Partition]) -> None:
+    await partitions[1].write(load(1))
+    digest = partitions[0].held
+    assert await partials.positions(redis, "log", [0, 1, 2]) == [(0, digest), (1, digest), None]
+
+
+async def test_the_log_of_a_fold_has_bounds(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partials, "LOG_BYTES", 1_000)
+    written = Partition(redis)
+    for i in range(400):
+        await written.write(*(load(i, f"h{host}") for host in range(32)))
+    assert 8 <= await redis.xlen("{tb:log:0}:log") < 100
