@@ -106,6 +106,8 @@ class LogWriter:
                 await self._produce(node, taken)
         except LogError as error:
             self._break(error)
+        except Exception as error:  # whoever waits must hear of it, whatever it was
+            self._break(LogError(f"the broker's answer is not understood: {error!r}"))
         finally:
             self._senders.pop(node, None)
 
