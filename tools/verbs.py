@@ -55,6 +55,8 @@ def test(rest: list[str]) -> int:
         machine.python_environment("test")
         machine.wall()
         machine.test_machine()
+    with step("Apache Kafka"):
+        run([_BIN / "python", "-m", "tests.kafka"], failing="Apache Kafka cannot be fetched")
     _check()
     with step("vitest"):
         run([*machine.npm(), "test"], cwd=machine.FRONTEND, environ=machine.node_environ(), failing="vitest failed")

@@ -149,7 +149,10 @@ class Local:
             ready, self._reasons[member.name] = await self._look(member)
             if ready and self._supervision.answered(member.name, time.monotonic()):
                 self._tell_up(member.name)
-            await asyncio.sleep(_PROBE_S if self._supervision.children[member.name].state == "starting" else _LOOK_S)
+            starting = self._supervision.children[member.name].state == "starting"
+            if not starting and not member.admin:
+                return  # a server that is up stays so until it ends
+            await asyncio.sleep(_PROBE_S if starting else _LOOK_S)
 
     async def _look(self, member: Member) -> tuple[bool, str]:
         if member.name == VALKEY:
@@ -169,7 +172,7 @@ class Local:
         if not self.readiness():
             self._announced = True
             pids = {child.name: child.pid for child in self._supervision.children.values()}
-            telling.announce(self._composition, pids, f"http://{self._host}:{self._admin}/status")
+            telling.announce(self._composition, pids, self._host, f"http://{self._host}:{self._admin}/status")
 
     async def _await_end(self, name: str, process: children.Process) -> None:
         code = await process.ended()

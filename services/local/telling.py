@@ -18,11 +18,11 @@ def step(text: str) -> None:
     print(text, flush=True)
 
 
-def announce(composition: Composition, pids: dict[str, int | None], status: str) -> None:
-    """Everything is up: where the wall is, and what was started."""
+def announce(composition: Composition, pids: dict[str, int | None], host: str, status: str) -> None:
+    """Everything is up: where the wall is, and what was started. host: of the admin servers."""
     step("")
     for member in composition.members:
-        step(f"  {member.name:<12}pid {pids.get(member.name)!s:<9}{_address(member)}")
+        step(f"  {member.name:<12}pid {pids.get(member.name)!s:<9}{_address(member, host)}")
     step(f"\n  The wall    {composition.wall}\n  Status      {status}\n  Stop        Ctrl-C\n")
 
 
@@ -48,8 +48,8 @@ def _hear_service(name: str, line: str) -> None:
     tell(str(event["event"]), service=name, **{key: value for key, value in event.items() if key not in _OWN_FIELDS})
 
 
-def _address(member: Member) -> str:
-    if member.port:
-        scheme = "" if member.name in (VALKEY, BROKER) else "http://"
-        return f"{scheme}{member.host}:{member.port}"
-    return ""
+def _address(member: Member, host: str) -> str:
+    """Where it serves; of one that serves nobody, its page."""
+    if member.name in (VALKEY, BROKER):
+        return f"{member.host}:{member.port}"
+    return f"http://{member.host}:{member.port}/" if member.port else f"http://{host}:{member.admin}/status"
