@@ -1,0 +1,135 @@
+"""Folding's own decisions: when a fold that caught up joins, and what is to be stored."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from services.aggregator.fold import Fold
+from services.aggregator.folding import MAX_DIRTY_PAGES, Folding, Slot
+from services.contract.partials import Config
+from services.transport import partials
+from services.transport.feed import connect
+from services.transport.log import Record
+from services.transport.settings import KafkaSettings, RedisSettings
+from tests.servers import Valkey
+from tests.unit.aggregator.logs import config, gauge, view, write
+
+OLD, NEW = view(fn="max", by=["host"]), view(fn="p50", by=["host"])
+BOTH = config(OLD, NEW)
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
+    connected = connect(RedisSettings(url=valkey.url))
+    await connected.flushall()
+    yield connected
+    await connected.aclose()
+
+
+@pytest.fixture
+def folding(redis: Redis) -> Folding:
+    """It owns one partition, in which nothing is asked for but OLD; NEW is wanted. The log is not needed."""
+    found = Folding(redis, KafkaSettings(), "log", 1, [])
+    found._wanted = BOTH
+    found.slots[0] = Slot(0, Fold(config(OLD), 0), "")
+    return found
+
+
+def log(*offsets: int) -> list[Record]:
+    return [Record(0, at, 0, write([gauge(float(at), host="a")], at)) for at in offsets]
+
+
+def catching(folding: Folding, *offsets: int) -> Slot:
+    """The fold of the new selection has read so far."""
+    slot = folding.slots[0]
+    slot.catching = Fold(config(NEW), 0)
+    slot.catching.apply(log(*offsets))
+    slot.caught_up = True
+    return slot
+
+
+@pytest.mark.parametrize(
+    ("ahead", "polls"),
+    [
+        ((0, 1, 2), [(0, 1, 2, 3, 4)]),
+        ((0, 1, 2), [(0,), (1,), (2,), (3, 4)]),
+        ((0, 1, 2), [(0, 1), (2, 3, 4)]),
+        ((), [(0, 1, 2, 3, 4)]),
+        ((0, 1, 2, 3, 4), [(0, 1, 2), (3, 4)]),
+    ],
+)
+def test_a_fold_that_caught_up_joins_where_it_stands(
+    folding: Folding, ahead: tuple[int, ...], polls: list[tuple[int, ...]]
+) -> None:
+    slot = catching(folding, *ahead)
+    for offsets in polls:
+        folding._feed(slot, log(*offsets))
+    assert (slot.catching, slot.fold.offset, slot.fold.config) == (None, 5, BOTH)
+    direct = Fold(BOTH, 0)
+    direct.apply(log(0, 1, 2, 3, 4))
+    assert dict(slot.fold.changes().pages) == dict(direct.changes().pages)
+
+
+def test_offsets_without_a_record_before_the_meeting_do_not_hold_it_up(folding: Folding) -> None:
+    """What was to be the next record may be a marker of the log's own."""
+    slot = catching(folding)
+    assert slot.catching is not None
+    slot.catching.offset = 7
+    folding._feed(slot, log(0, 1, 2))
+    assert slot.catching is not None
+    folding._feed(slot, log(7, 8))
+    assert (slot.fold.offset, slot.fold.config) == (9, BOTH)
+
+
+def test_a_fold_that_has_not_caught_up_waits(folding: Folding) -> None:
+    slot = catching(folding, 0)
+    slot.caught_up = False
+    folding._feed(slot, log(0, 1, 2))
+    assert (slot.catching is not None, slot.fold.offset, slot.fold.config) == (True, 3, config(OLD))
+
+
+async def test_an_empty_partition_is_stored_once(folding: Folding, redis: Redis) -> None:
+    assert folding.dirty
+    ((partition, entry),) = await folding.commit()
+    assert (partition, entry is not None, folding.dirty) == (0, True, False)
+    assert await folding.commit() == []
+    assert await partials.positions(redis, "log", [0]) == [(0, config(OLD).digest)]
+
+
+async def test_what_lies_there_is_not_doubted(folding: Folding) -> None:
+    folding._feed(folding.slots[0], log(0))
+    await folding.commit()
+    await folding.check()
+    assert not folding.dirty
+
+
+async def test_a_feed_that_forgot_an_idle_partition_is_found_out(folding: Folding, redis: Redis) -> None:
+    await folding.commit()
+    await redis.flushall()
+    await folding.check()
+    assert folding.dirty  # the next commit is refused, and the partition is folded again from the log
+
+
+async def test_a_doubt_that_was_none_ends_with_the_next_commit(folding: Folding) -> None:
+    await folding.commit()
+    folding.slots[0].doubted = True
+    ((_, entry),) = await folding.commit()
+    assert (entry is not None, folding.dirty) == (True, False)
+
+
+async def test_many_dirty_pages_do_not_wait_for_their_time(folding: Folding) -> None:
+    slot = folding.slots[0]
+    slot.fold.apply([Record(0, 0, 0, write([gauge(1, host=f"h{i}") for i in range(32 * MAX_DIRTY_PAGES)]))])
+    assert not folding.crowded
+    slot.fold.apply([Record(0, 1, 0, write([gauge(1, host="one more")], 1))])
+    assert folding.crowded
+
+
+def test_the_past_that_is_read_begins_with_the_first_bucket_that_is_shown(folding: Folding) -> None:
+    """Of a long bucket also what was before the window."""
+    short, long = view(fn="max", every="1s"), view(fn="max", every="1h")
+    one = folding._first_time(config(short, retention_ms=300_000))
+    other = folding._first_time(config(long, retention_ms=300_000))
+    assert 3_590_000 < one - other < 3_610_000
+    assert folding._first_time(Config({}, {})) > one
