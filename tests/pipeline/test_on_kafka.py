@@ -22,7 +22,7 @@ from services.transport.log_writer import LogWriter
 from services.transport.settings import KafkaSettings
 from tests.kafka.server import Kafka, empty
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
