@@ -184,13 +184,12 @@ class Local:
             self._give_up(process.last_words)
             return
         wait = self._supervision.exited(name, exit_reason(code), time.monotonic())
-        said = (
-            {"last_words": process.last_words} if name in (VALKEY, BROKER) else {}
-        )  # what services say is logged as they say it
+        # What services say is logged as they say it.
+        said = {"last_words": process.last_words} if name in (VALKEY, BROKER) else {}
         log.error(exit_reason(code), service=name, again_in_s=round(wait, 1), **said)
         if name == BROKER:
             self._supervision.bar(BROKER)
-            self._keep(self._recover_broker(wait))
+            self._keep(self._recover_broker())
         self._changed.set()
 
     def _give_up(self, last_words: tuple[str, ...]) -> None:
@@ -212,11 +211,10 @@ class Local:
                         await replace(self)
                         REPLACEMENTS.inc()
 
-    async def _recover_broker(self, wait: float) -> None:
+    async def _recover_broker(self) -> None:
         async with self._broker:  # it may die again while another recovery still waits for the ingestor
             if self._supervision.children[BROKER].state != "down":
                 return
-            await asyncio.sleep(wait)
             await recover(self)
 
     async def hold(self, seconds: float) -> bool:
@@ -243,7 +241,7 @@ class Local:
 
     async def start_broker(self) -> None:
         while self._supervision.children[BROKER].state != "up":
-            if BROKER not in self._processes:
+            if BROKER not in self._processes and self._supervision.children[BROKER].start_at <= time.monotonic():
                 await self._start(BROKER)
             await asyncio.sleep(_PROBE_S)
         self._supervision.allow(BROKER)
