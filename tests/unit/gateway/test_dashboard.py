@@ -1,4 +1,4 @@
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contract.history import Cells
@@ -6,6 +6,7 @@ from services.contract.live import Delta, Since, Snapshot
 from services.gateway.dashboard import Composition, Picture
 from services.gateway.viewstate import ViewState
 from tests.unit.gateway.merge import Merge
+from tests.unit.gateway.steady import steady
 from tests.unit.gateway.worlds import EVERY, Client, dashboard, panel
 
 NOW = 30_000
@@ -169,7 +170,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300)
+@steady(300)
 @given(steps)
 def test_viewers_that_come_go_and_come_back_all_see_what_is_there(story: list[tuple[object, ...]]) -> None:
     """One frame serves all who are there; who comes back with `since` lacks nothing, and gets nothing that it has."""

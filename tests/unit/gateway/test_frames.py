@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from services.gateway.frames import Closed, FrameError, Message, Opcode, Reader, decode_close, encode, encode_close, encode_text
 from tests.unit.gateway.masked import frame
+from tests.unit.gateway.steady import steady
 
 LIMIT = 8_192
 
@@ -43,6 +44,7 @@ def messages(draw: st.DrawFn) -> tuple[list[Message], bytes]:
     return said, data
 
 
+@steady()
 @given(messages(), st.lists(st.integers(0, 5_000), max_size=8))
 def test_messages_arrive_whole_however_their_bytes_are_split(spoken: tuple[list[Message], bytes], cuts: list[int]) -> None:
     said, data = spoken
@@ -50,12 +52,14 @@ def test_messages_arrive_whole_however_their_bytes_are_split(spoken: tuple[list[
     assert read(*(data[a:b] for a, b in pairwise(bounds))) == said
 
 
+@steady()
 @given(messages())
 def test_messages_arrive_whole_byte_by_byte(spoken: tuple[list[Message], bytes]) -> None:
     said, data = spoken
     assert read(*(data[at : at + 1] for at in range(len(data)))) == said
 
 
+@steady()
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:
@@ -140,3 +144,8 @@ def test_close_codes_that_may_be_sent_are_read(code: int) -> None:
 
 def test_a_pong_repeats_its_ping() -> None:
     assert encode(Opcode.PONG, b"hi") == b"\x8a\x02hi"
+
+
+def test_each_message_has_the_whole_limit_for_itself() -> None:
+    whole = frame(1, b"x" * (LIMIT - 1), fin=False) + frame(0, b"x")
+    assert len(read(whole, whole, frame(1, b"y" * LIMIT))) == 3

@@ -2,13 +2,14 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contract.views import plan
 from services.gateway.plotly import REACT_EVERY_MS, Frame, Stream, fill, name_of
 from services.gateway.viewstate import ViewState
 from tests.unit.gateway.merge import Merge
+from tests.unit.gateway.steady import steady
 from tests.unit.gateway.worlds import EVERY, dashboard, panel
 
 NOW = 50_000
@@ -190,7 +191,7 @@ writes = st.dictionaries(
 )
 
 
-@settings(max_examples=200)
+@steady(200)
 @given(st.lists(st.tuples(writes, st.integers(0, 9).map(lambda n: n * EVERY), st.booleans()), max_size=20))
 def test_a_page_that_only_appends_shows_what_is_closed(story: list[tuple[dict[tuple[int, int], float], int, bool]]) -> None:
     world, page, now = World(), Page(), NOW

@@ -2,12 +2,13 @@ import copy
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contract.history import Change
 from services.gateway.viewstate import Verdict, ViewState
 from tests.unit.gateway.merge import Merge, table
+from tests.unit.gateway.steady import steady
 
 EVERY, WINDOW = 1_000, 60_000
 
@@ -107,6 +108,7 @@ def test_trimming_costs_nothing_when_it_was_done_just_now() -> None:
     assert state.starts() == [0, 1_000]
 
 
+@steady()
 @given(st.lists(values, max_size=12), st.integers(0, 14), st.data())
 def test_what_changed_after_any_version_is_exactly_what_later_versions_wrote(
     writes: list[dict[tuple[int, int], float]], version: int, data: st.DataObject
@@ -140,7 +142,7 @@ deliveries = st.lists(
 )
 
 
-@settings(max_examples=300)
+@steady(300)
 @given(deliveries)
 def test_whatever_is_lost_repeated_or_late_the_state_is_the_truth_once_the_last_change_was_heard(
     steps: list[tuple[object, ...]],
