@@ -75,17 +75,21 @@ class Copies:
 
 
 class Producer:
-    """Posts A_SECOND samples a second from a thread of its own; a sample without a 202 is posted again, in its place."""
+    """Posts A_SECOND samples a second from a thread of its own; a sample without a 202 is posted again, in its place.
+
+    start: time of the first one, epoch ms; a full second after it was entered.
+    """
 
     def __init__(self, system: System, metric: str) -> None:
         self._system = system
         self._metric = metric
-        self.start = (time.time_ns() // 1_000_000_000 + 1) * 1000
+        self.start = 0
         self._samples: list[Numbered] = []
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="producer", daemon=True)
 
     def __enter__(self) -> "Producer":
+        self.start = (time.time_ns() // 1_000_000_000 + 1) * 1000
         self._thread.start()
         return self
 

@@ -113,6 +113,7 @@ class Scene:
         self.tampering = Tampering(change or (lambda frame: frame))
         system.write(metric, spec(metric))
         self.page: Watched = visit(f"/d/{metric}", before=self.tampering.between)
+        self.page.until(lambda: "" if self.page.dashboard(metric) else "there is no snapshot yet")
 
     @property
     def frames(self) -> list[Frame]:
