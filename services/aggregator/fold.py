@@ -5,9 +5,10 @@ alone: no clock, and time moves by what the ingestors wrote. Storing it is servi
 made of the cells of all partitions is `merge`'s.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +91,18 @@ class Fold:
         fold._stored_counters = len(fold.counters.keys)
         return fold
 
+    @classmethod
+    def instead(cls, stored: Stored, config: Config, offset: int) -> "Fold":
+        """A new fold where another lies whose log is not the one that is read now: its first commit drops all of that."""
+        fold = cls(config, offset)
+        fold.stored_offset = stored.offset
+        fold._reset = sorted({COUNTERS, *stored.config.selections})
+        return fold
+
+    def remember(self, sequences: Mapping[int, tuple[int, int]]) -> None:
+        """What these ingestors wrote up to these sequences was folded already, in the log before this one."""
+        self._state.sequences = dict(sequences)
+
     @property
     def clock(self) -> int:
         """The newest ingest time folded, epoch ms."""
@@ -109,12 +122,16 @@ class Fold:
         if self._series.full:
             self._begin_series()
         parts: list[Samples] = []
+        last = None
         for record in records:
             if record.offset < self.offset:
                 continue
             self.offset = record.offset + 1
+            last = record
             if (accepted := self._accept(record)) is not None and len(accepted[0].series):
                 parts.append(self._columns(*accepted))
+        if last is not None:
+            self._state.last = last.offset, crc32(last.value)
         if parts:
             self._add(parts)
 

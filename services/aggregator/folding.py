@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from services.aggregator import metrics
 from services.aggregator.fold import Fold
+from services.aggregator.landmark import is_log_of
 from services.aggregator.wanted import missing
 from services.contract.partials import COUNTERS, Config, Entry
 from services.contract.series import partition_of
@@ -170,22 +171,31 @@ class Folding:
     async def _claim(self, partition: int) -> Slot:
         """The fold as it was left, or a new one from as far back as the dashboards look."""
         stored = await partials.load(self._redis, self.lineage, partition)
-        if stored is not None:
+        if stored is not None and await is_log_of(self._kafka, self._reader, partition, stored.state.last):
             log.info("partition claimed", partition=partition, offset=stored.offset)
             return Slot(partition, Fold.load(stored), stored.config.digest)
         offsets = await self._reader.offsets_at(self._first_time(self._wanted), [partition])
+        if stored is not None:
+            log.error(
+                "what lies there was folded from another log, it is folded anew", partition=partition, offset=stored.offset
+            )
+            return Slot(partition, Fold.instead(stored, self._wanted, offsets[partition]), stored.config.digest)
         fold = Fold(self._wanted, offsets[partition])
         await self._seed(fold, partition)
         log.info("partition begun", partition=partition, offset=fold.offset, lineage=self.lineage)
         return Slot(partition, fold, "")
 
     async def _seed(self, fold: Fold, partition: int) -> None:
-        """Counters go on from where the log before this one left them, so that a log that began anew does not show as a dip."""
+        """Go on from the log before this one: from its counters, so that a log that began anew does not show as a dip, and from the sequences
+        of its ingestors, which write again what they had no answer for.
+        """
         if not self._before:
             return
         lineage, partitions = self._before[-1]
         for other in range(partitions):
             if (stored := await partials.load(self._redis, lineage, other, [COUNTERS])) is not None:
+                if other == partition and partitions == self.partitions:
+                    fold.remember(stored.state.sequences)
                 for key, (at, value) in Fold.load(stored).counters.last().items():
                     if partition_of(key, self.partitions) == partition:
                         fold.counters.seed(key, at, value)

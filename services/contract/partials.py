@@ -92,12 +92,16 @@ class Entry:
 
 
 class FoldState(msgspec.Struct):
-    """What a fold keeps beside its cells. sequences: instance -> (last sequence folded, its ingest time)."""
+    """What a fold keeps beside its cells. sequences: instance -> (last sequence folded, its ingest time).
+
+    last: offset and CRC-32 of the last record folded, by which the fold knows its log again.
+    """
 
     v: int = VERSION
     clock: int = 0
     max_time: int = 0
     sequences: dict[int, tuple[int, int]] = {}
+    last: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)

@@ -186,7 +186,8 @@ class Sender:
     async def _pause(self, seconds: float) -> None:
         self._nudge.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._nudge.wait(), max(seconds, 0))
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._nudge.wait()
 
     def _note(self, fault: str) -> None:
         metrics.LOG_ERRORS.inc()

@@ -129,7 +129,8 @@ class Local:
             due = self._supervision.next_due()
             wait = None if due is None else max(0.0, due - time.monotonic())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
 
     async def _start_due(self) -> None:
         for name in self._supervision.due(time.monotonic()):

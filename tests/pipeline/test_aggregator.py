@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.kafka.server import Kafka, empty
-from tests.pipeline.world import Log, Point, aggregating, entry, feed, register, settled, until, writing
+from tests.pipeline.world import Log, Point, aggregating, entry, feed, name_log, register, settled, until, writing
 from tests.servers import Broker, Valkey, running
 
 ALL_FUNCTIONS = ["avg", "sum", "min", "max", "count", "last", "p50", "p95", "p99"]
@@ -187,6 +187,7 @@ async def test_a_log_that_began_anew_is_a_new_lineage_and_old_cells_stay(
         await settled(redis, log, wanted)
         servers[1].restart()
         async with writing(kafka) as again:
+            again.instance = 8
             # Sums over both logs are compared as one log whose later half came in a fifth to eighth partition.
             await again.write([point for point in points(chance, 100) if point[4] != "counter"])
             log.written |= {partition + 4: records for partition, records in again.written.items()}
@@ -214,3 +215,42 @@ async def test_a_broker_that_was_killed_and_kept_its_data_costs_nothing(
             await again.write(points(chance, 100))
             await settled(redis, again, wanted)
         assert aggregator.status()["lineage"] == log.writer.lineage
+
+
+@pytest.mark.parametrize("servers", ["tansu"], indirect=True)
+async def test_what_an_ingestor_writes_again_to_the_next_log_counts_once(
+    servers: Servers, kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    wanted = await register(redis, EVERYTHING)
+    chance = random.Random(8)
+    async with aggregating(kafka, settings):
+        await log.write([point for point in points(chance, 50) if point[4] != "counter"])
+        await settled(redis, log, wanted)
+        servers[1].restart()
+        async with writing(kafka) as again:
+            for partition, records in log.written.items():
+                await again.writer.append(partition, records[-1])
+            # A record that is new: when its cells are there, those before it in its partition have been read.
+            again.instance, again.written = 8, {}
+            await again.write([point for point in points(chance, 50) if point[4] != "counter"])
+            log.written |= {partition + 4: new for partition, new in again.written.items()}
+            await settled(redis, log, wanted)
+
+
+@pytest.mark.parametrize("servers", ["tansu"], indirect=True)
+async def test_a_log_that_was_made_again_under_its_old_name_is_found_out_and_folded_anew(
+    servers: Servers, kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    wanted = await register(redis, EVERYTHING)
+    chance = random.Random(9)
+    async with aggregating(kafka, settings):
+        await log.write(points(chance, 50))
+        await settled(redis, log, wanted)
+    servers[1].restart()
+    await name_log(kafka, log.writer.lineage)
+    async with writing(kafka) as again:
+        assert again.writer.lineage == log.writer.lineage
+        await again.write(points(chance, 50))
+        async with aggregating(kafka, settings):
+            # What only the log before had stays in the history until it is out of the window.
+            await settled(redis, again, wanted, others=True)
