@@ -68,13 +68,12 @@ class Combined:
         return out
 
     def sketches(self, bucket: int) -> dict[int, Sketch]:
-        """Merged sketches by group."""
+        """Merged sketches by group; to be read only."""
         out: dict[int, Sketch] = {}
         for mirror, place in zip(self._mirrors, self._all_places(), strict=True):
             for group, bins in cast("Sketches", mirror.cells[self.name]).sketches(bucket).items():
-                merged = out.setdefault(int(place[group]), {})
-                for code, count in bins.items():
-                    merged[code] = merged.get(code, 0) + count
+                number = int(place[group])
+                out[number] = sketch.merged(out[number], bins) if number in out else bins
         return out
 
     def _rows(self, mirror: Mirror, bucket: int, place: I64) -> tuple[Rows | None, I64]:

@@ -6,6 +6,7 @@ A bucket's code is one integer that sorts like the values: 0 for zero, i + OFFSE
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -28,6 +29,15 @@ def codes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.where(values == 0, 0, np.where(values > 0, index + OFFSET, -(index + OFFSET)))
 
 
+def merged(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
+    """The sketch of both."""
+    found = dict(one)
+    for code, count in other.items():
+        found[code] = found.get(code, 0) + count
+    return found
+
+
+@lru_cache(maxsize=1 << 14)
 def value_of(code: int) -> float:
     """The value that stands for a bucket: the one whose relative distance to both bounds is the same."""
     if code == 0:

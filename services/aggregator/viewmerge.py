@@ -20,6 +20,8 @@ from services.contract.views import View
 KEEP_MS: Final = 10_000
 """How much longer than its window a bucket stays in the history."""
 
+_NEVER: Final = int(np.iinfo(np.int64).max)
+
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
@@ -46,8 +48,10 @@ class ViewMerge:
         self._values: dict[int, F64] = {}
         self._versions: dict[int, I64] = {}
         self._pending: dict[int, tuple[F64, I64]] = {}
+        self._every = view.every_ms
         if history:
             self._take_over(history.groups, history.rows)
+        self._first = min(self._values, default=_NEVER)  # no bucket starts before it
 
     def rebind(self, inputs: Sequence[Values]) -> None:
         """Read the partials from elsewhere from now on."""
@@ -62,12 +66,12 @@ class ViewMerge:
         self, buckets: Iterable[int], closed: int, now_ms: int, newest: int, positions: Mapping[str, int]
     ) -> ViewCommit | None:
         """What to commit now that these buckets changed; None when nothing did. closed: epoch ms, a multiple of `every`."""
-        oldest = now_ms - self.window_ms - KEEP_MS
+        old = now_ms - self.window_ms - KEEP_MS - self._every  # buckets that start then or before have left
         version = max(self.held[1] + 1, now_ms * 1000)
         self._pending = {}
         cells, blobs = [], {}
         for bucket in sorted(set(buckets)):
-            if bucket + self.view.every_ms > oldest and (changed := self._compute(bucket, version)) is not None:
+            if bucket > old and (changed := self._compute(bucket, version)) is not None:
                 cells.append(changed)
                 values, versions = self._pending[bucket]
                 written = np.flatnonzero(versions)
@@ -82,8 +86,8 @@ class ViewMerge:
             v=VERSION, epoch=self._epoch, prev=self.held[1], version=version if cells else self.held[1], closed=closed,
             at=now_ms, newest=newest, groups=new, cells=cells,
         )  # fmt: skip
-        gone = [bucket for bucket in self._values if bucket + self.view.every_ms <= oldest]
-        return ViewCommit(self.view_id, self.held, self.view.every_ms, change, blobs, gone, positions)
+        gone = [bucket for bucket in self._values if bucket <= old] if self._first <= old else []
+        return ViewCommit(self.view_id, self.held, self._every, change, blobs, gone, positions)
 
     def accepted(self, step: ViewCommit) -> None:
         """The step was taken."""
@@ -95,6 +99,7 @@ class ViewMerge:
         for bucket in step.gone:
             self._values.pop(bucket, None)
             self._versions.pop(bucket, None)
+        self._first = min(self._values if step.gone else (self._first, *self._pending), default=_NEVER)
         self._pending = {}
 
     def _compute(self, bucket: int, version: int) -> Cells | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.aggregator.sketch import OFFSET, RELATIVE_ERROR, codes, quantile, value_of
+from services.aggregator.sketch import OFFSET, RELATIVE_ERROR, codes, merged, quantile, value_of
 
 normal = st.floats(-1e300, 1e300).filter(lambda value: value == 0 or abs(value) >= sys.float_info.min)
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -65,9 +65,9 @@ def test_the_value_of_a_code_lies_in_its_bucket(value: float) -> None:
 
 @given(st.lists(finite, max_size=30), st.lists(finite, max_size=30))
 def test_merging_is_the_sketch_of_both(one: list[float], other: list[float]) -> None:
-    merged = Counter(sketch(one))
-    merged.update(sketch(other))
-    assert dict(merged) == sketch(one + other)
+    held = sketch(one)
+    assert merged(held, sketch(other)) == sketch(one + other)
+    assert held == sketch(one)
 
 
 @given(st.lists(finite, min_size=1, max_size=40))
