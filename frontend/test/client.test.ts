@@ -119,6 +119,14 @@ describe("losing the connection", () => {
     server.say(delta([part(100, 200, [[T + 1000, [0], [6]]])]));
     expect(client.feed("host")?.resumed).toMatchObject({ points: 1, gapMs: 0 });
   });
+  test("a dashboard whose versions do not fit into a message is read whole again", () => {
+    client.subscribe("host", () => {});
+    const views = Array.from({ length: 400 }, (_, i) => view({ id: `${i}`.padStart(16, "0") }));
+    connect().say(snapshot({ views }));
+    socket(0).hangUp(1006);
+    vi.advanceTimersByTime(1000);
+    expect(connect().sent).toEqual([SUBSCRIBE]);
+  });
   test("3 s of silence are a loss", () => {
     client.subscribe("host", () => {});
     const server = connect();

@@ -5,6 +5,8 @@
 
 export const SUBPROTOCOL = "tideboard.v1.json";
 export const VERSION = 1;
+/** A longer message of a client is not read, and closes its socket. */
+export const MAX_MESSAGE_BYTES = 8192;
 /** After so much silence the client reconnects; the server sends a frame at least once a second. */
 export const SILENCE_MS = 3000;
 /** After so much silence it asks for a sign of life: of a dashboard that does not exist there are no frames. */

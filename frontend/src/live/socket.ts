@@ -7,7 +7,7 @@ import { observe, serverTime, type Clock } from "./clock";
 import { IDLE, step, wakeAt, type Command, type Connection, type Happening } from "./connection";
 import { decode } from "./decode";
 import { newFeed, receive, type Feed } from "./feed";
-import { encode, SUBPROTOCOL, type ServerMessage } from "./protocol";
+import { encode, MAX_MESSAGE_BYTES, SUBPROTOCOL, type ServerMessage } from "./protocol";
 import { since } from "./store";
 
 /** A dashboard that nobody looks at stays subscribed for so long, so that going back and forth does not thrash. */
@@ -176,7 +176,10 @@ export class LiveClient {
 
   private ask(socket: number, feed: Feed): void {
     const held = feed.state === null ? null : since(feed.state);
-    this.send(socket, encode({ type: "subscribe", dashboard: feed.name, hz: this.hz, since: held }));
+    const resume = encode({ type: "subscribe", dashboard: feed.name, hz: this.hz, since: held });
+    // A dashboard with hundreds of views has more versions than one message may hold: it is read whole again.
+    const fits = new TextEncoder().encode(resume).length <= MAX_MESSAGE_BYTES;
+    this.send(socket, fits ? resume : encode({ type: "subscribe", dashboard: feed.name, hz: this.hz, since: null }));
   }
 
   private send(socket: number, text: string): void {
