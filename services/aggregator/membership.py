@@ -33,8 +33,17 @@ class Membership:
         """Hold the lease; who is alive now, this one included. While Redis is away the last answer goes on to hold."""
         answer = await _RENEW.run(self._redis, [AGGREGATORS], [self.instance, self._lease_ms, AGGREGATORS_CHANNEL])
         assert isinstance(answer, list)  # noqa: S101, the script returns one
-        self.members = frozenset(name.decode() for name in answer) | {self.instance}
-        return self.members
+        members = frozenset(name.decode() for name in answer) | {self.instance}
+        if members != self.members:
+            await self._bury(members)
+        self.members = members
+        return members
+
+    async def _bury(self, members: frozenset[str]) -> None:
+        """Take away the beats of who is gone without leave; in a cluster every new one has a name of its own."""
+        beats: list[bytes] = await self._redis.hkeys(AGGREGATOR_BEATS)  # type: ignore[assignment]  # the client does not decode
+        if dead := [name for name in beats if name.decode() not in members]:
+            await self._redis.hdel(AGGREGATOR_BEATS, *dead)
 
     async def leave(self) -> None:
         """Give the lease back, so that others need not wait for its end."""
