@@ -64,7 +64,9 @@ def _check(node: ast.expr, text: str, names: set[str]) -> None:
             _check(node.left, text, names)
             _check(node.right, text, names)
         case _:
-            raise ExpressionError(f"{_source(node, text)!r} is not allowed; use names of queries, numbers, + - * / and brackets")
+            raise ExpressionError(
+                f"{_source(node, text)!r} is not allowed; use names of queries, numbers, + - * / and brackets"
+            )
 
 
 def _source(node: ast.expr, text: str) -> str:
