@@ -52,6 +52,12 @@ class Accumulator(Protocol):
     def pages(self) -> Iterator[PageAt]:
         """Every page that holds something."""
 
+    def live(self) -> I64:
+        """The groups that hold something in some bucket, ascending."""
+
+    def keep(self, groups: I64) -> None:
+        """Keep these groups, which are ascending and all that hold something; groups[i] becomes i. Every page counts as changed."""
+
 
 class ByBucket(Generic[Held]):
     """Something held per bucket."""
@@ -75,7 +81,21 @@ class ByBucket(Generic[Held]):
             for page in self._pages(held):
                 yield bucket, page
 
+    def live(self) -> I64:
+        found = [self._live(held) for held in self._buckets.values()]
+        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+    def keep(self, groups: I64) -> None:
+        self._buckets = {bucket: self._kept(held, groups) for bucket, held in self._buckets.items()}
+        self.dirty = set(self.pages())
+
     def _pages(self, held: Held) -> Iterable[int]:
+        raise NotImplementedError
+
+    def _live(self, held: Held) -> I64:
+        raise NotImplementedError
+
+    def _kept(self, held: Held, groups: I64) -> Held:
         raise NotImplementedError
 
     def _hold(self, bucket: int, held: Held) -> Held:
@@ -105,6 +125,12 @@ class Dense(ByBucket[Rows]):
     def rows(self, bucket: int) -> Rows | None:
         """The rows of a bucket by group, None where it has none."""
         return self._buckets.get(bucket)
+
+    def _live(self, held: Rows) -> I64:
+        return np.flatnonzero(held["count"])
+
+    def _kept(self, held: Rows, groups: I64) -> Rows:
+        return held[groups[groups < len(held)]]
 
     def _pages(self, held: Rows) -> Iterable[int]:
         return sorted({group // PAGE for group in np.flatnonzero(held["count"]).tolist()})
@@ -180,6 +206,12 @@ class Sketches(ByBucket[dict[int, Sketch]]):
     def sketches(self, bucket: int) -> Mapping[int, Sketch]:
         """The sketches of a bucket by group."""
         return self._buckets.get(bucket, {})
+
+    def _live(self, held: dict[int, Sketch]) -> I64:
+        return np.array(sorted(held), np.int64)
+
+    def _kept(self, held: dict[int, Sketch], groups: I64) -> dict[int, Sketch]:
+        return {int(np.searchsorted(groups, group)): cell for group, cell in held.items()}
 
     def _pages(self, held: dict[int, Sketch]) -> Iterable[int]:
         return sorted({group // PAGE for group in held})

@@ -23,6 +23,9 @@ F64 = npt.NDArray[np.float64]
 SLACK_MS: Final = 60_000
 """How much longer than their retention cells are kept, for ingestors whose clocks or queues differ."""
 
+MIN_COMPACTED: Final = 128
+"""With fewer groups than this, dead ones are not worth the trouble."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -77,6 +80,16 @@ class SelectionCells:
         matches = self.match(labels)
         self.groups.append(self.number(matching.group_key(self.selection, kind, key, labels)) if matches else -1)
         return matches
+
+    def compact(self) -> bool:
+        """Forget groups that have no cell any more, where most have none; the others are numbered anew. Whether it was done."""
+        if len(self.keys) < MIN_COMPACTED or 2 * len(live := self.cells.live()) > len(self.keys):
+            return False
+        self.cells.keep(live)
+        self.keys = [self.keys[group] for group in live.tolist()]
+        self._numbers = {key: number for number, key in enumerate(self.keys)}
+        self.stored_keys = 0
+        return True
 
     def oldest(self, clock: int) -> int:
         """Buckets that start before this epoch ms have ended so long ago that nobody is shown them."""

@@ -33,6 +33,7 @@ from services.contract.series import parse_series_key
 
 _I64 = npt.NDArray[np.int64]
 
+COMPACT_MS: Final = 60_000
 INSTANCE_MS: Final = 3_600_000
 """How long a silent ingestor's last sequence is remembered."""
 
@@ -71,6 +72,7 @@ class Fold:
         self._stored_counters = 0
         self._reset: list[str] = []
         self._gone: list[Page] = []
+        self._compacted_at = 0
         self._state = FoldState()
         self.cells = {name: SelectionCells(item, config.retentions[name]) for name, item in config.selections.items()}
         self._begin_series()
@@ -137,9 +139,11 @@ class Fold:
 
     def changes(self) -> Changes:
         """What changed since the last commit. Old cells are dropped by it."""
-        changes = Changes(self.stored_offset, self.offset, self._state, reset=list(self._reset))
         for name, cells in self.cells.items():
             self._gone += (Page(name, *at) for at in cells.cells.forget(cells.oldest(self._state.clock)))
+        self._compact()
+        changes = Changes(self.stored_offset, self.offset, self._state, reset=list(self._reset))
+        for name, cells in self.cells.items():
             changes.pages += ((Page(name, *at), cells.cells.blob(*at)) for at in sorted(cells.cells.dirty))
             if cells.stored_keys < len(cells.keys):
                 changes.keys.append(NewKeys(name, cells.stored_keys, cells.keys[cells.stored_keys :]))
@@ -177,6 +181,15 @@ class Fold:
         self.config = config
         self._join_counters(other.counters)
         self._begin_series()
+
+    def _compact(self) -> None:
+        """Now and then, forget groups that have come and gone: processes, pods. It changes their numbers, and no cell."""
+        if self._state.clock - self._compacted_at < COMPACT_MS:
+            return
+        self._compacted_at = self._state.clock
+        if done := [name for name, cells in self.cells.items() if cells.compact()]:
+            self._reset = sorted({*self._reset, *done})
+            self._begin_series()
 
     def _accept(self, record: Record) -> tuple[Batch, _I64] | None:
         """The batch of a record and the numbers of its series, or None of one that cannot be read or was folded before."""

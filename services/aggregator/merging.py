@@ -28,6 +28,7 @@ from services.transport.partials import LogTail
 log = structlog.get_logger()
 
 Views = Mapping[str, tuple[View, int]]
+COMPACT_MS: Final = 60_000
 EXPIRE_MS: Final = 30_000
 """How long a view that nobody asks for any more stays, for gateways that still show it."""
 
@@ -64,6 +65,7 @@ class Merging:
         self._state: _State | None = None
         self._tail: LogTail | None = None
         self._tailing = False
+        self._compacted_at = 0
 
     @property
     def views(self) -> int:
@@ -125,6 +127,9 @@ class Merging:
             return
         await self._refresh(state)
         now = int(time.time() * 1000)
+        if now - self._compacted_at > COMPACT_MS:
+            self._compacted_at = now
+            self._compact(state)
         closed = closed_until(self._progress(state, caught_up, now), now, self._disorder_ms, self._idle_ms)
         dirty = _take_dirty(state)
         newest = max((item.mirror.clock for key, item in state.followed.items() if key[0] == state.lineage), default=0)
@@ -180,6 +185,20 @@ class Merging:
             state.waiting.discard(view_id)
             for name in state.views[view_id].selections:
                 state.dirty.update((name, bucket) for bucket in state.combined[name].buckets())
+
+    def _compact(self, state: _State) -> None:
+        """Begin a new epoch of views whose groups have mostly come and gone. It changes their numbers, and no cell."""
+        wasteful = [merge for view_id, merge in state.views.items() if view_id not in state.waiting and merge.wasteful]
+        names = {name for merge in wasteful for name in merge.selections}
+        mirrors = [item.mirror for item in state.followed.values()]
+        state.combined |= {name: Combined(name, state.combined[name].selection, mirrors) for name in names}
+        for merge in state.views.values():
+            if merge.selections & names:
+                merge.rebind([values_of(item, state.combined) for item in merge.view.inputs])
+        for merge in wasteful:
+            log.info("groups are numbered anew", view=merge.view_id, groups=merge.groups)
+            merge.begin_anew(secrets.token_hex(4))
+            state.dirty.update((name, bucket) for name in merge.selections for bucket in state.combined[name].buckets())
 
     def _progress(self, state: _State, caught_up: Mapping[int, bool], now: int) -> list[Progress]:
         found = []

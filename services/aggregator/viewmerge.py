@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.aggregator import matching
-from services.aggregator.columns import Column
+from services.aggregator.asked import MIN_COMPACTED
 from services.aggregator.combine import Values
 from services.contract.expressions import parse_expression
 from services.contract.history import VERSION, Cells, Change, NewGroup, Rows, ViewCommit, ViewHistory, pack_rows
@@ -21,6 +21,7 @@ KEEP_MS: Final = 10_000
 """How much longer than its window a bucket stays in the history."""
 
 _NEVER: Final = int(np.iinfo(np.int64).max)
+_NO_PLACES: Final = np.zeros(0, np.int64)
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -44,7 +45,7 @@ class ViewMerge:
         self._numbers: dict[bytes, int] = {}
         self._labels: list[dict[str, str]] = []
         self._told = 0  # groups that the history knows
-        self._places = [Column() for _ in inputs]  # by input: its group -> ours
+        self._places = [_NO_PLACES for _ in inputs]  # by input: its group -> ours, -1 where it never had a value
         self._values: dict[int, F64] = {}
         self._versions: dict[int, I64] = {}
         self._pending: dict[int, tuple[F64, I64]] = {}
@@ -56,7 +57,25 @@ class ViewMerge:
     def rebind(self, inputs: Sequence[Values]) -> None:
         """Read the partials from elsewhere from now on."""
         self._inputs = inputs
-        self._places = [Column() for _ in inputs]
+        self._places = [_NO_PLACES for _ in inputs]
+
+    def begin_anew(self, epoch: str) -> None:
+        """Number groups anew, in a new epoch. Every bucket is to be computed again."""
+        self._epoch = epoch
+        self._numbers, self._labels, self._told, self.groups = {}, [], 0, 0
+        self._values, self._versions, self._pending = {}, {}, {}
+        self._first = _NEVER
+        self.rebind(self._inputs)
+
+    @property
+    def wasteful(self) -> bool:
+        """Whether most groups have no cell any more."""
+        if len(self._labels) < MIN_COMPACTED:
+            return False
+        live = np.zeros(len(self._labels), bool)
+        for values in self._values.values():
+            live[: len(values)] |= ~np.isnan(values)
+        return 2 * int(live.sum()) < len(live)
 
     @property
     def selections(self) -> set[str]:
@@ -117,15 +136,22 @@ class ViewMerge:
 
     def _evaluate(self, bucket: int) -> F64:
         columns = [item.of(bucket) for item in self._inputs]
-        for place, item in zip(self._places, self._inputs, strict=True):
-            for key in item.keys[len(place) :]:
-                place.append(self._number(key))
+        self._places = [
+            self._placing(place, item, column) for place, item, column in zip(self._places, self._inputs, columns, strict=True)
+        ]
         self.groups = len(self._labels)
-        spread = [_placed(column, place.all(), self.groups) for column, place in zip(columns, self._places, strict=True)]
+        spread = [_placed(column, place, self.groups) for column, place in zip(columns, self._places, strict=True)]
         if self._expression is None:
             return spread[0]
         named = {item.name: column for item, column in zip(self.view.inputs, spread, strict=True)}
         return self._expression.evaluate(named)
+
+    def _placing(self, place: I64, item: Values, column: F64) -> I64:
+        """Our numbers of an input's groups; one gets a number when it has its first value."""
+        place = np.concatenate((place, np.full(len(column) - len(place), -1)))
+        for group in np.flatnonzero((place < 0) & ~np.isnan(column)).tolist():
+            place[group] = self._number(item.keys[group])
+        return place
 
     def _number(self, key: bytes) -> int:
         found = self._numbers.get(key)
@@ -156,5 +182,6 @@ def _grown(held: npt.NDArray[Any] | None, size: int, fill: float) -> npt.NDArray
 
 def _placed(column: F64, place: I64, size: int) -> F64:
     values = np.full(size, np.nan)
-    values[place[: len(column)]] = column
+    held = place >= 0
+    values[place[held]] = column[held]
     return values

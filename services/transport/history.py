@@ -32,7 +32,7 @@ local epoch, version = held[1] or '', held[2] or '0'
 if epoch ~= ARGV[1] or version ~= ARGV[2] then
   return {0, epoch, version}
 end
-if epoch == '' then
+if epoch ~= ARGV[3] then
   redis.call('DEL', rows, groups, buckets, versions)
 end
 local new = ARGV[4]

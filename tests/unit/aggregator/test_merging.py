@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+import numpy as np
 import pytest
 from redis.asyncio import Redis
 
 from services.aggregator.fold import Fold
 from services.aggregator.merging import EXPIRE_MS, Merging
+from services.contract.history import Cells, Change, NewGroup, ViewCommit, pack_rows
 from services.contract.names import view_key
 from services.contract.partials import Config, Entry
 from services.contract.views import View
@@ -296,3 +298,20 @@ async def test_the_log_of_a_fold_has_bounds(redis: Redis, monkeypatch: pytest.Mo
     for i in range(400):
         await written.write(*(load(i, f"h{host}") for host in range(32)))
     assert 8 <= await redis.xlen("{tb:log:0}:log") < 100
+
+
+async def test_an_epoch_that_begins_anew_leaves_nothing_of_the_one_before(redis: Redis) -> None:
+    def step(held: tuple[str, int], epoch: str, version: int, bucket: int, host: str) -> ViewCommit:
+        change = Change(1, epoch, held[1], version, 0, 0, 0, [NewGroup(0, {"host": host})], [Cells(bucket, [0], [1.0])])
+        numbers, values = np.zeros(1, np.uint32), np.ones(1)
+        blob = pack_rows(numbers, np.full(1, version, np.int64), values)
+        return ViewCommit("v", held, 1_000, change, {bucket: blob}, [], {})
+
+    assert await history.commit_all(redis, [step(("", 0), "e1", 10, 1_000, "old")]) == [True]
+    assert await history.commit_all(redis, [step(("e1", 9), "e2", 20, 2_000, "new")]) == [False]
+    assert await history.commit_all(redis, [step(("e1", 10), "e2", 20, 2_000, "new")]) == [True]
+    found = await history.read_view(redis, "v")
+    assert found is not None
+    assert (found.epoch, found.version, found.groups, list(found.rows)) == ("e2", 20, {0: {"host": "new"}}, [2_000])
+    changed = await history.read_view(redis, "v", 0)
+    assert changed is not None and list(changed.rows) == [2_000]
