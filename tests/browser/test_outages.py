@@ -51,8 +51,9 @@ def outage(page: Watched, system: System, part: str, says: str) -> float:
     When all parts were up again, in monotonic seconds.
     """
     said, killed = len(page.said()), {system.kill(part)}
-    page.until(lambda: "" if system.pid(part) not in {None, *killed} else f"{part} is not started again")
-    page.until(system.why_not_up)
+
+    def back() -> str:
+        return system.why_not_up() if system.pid(part) not in {None, *killed} else f"{part} is not started again"
 
     def kill_and_listen() -> str:
         if any(says in text for text in page.said()[said:]):
@@ -61,8 +62,9 @@ def outage(page: Watched, system: System, part: str, says: str) -> float:
             killed.add(system.kill(part))
         return f"it does not say {says!r}"
 
-    took, back = page.until(kill_and_listen), page.until(system.why_not_up)
-    print(f"\n{part} was killed {len(killed)} times, said after {took:.1f} s, up again after another {back:.1f} s")
+    page.until(back)
+    took, returned = page.until(kill_and_listen), page.until(back)
+    print(f"\n{part} was killed {len(killed)} times, said after {took:.1f} s, up again after another {returned:.1f} s")
     return time.monotonic()
 
 
