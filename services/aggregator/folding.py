@@ -33,6 +33,7 @@ LOOKBACK_MS: Final = 420_000
 MAX_DIRTY_PAGES: Final = 800
 """A fold with more dirty pages commits before its time, so that a log entry can carry them."""
 RETRY_S: Final = 0.5
+DRAINED_RECORDS: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -84,28 +85,42 @@ class Folding:
             await self._plan_catch_up()
         self._assign()
 
-    async def poll(self, timeout_ms: int) -> int:
-        """Read and fold what has come; how many records. LogError when the log is away, or another one than before."""
+    async def poll(self, timeout_ms: int) -> None:
+        """Read and fold what has come. LogError when the log is away, or another one than before."""
+        self._fold(await self._read(timeout_ms))
+
+    async def drain(self, timeout_ms: int) -> None:
+        """Read until nothing comes for so long, and fold it in one pass; an answer holds only what was there when it was asked for."""
+        records: list[Record] = []
+        try:
+            while (more := await self._read(timeout_ms)) and len(records) < DRAINED_RECORDS:
+                records += more
+            records += more
+        finally:  # the reader has moved on: what it gave before it failed is not given again
+            self._fold(records)
+
+    async def _read(self, timeout_ms: int) -> list[Record]:
         if self._catch_up is not None and self._catch_up.done():
             self._catch_up.result()
         try:
             if self._was_away:
                 await self._check_lineage()
                 self._was_away = False
-            records = await self._reader.poll(timeout_ms) if self.slots else await _nothing(timeout_ms)
+            return await self._reader.poll(timeout_ms) if self.slots else await _nothing(timeout_ms)
         except OffsetGone as error:
             await self._check_lineage()
             await self._skip(error)
-            return 0
+            return []
         except LogError:
             self._was_away = True
             raise
+
+    def _fold(self, records: Sequence[Record]) -> None:
         by_partition: dict[int, list[Record]] = {}
         for record in records:
             by_partition.setdefault(record.partition, []).append(record)
         for partition, slot in self.slots.items():
             self._feed(slot, by_partition.get(partition, []))
-        return len(records)
 
     @property
     def dirty(self) -> bool:

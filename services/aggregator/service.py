@@ -34,9 +34,8 @@ from services.transport.settings import KafkaSettings, RedisSettings
 log = structlog.get_logger()
 
 BEAT_S: Final = 1.0
-DRAIN_POLLS: Final = 16
 DRAIN_MS: Final = 60  # a little more than the embedded broker holds a fetch that finds nothing
-LINEAGE_S: Final = 1.0
+LINEAGE_S: Final = 2.0  # it is looked at, too, whenever the log comes back
 LINEAGE_FAST_S: Final = 0.25  # while the log is away
 RETRY_S: Final = 0.25
 KEEP_LINEAGE_MS: Final = 600_000  # beyond the longest window
@@ -143,7 +142,7 @@ class Aggregator:
         try:
             if not self._watched and folding.lag() == 0 and not folding.dirty:
                 await self._rest(due)
-                await self._drain(folding)
+                await folding.drain(DRAIN_MS)
             left = max(0.0, due - time.monotonic()) if folding.dirty else min(self._tick_s, 0.25)
             await folding.poll(int(left * 1000))
             self._log_back()
@@ -160,12 +159,6 @@ class Aggregator:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, until - time.monotonic())):
                     await self._wake.wait()
-
-    async def _drain(self, folding: Folding) -> None:
-        """Read what came meanwhile: a broker answers with what it had when it was asked."""
-        for _ in range(DRAIN_POLLS):
-            if not await folding.poll(DRAIN_MS):
-                return
 
     async def _commit(self) -> None:
         if (folding := self._folding) is None:

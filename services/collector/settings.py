@@ -25,7 +25,7 @@ class CollectorSettings:
         "TIDEBOARD_COLLECTOR_SCRAPE",
         "Prometheus endpoints of Tideboard's own services, which are read and posted as well: service=url, comma separated",
     )
-    scrape_ms: int = setting(1000, "TIDEBOARD_COLLECTOR_SCRAPE_MS", "How often these are read", "ms", between=(100, 600_000))
+    scrape_ms: int = setting(2000, "TIDEBOARD_COLLECTOR_SCRAPE_MS", "How often these are read", "ms", between=(100, 600_000))
     buffer_samples: int = setting(
         200_000,
         "TIDEBOARD_COLLECTOR_BUFFER_SAMPLES",
