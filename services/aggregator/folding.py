@@ -1,57 +1,33 @@
 """Folding: the shell around the folds of the partitions that are owned here, of one lineage.
 
-It claims partitions, feeds their folds from the log, commits, and lets the selections of a new dashboard catch up beside the
-others until they join. What a refused commit means is decided here: load what lies there, and read the log from there again.
+It claims partitions, feeds their folds from the log and commits. How the selections of a new dashboard reach the others is `catchup`'s
+business; they join here. What a refused commit means is decided here: load what lies there, and read the log from there again.
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
 from redis.asyncio import Redis
 
 from services.aggregator import metrics
+from services.aggregator.catchup import CatchUp, Slot, check_lineage, first_time
 from services.aggregator.fold import Fold
 from services.aggregator.landmark import is_log_of
-from services.aggregator.wanted import missing
 from services.contract.partials import COUNTERS, Config, Entry
 from services.contract.series import partition_of
 from services.transport import partials
-from services.transport.lineage import read_lineage
 from services.transport.log import LogError, LogReader, OffsetGone, Record
 from services.transport.partials import Commit, RefusedError
 from services.transport.settings import KafkaSettings
 
 log = structlog.get_logger()
 
-LOOKBACK_MS: Final = 420_000
-"""How far before the first bucket of interest the log is read: counters look back five minutes, clocks and queues differ."""
 MAX_DIRTY_PAGES: Final = 800
 """A fold with more dirty pages commits before its time, so that a log entry can carry them."""
-RETRY_S: Final = 0.5
 DRAINED_RECORDS: Final = 1_000
-
-
-@dataclass(slots=True)
-class Slot:
-    """One owned partition. held: digest of the configuration that lies in Redis, '' where nothing does."""
-
-    partition: int
-    fold: Fold
-    held: str
-    catching: Fold | None = None
-    caught_up: bool = False
-    doubted: bool = False
-    counted: tuple[int, ...] = (0,) * 7
-
-    @property
-    def dirty(self) -> bool:
-        """Something is to be stored; of a partition that nothing lies of, even that it is empty: merges wait for it."""
-        return self.fold.dirty or not self.held or self.doubted
 
 
 class Folding:
@@ -68,7 +44,7 @@ class Folding:
         self._before = before
         self._reader = LogReader(kafka)
         self._wanted = Config({}, {})
-        self._catch_up: asyncio.Task[None] | None = None
+        self._catch_up = CatchUp(kafka, lineage, self.slots)
         self._was_away = False
 
     async def want(self, owned: Iterable[int], config: Config) -> None:
@@ -82,7 +58,7 @@ class Folding:
         for partition in new:
             self.slots[partition] = await self._claim(partition)
         if new or changed:
-            await self._plan_catch_up()
+            await self._catch_up.plan(self._wanted)
         self._assign()
 
     async def poll(self, timeout_ms: int) -> None:
@@ -100,15 +76,14 @@ class Folding:
             self._fold(records)
 
     async def _read(self, timeout_ms: int) -> list[Record]:
-        if self._catch_up is not None and self._catch_up.done():
-            self._catch_up.result()
+        self._catch_up.check()
         try:
             if self._was_away:
-                await self._check_lineage()
+                await check_lineage(self._kafka, self.lineage)
                 self._was_away = False
             return await self._reader.poll(timeout_ms) if self.slots else await _nothing(timeout_ms)
         except OffsetGone as error:
-            await self._check_lineage()
+            await check_lineage(self._kafka, self.lineage)
             await self._skip(error)
             return []
         except LogError:
@@ -146,7 +121,7 @@ class Folding:
         for partition in refused:
             self.slots[partition] = await self._claim(partition)
         if refused:
-            await self._plan_catch_up()
+            await self._catch_up.plan(self._wanted)
             self._assign()
         self._count()
         return [(slot.partition, outcome) for slot, outcome in zip(slots, outcomes, strict=True)]
@@ -180,7 +155,7 @@ class Folding:
         }
 
     async def stop(self) -> None:
-        await self._stop_catch_up()
+        await self._catch_up.stop()
         await self._reader.stop()
 
     async def _claim(self, partition: int) -> Slot:
@@ -189,7 +164,7 @@ class Folding:
         if stored is not None and await is_log_of(self._kafka, self._reader, partition, stored.state.last):
             log.info("partition claimed", partition=partition, offset=stored.offset)
             return Slot(partition, Fold.load(stored), stored.config.digest)
-        offsets = await self._reader.offsets_at(self._first_time(self._wanted), [partition])
+        offsets = await self._reader.offsets_at(first_time(self._wanted), [partition])
         if stored is not None:
             log.error(
                 "what lies there was folded from another log, it is folded anew", partition=partition, offset=stored.offset
@@ -215,22 +190,13 @@ class Folding:
                     if partition_of(key, self.partitions) == partition:
                         fold.counters.seed(key, at, value)
 
-    def _first_time(self, config: Config) -> int:
-        longest = max((config.retentions[name] + item.every_ms for name, item in config.selections.items()), default=0)
-        return int(time.time() * 1000) - longest - LOOKBACK_MS
-
-    async def _check_lineage(self) -> None:
-        """Offsets of another log mean nothing here. It may have begun anew while it could not be read; who follows the lineage will say so."""
-        if (name := await read_lineage(self._kafka)) != self.lineage:
-            raise LogError(f"the log is {name or 'without a name'} now, not {self.lineage}")
-
     async def _skip(self, error: OffsetGone) -> None:
         """The log no longer has what comes next: go on where it begins."""
         starts = await self._reader.start_offsets([error.partition])
         slot = self.slots[error.partition]
         log.error("records were deleted before they were read", partition=error.partition, offset=error.offset, start=starts)
         slot.fold.offset = max(starts[error.partition], 0)
-        await self._plan_catch_up()
+        await self._catch_up.plan(self._wanted)
         self._assign()
 
     def _assign(self) -> None:
@@ -268,92 +234,6 @@ class Folding:
         slot.fold.committed(changes)
         slot.held, slot.doubted = slot.fold.config.digest, False
         return step.entry()
-
-    # Catching up
-
-    async def _plan_catch_up(self) -> None:
-        """Begin folds of what the stored ones lack."""
-        await self._stop_catch_up()
-        behind: dict[int, Fold] = {}
-        for slot in self.slots.values():
-            slot.catching, slot.caught_up = None, False
-            if slot.fold.config.digest == self._wanted.digest:
-                continue
-            lacking = missing(slot.fold.config, self._wanted)
-            slot.catching = Fold(lacking, slot.fold.offset)
-            slot.caught_up = not lacking.selections
-            if not slot.caught_up:
-                behind[slot.partition] = slot.catching
-        if behind:
-            self._catch_up = asyncio.create_task(self._catch_up_with(behind))
-
-    async def _stop_catch_up(self) -> None:
-        if self._catch_up is not None:
-            self._catch_up.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._catch_up
-            self._catch_up = None
-
-    async def _catch_up_with(self, behind: Mapping[int, Fold]) -> None:
-        """Read the past for these folds, beside the live ones, until each has reached its partition's live fold."""
-        left = dict(behind)
-        reader = LogReader(self._kafka)
-        try:
-            offsets = await self._where_to_begin(reader, left)
-            for partition, fold in left.items():
-                fold.offset = fold.stored_offset = offsets[partition]
-            while left := {partition: fold for partition, fold in left.items() if not self._reached(partition, fold)}:
-                reader.assign({partition: fold.offset for partition, fold in left.items()})
-                await self._read_on(reader, left)
-        finally:
-            await reader.stop()
-
-    async def _where_to_begin(self, reader: LogReader, left: Mapping[int, Fold]) -> dict[int, int]:
-        first = min(self._first_time(fold.config) for fold in left.values())
-        while True:
-            try:
-                return await reader.offsets_at(first, list(left))
-            except LogError as error:
-                await self._wait(error)
-
-    def _reached(self, partition: int, fold: Fold) -> bool:
-        """Whether a fold has caught up. From here to the live fold's next records nothing awaits: it cannot be overtaken."""
-        slot = self.slots.get(partition)
-        if slot is None or slot.catching is not fold:
-            return True
-        slot.caught_up = fold.offset >= slot.fold.offset
-        return slot.caught_up
-
-    async def _read_on(self, reader: LogReader, left: Mapping[int, Fold]) -> None:
-        try:
-            records = await reader.poll(200)
-        except OffsetGone as error:
-            await self._skip_past(reader, left[error.partition], error)
-            return
-        except LogError as error:
-            await self._wait(error)
-            return
-        for partition, fold in left.items():
-            fold.apply(record for record in records if record.partition == partition)
-            await asyncio.sleep(0)  # live views come first
-
-    async def _skip_past(self, reader: LogReader, fold: Fold, error: OffsetGone) -> None:
-        """The log has dropped what was to be read next: a new view begins where the log does."""
-        try:
-            starts = await reader.start_offsets([error.partition])
-        except LogError as away:
-            await self._wait(away)
-        else:
-            fold.offset = max(starts[error.partition], 0)
-
-    async def _wait(self, error: LogError) -> None:
-        """Until the log is there again, and the same; while it is another, until whoever follows the lineage ends this."""
-        log.warning("a new view waits for the log", reason=str(error))
-        while True:
-            await asyncio.sleep(RETRY_S)
-            with contextlib.suppress(LogError):
-                await self._check_lineage()
-                return
 
     def _count(self) -> None:
         """Bring the metrics up to the folds' tallies."""

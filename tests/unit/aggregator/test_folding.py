@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from services.aggregator.catchup import Slot, first_time
 from services.aggregator.fold import Fold
-from services.aggregator.folding import MAX_DIRTY_PAGES, Folding, Slot
+from services.aggregator.folding import MAX_DIRTY_PAGES, Folding
 from services.contract.partials import Config
 from services.transport import partials
 from services.transport.feed import connect
@@ -126,10 +127,10 @@ async def test_many_dirty_pages_do_not_wait_for_their_time(folding: Folding) -> 
     assert folding.crowded
 
 
-def test_the_past_that_is_read_begins_with_the_first_bucket_that_is_shown(folding: Folding) -> None:
+def test_the_past_that_is_read_begins_with_the_first_bucket_that_is_shown() -> None:
     """Of a long bucket also what was before the window."""
     short, long = view(fn="max", every="1s"), view(fn="max", every="1h")
-    one = folding._first_time(config(short, retention_ms=300_000))
-    other = folding._first_time(config(long, retention_ms=300_000))
+    one = first_time(config(short, retention_ms=300_000))
+    other = first_time(config(long, retention_ms=300_000))
     assert 3_590_000 < one - other < 3_610_000
-    assert folding._first_time(Config({}, {})) > one
+    assert first_time(Config({}, {})) > one
