@@ -98,6 +98,11 @@ class System:
         document = {"apiVersion": "tideboard.dev/v1alpha1", "kind": "Dashboard", "metadata": {"name": name}, "spec": dict(spec)}
         return self.write_text(name, yaml.safe_dump(document, sort_keys=False))
 
+    def publish(self, name: str, spec: Mapping[str, Any]) -> None:
+        """Write the file of a dashboard, and wait until the gateway knows it."""
+        self.write(name, spec)
+        until(lambda: "" if ask(self.gateway, "GET", f"/api/v1/dashboards/{name}")[0] == 200 else f"{name} is not known yet")
+
     def write_text(self, name: str, text: str) -> Path:
         path = self.dashboards / f"{name}.yaml"
         path.write_text(text)

@@ -35,9 +35,9 @@ OVERFLOW = "[document.scrollingElement.scrollWidth, innerWidth]"
 @pytest.fixture(scope="module")
 def kettle(system: System) -> Iterator[Source]:
     """Posts the temperature of three cups ten times a second, while it is on."""
-    system.write("cups", CUPS)
     for name in SHIPPED:
         shutil.copy(ROOT / "dashboards" / f"{name}.yaml", system.dashboards)
+    system.publish("cups", CUPS)
     with Source(
         system, lambda _: [{"metric": "cup_celsius", "labels": {"cup": cup}, "value": value} for cup, value in CELSIUS.items()]
     ) as kettle:

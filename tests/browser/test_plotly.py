@@ -25,7 +25,7 @@ PUMPS: dict[str, Any] = {
 @pytest.fixture
 def pumps(system: System, visit: Open) -> Iterator[Watched]:
     """The page, while two pumps report."""
-    system.write("pumps", PUMPS)
+    system.publish("pumps", PUMPS)
     with Source(system, pumping) as source:
         source.on()
         yield visit("/plotly/pumps")
