@@ -142,7 +142,7 @@ def takes_samples(everything: All) -> bool:
         before = get(everything.child("ingestor")["status"])["samples"]["accepted"]
         time.sleep(1)
         return bool(get(everything.child("ingestor")["status"])["samples"]["accepted"] > before)
-    except OSError:
+    except (OSError, KeyError):  # it is away, or has only just begun
         return False
 
 
