@@ -111,11 +111,12 @@ class LogReader:
     async def offsets_at(self, epoch_ms: int, partitions: Iterable[int]) -> dict[int, int]:
         """The first offset whose record is from epoch_ms or later; the end of the partition where there is none."""
         wanted = list(partitions)
+        # The ends first: a record that is written between the two questions is then behind the end, and never passed over.
+        ends = await self._offsets(_LATEST, wanted)
         found = await self._offsets(max(epoch_ms, 0), wanted)
         # The embedded broker keeps no index by time and says "offset 0, time -1"; from the start on is right, if more than asked.
         starts = await self.start_offsets([p for p, (offset, at) in found.items() if offset >= 0 and at < 0])
-        ends = await self._offsets(_LATEST, [p for p, (offset, _) in found.items() if offset < 0])
-        return {p: starts.get(p, ends[p][0] if p in ends else offset) for p, (offset, _) in found.items()}
+        return {p: starts.get(p, offset if offset >= 0 else ends[p][0]) for p, (offset, _) in found.items()}
 
     async def stop(self) -> None:
         await self._reset()

@@ -291,3 +291,19 @@ async def test_a_lost_connection_fails_all_that_waits_and_nothing_is_tried_again
     assert [str(one) for one in found] == ["cut off"] * 6
     assert len(broker.requests) == 1
     await writer.stop()
+
+
+async def test_a_record_that_comes_between_two_questions_is_not_passed_over(broker: Broker) -> None:
+    """Kafka finds a record by its time only when it has told everybody of it: that answer may say none, and the next one know its end."""
+    end = 0
+
+    def answer(request: Any) -> Any:
+        nonlocal end
+        (partition, timestamp), *_ = request._topics[0][1]
+        if timestamp == -1:
+            told, end = end, 2
+            return SimpleNamespace(topics=[(SAMPLES_TOPIC, [(partition, 0, -1, told)])])
+        return SimpleNamespace(topics=[(SAMPLES_TOPIC, [(partition, 0, -1, -1)])])
+
+    broker.script += [answer] * 3
+    assert await LogReader(SETTINGS).offsets_at(1_000, [0]) == {0: 0}
