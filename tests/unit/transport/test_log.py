@@ -300,10 +300,9 @@ async def test_a_record_that_comes_between_two_questions_is_not_passed_over(brok
     def answer(request: Any) -> Any:
         nonlocal end
         (partition, timestamp), *_ = request._topics[0][1]
-        if timestamp == -1:
-            told, end = end, 2
-            return SimpleNamespace(topics=[(SAMPLES_TOPIC, [(partition, 0, -1, told)])])
-        return SimpleNamespace(topics=[(SAMPLES_TOPIC, [(partition, 0, -1, -1)])])
+        offset = end if timestamp == -1 else -1
+        end = 0 if timestamp == -1 else 2
+        return SimpleNamespace(topics=[(SAMPLES_TOPIC, [(partition, 0, -1, offset)])])
 
     broker.script += [answer] * 3
     assert await LogReader(SETTINGS).offsets_at(1_000, [0]) == {0: 0}
