@@ -18,7 +18,7 @@ class AggregatorSettings:
         50, "TIDEBOARD_AGGREGATOR_TICK_MS", "Longest time between commits while somebody watches.", "ms", between=(5, 1_000)
     )
     idle_tick_ms: int = setting(
-        1_000,
+        2_000,
         "TIDEBOARD_AGGREGATOR_IDLE_TICK_MS",
         "Longest time between commits while nobody watches.",
         "ms",

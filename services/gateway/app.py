@@ -103,7 +103,15 @@ class _Pages:
         path = request.path_params["path"]
         if path.startswith("api/"):
             raise HTTPException(404)
-        return await self._file(request, path, NO_CACHE)
+        try:
+            return await self._file(request, path, NO_CACHE)
+        except HTTPException:
+            if "text/html" not in request.headers.get("accept", ""):
+                raise
+        # Somebody mistyped an address: the wall says so, with a way back.
+        page = await asyncio.to_thread(self._wall.page, request, "index.html")
+        page.status_code = 404 if page.status_code == 200 else page.status_code
+        return page
 
     async def _file(self, request: Request, path: str, caching: str) -> Response:
         answer = await asyncio.to_thread(self._wall.asset, request, path, caching)

@@ -27,7 +27,7 @@ def measure() -> Table:
     text = (
         f"The dashboards that ship, no viewer; CPU of one core over {WINDOW_S:.0f} s after {SETTLE_S:.0f} s of settling;"
         " memory is the proportional set size, in which shared pages count once. The collector reads this machine four times a second,"
-        " and the metrics of all services once a second."
+        " and the metrics of all services every two seconds."
     )
     return Table("Idle cost of `make run`", text, ["process", "CPU of one core", "memory"], rows)
 

@@ -101,6 +101,15 @@ async def test_what_goes_wrong_has_a_status_a_code_and_a_reason(gateway: Gateway
         assert (body["error"]["path"], body["error"]["line"], body["error"]["source"]) == (FAULT.path, 12, "new.yaml")
 
 
+@pytest.mark.parametrize("path", ["/d/", "/nosuch", "/d/host/more"])
+async def test_a_person_who_mistypes_an_address_gets_the_wall_which_says_so(gateway: Gateway, path: str) -> None:
+    status, headers, body = await request(gateway.port, path, accept="text/html,*/*")
+    assert (status, body.decode()) == (404, WALL_PAGES["index.html"])
+    assert headers["content-type"] == "text/html; charset=utf-8"
+    status, headers, _ = await request(gateway.port, path)
+    assert (status, headers["content-type"]) == (404, "text/plain; charset=utf-8")
+
+
 async def test_other_methods_are_refused(gateway: Gateway) -> None:
     status, headers, body = await request(gateway.port, "/api/v1/dashboards", "DELETE")
     assert (status, json.loads(body)["error"]["code"]) == (405, "method_not_allowed")
