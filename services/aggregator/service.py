@@ -19,6 +19,7 @@ from services.aggregator import metrics, ownership
 from services.aggregator.folding import Folding
 from services.aggregator.membership import RENEW_S, Membership
 from services.aggregator.merging import Merging
+from services.aggregator.reach import Reach
 from services.aggregator.settings import AggregatorSettings
 from services.aggregator.wanted import Wanted, wanted
 from services.contract.history import HistoryError
@@ -35,8 +36,8 @@ log = structlog.get_logger()
 
 BEAT_S: Final = 1.0
 DRAIN_MS: Final = 60  # a little more than the embedded broker holds a fetch that finds nothing
-LINEAGE_S: Final = 2.0  # it is looked at, too, whenever the log comes back
-LINEAGE_FAST_S: Final = 0.25  # while the log is away
+LINEAGE_S: Final = 2.0  # it is looked at at once when the log cannot be read
+LINEAGE_FAST_S: Final = 0.1  # while the log is away
 RETRY_S: Final = 0.25
 KEEP_LINEAGE_MS: Final = 600_000  # beyond the longest window
 
@@ -61,8 +62,8 @@ class Aggregator:
         self._watched_until = 0.0
         self._wake = asyncio.Event()
         self._others = asyncio.Event()
-        self._log_since: int | None = None
-        self._log_error = "not read yet"
+        self._log_doubted = asyncio.Event()
+        self._reach = Reach()
         self._feed_error = "not reached yet"
         self._last_turn = time.monotonic()
         self._committed_at = 0.0
@@ -92,8 +93,8 @@ class Aggregator:
     def readiness(self) -> str:
         if self._feed_error:
             return f"feed: {self._feed_error}"
-        if self._log_error:
-            return f"log: {self._log_error}"
+        if self._reach.error:
+            return f"log: {self._reach.error}"
         return "" if self._taken else "partitions are not claimed yet"
 
     def liveness(self) -> str:
@@ -107,7 +108,7 @@ class Aggregator:
             "members": sorted(self._membership.members),
             "lineage": self._lineage,
             "feed": self._feed_error or "ok",
-            "log": self._log_error or "ok",
+            "log": self._reach.error or "ok",
             "lag": folding.lag() if folding else None,
             "watched": self._watched,
             "views": self._merging.views,
@@ -164,7 +165,7 @@ class Aggregator:
         if (folding := self._folding) is None:
             return
         self._committed_at = time.monotonic()
-        readable = not self._log_error
+        readable = not self._reach.error
         try:
             entries = await folding.commit()
             await self._merging.follow(entries)
@@ -226,18 +227,25 @@ class Aggregator:
 
     async def _follow_lineage(self) -> None:
         while True:
-            pause = LINEAGE_S
-            try:
-                name = await self._watch.current()
-                if name is not None and name != self._lineage:
-                    self._lineage = name
-                    self._wake.set()
-                if name is None:
-                    pause = LINEAGE_FAST_S
-            except LogError as error:
-                self._log_away(str(error))
-                pause = LINEAGE_FAST_S
-            await asyncio.sleep(pause)
+            if not await self._look_at_lineage():
+                await asyncio.sleep(LINEAGE_FAST_S)
+                continue
+            self._log_doubted.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINEAGE_S):
+                    await self._log_doubted.wait()
+
+    async def _look_at_lineage(self) -> bool:
+        """Whether the log says which one it is."""
+        try:
+            name = await self._watch.current()
+        except LogError as error:
+            self._log_away(str(error))
+            return False
+        if name is not None and name != self._lineage:
+            self._lineage = name
+            self._wake.set()
+        return name is not None
 
     async def _listen(self) -> None:
         """Hear at once what is also checked once a second: that somebody watches, that another aggregator came or left."""
@@ -290,7 +298,8 @@ class Aggregator:
         lag = self._folding.lag() if self._folding else 0
         metrics.LAG.set(lag)
         owned = sorted(self._folding.slots) if self._folding else []
-        beat = Beat(int(time.time() * 1000), self._log_since, self._log_error, lag, owned)
+        now = int(time.time() * 1000)
+        beat = Beat(now, *self._reach.told(now), lag, owned)
         await self._redis.hset(AGGREGATOR_BEATS, self._membership.instance, msgspec.json.encode(beat))
         if self._folding:
             await self._folding.check()
@@ -306,14 +315,13 @@ class Aggregator:
             await asyncio.sleep(seconds)
 
     def _log_away(self, reason: str) -> None:
-        if not self._log_error:
+        if self._reach.away(reason, int(time.time() * 1000)):
             log.warning("the log does not answer", reason=reason)
-        self._log_since, self._log_error = None, reason
+        self._log_doubted.set()
 
     def _log_back(self) -> None:
-        if self._log_error:
+        if self._reach.back(int(time.time() * 1000)):
             log.info("the log answers")
-            self._log_since, self._log_error = int(time.time() * 1000), ""
 
     def _feed_away(self, error: BaseException) -> None:
         if not self._feed_error:

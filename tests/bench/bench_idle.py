@@ -5,7 +5,7 @@ import time
 import psutil
 
 from tests.bench.report import Table
-from tests.bench.stack import ROOT, running
+from tests.stack import ROOT, running
 
 SETTLE_S = 30.0
 WINDOW_S = 60.0

@@ -23,7 +23,7 @@ from services.transport.log import LogReader
 from services.transport.log_writer import LogWriter
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.bench.report import Table, ms, quantile
-from tests.bench.stack import Stack, running
+from tests.stack import Stack, running
 
 POSTS_PER_S = 50
 SAMPLES_PER_POST = 20

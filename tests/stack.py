@@ -1,4 +1,4 @@
-"""A whole `services all` on ports of its own, for the benches that measure it from outside."""
+"""A whole `services all` on ports of its own, for tests and benches that look at it from outside."""
 
 import contextlib
 import json
@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any
 from services.local.catalog import admin_port
 from services.local.embedded import free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PATIENCE_S = 60.0
 
 
@@ -50,8 +51,8 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running(dashboards: Path) -> Iterator[Stack]:
-    """Everything that `make run` starts, until the block ends. Its output is shown when it does not come up."""
+def running(dashboards: Path, **settings: str) -> Iterator[Stack]:
+    """Everything that `make run` starts, until the block ends. Its output is shown when it does not come up. settings: more of its environment."""
     base = _free_base()
     gateway, ingestor = free_port(), free_port()
     environ = {
@@ -60,31 +61,35 @@ def running(dashboards: Path) -> Iterator[Stack]:
         "TIDEBOARD_INGESTOR_PORT": str(ingestor),
         "TIDEBOARD_ADMIN_PORT": str(base),
         "TIDEBOARD_DASHBOARDS": str(dashboards),
+        **settings,
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "services", "all"], cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    stack = Stack(process.pid, gateway, ingestor, admin_port("all", base))
-    try:
-        _wait(process, stack)
-        yield stack
-    finally:
-        process.terminate()
-        process.wait(15)
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "services", "all"], cwd=ROOT, env=environ, stdout=output, stderr=output
+        ) as process,
+    ):
+        stack = Stack(process.pid, gateway, ingestor, admin_port("all", base))
+        try:
+            if not _is_up(process, stack):
+                process.terminate()
+                process.wait(15)
+                output.seek(0)
+                raise RuntimeError(f"`services all` did not come up:\n{output.read().decode()}")
+            yield stack
+        finally:
+            process.terminate()
 
 
-def _wait(process: subprocess.Popen[bytes], stack: Stack) -> None:
+def _is_up(process: subprocess.Popen[bytes], stack: Stack) -> bool:
     until = time.monotonic() + PATIENCE_S
-    while True:
+    while process.poll() is None and time.monotonic() < until:
         with contextlib.suppress(OSError):
             children = stack.children()
             if children and all(child["state"] == "up" for child in children.values()):
-                return
-        if process.poll() is not None or time.monotonic() > until:
-            process.terminate()
-            output = process.communicate()[0].decode()
-            raise RuntimeError(f"`services all` did not come up:\n{output}")
+                return True
         time.sleep(0.1)
+    return False
 
 
 def _free_base() -> int:
