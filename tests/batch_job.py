@@ -32,6 +32,7 @@ class Sample:
     labels: Mapping[str, str]
     time: int
     value: float
+    ingest: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,36 @@ def samples(log: Mapping[int, Sequence[bytes]]) -> list[Sample]:
     for partition in sorted(log):
         newest: dict[int, int] = {}
         for record in log[partition]:
-            batch = decode(record)
-            if batch.sequence <= newest.get(batch.instance, -1):
-                continue
-            newest[batch.instance] = batch.sequence
-            parsed = [parse_series_key(key) for key in batch.keys]
-            rows = zip(batch.series.tolist(), batch.times.tolist(), batch.values.tolist(), strict=True)
-            for series, time, value in rows:
-                metric, labels = parsed[series]
-                found.append(Sample(partition, batch.keys[series], int(batch.kinds[series]), metric, labels, time, value))
+            found += record_samples(partition, record, newest)
     return found
 
 
-def cells(view: View, taken: Sequence[Sample]) -> dict[tuple[Group, int], float | Quantile]:
-    """Every cell of a view: (labels of the group, bucket start) -> its value."""
-    inputs = {item.name: _input(item, taken) for item in view.inputs}
+def record_samples(partition: int, record: bytes, newest: dict[int, int]) -> list[Sample]:
+    """The samples of one record; none of one that cannot be read or was there before. newest: last sequence by instance, moved on."""
+    try:
+        batch = decode(record)
+        parsed = [parse_series_key(key) for key in batch.keys]
+    except ValueError:
+        return []
+    if batch.sequence <= newest.get(batch.instance, -1):
+        return []
+    newest[batch.instance] = batch.sequence
+    found = []
+    for series, time, value in zip(batch.series.tolist(), batch.times.tolist(), batch.values.tolist(), strict=True):
+        metric, labels = parsed[series]
+        key, kind = batch.keys[series], int(batch.kinds[series])
+        found.append(Sample(partition, key, kind, metric, labels, time, value, batch.ingest_ms))
+    return found
+
+
+def cells(
+    view: View, taken: Sequence[Sample], retentions: Mapping[str, int] | None = None
+) -> dict[tuple[Group, int], float | Quantile]:
+    """Every cell of a view: (labels of the group, bucket start) -> its value.
+
+    retentions: by selection, for how many ms its cells are kept: older samples are too late. None: everything counts.
+    """
+    inputs = {item.name: _input(item, taken, (retentions or {}).get(item.selection.id)) for item in view.inputs}
     if view.expr is None:
         return dict(inputs[""])
     expression = parse_expression(view.expr)
@@ -86,19 +102,26 @@ def _arithmetic(text: str, values: Mapping[str, float | Quantile]) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _input(item: Input, taken: Sequence[Sample]) -> dict[tuple[Group, int], float | Quantile]:
+def _input(item: Input, taken: Sequence[Sample], retention: int | None) -> dict[tuple[Group, int], float | Quantile]:
     selection = item.selection
     mine = [sample for sample in taken if sample.metric == selection.metric and _meets(item, sample.labels)]
     if item.fn in ("rate", "increase"):
         seconds = selection.every_ms / 1000
-        increases = _increases(item, mine)
+        increases = _increases(item, mine, retention)
         return {at: value / seconds if item.fn == "rate" else value for at, value in increases.items()}
     by_cell: dict[tuple[Group, int], list[Sample]] = defaultdict(list)
     for sample in mine:
-        by_cell[_group(item, sample.labels), sample.time // selection.every_ms * selection.every_ms].append(sample)
+        bucket = sample.time // selection.every_ms * selection.every_ms
+        if not _too_late(sample, bucket, selection.every_ms, retention):
+            by_cell[_group(item, sample.labels), bucket].append(sample)
     if item.each == "pool":
         return {at: _pooled(item.fn, held) for at, held in by_cell.items()}
     return {at: _of_series(item, held) for at, held in by_cell.items()}
+
+
+def _too_late(sample: Sample, bucket: int, every: int, retention: int | None) -> bool:
+    """Whether a bucket was out of the retention when the sample came."""
+    return retention is not None and bucket + every <= sample.ingest - retention
 
 
 def _meets(item: Input, labels: Mapping[str, str]) -> bool:
@@ -174,12 +197,14 @@ def _of_series(item: Input, held: Sequence[Sample]) -> float | Quantile:
     raise AssertionError(item.fn)
 
 
-def _increases(item: Input, mine: Sequence[Sample]) -> Cells:
+def _increases(item: Input, mine: Sequence[Sample], retention: int | None) -> Cells:
     every = item.selection.every_ms
-    last: dict[tuple[int, bytes], tuple[int, float]] = {}
+    last: dict[bytes, tuple[int, float]] = {}  # a series stays in its partition, and goes on in the next log
     partial: dict[int, Cells] = defaultdict(dict)
 
     def add(sample: Sample, bucket: int, amount: float) -> None:
+        if _too_late(sample, bucket, every, retention):
+            return
         at = _group(item, sample.labels), bucket
         partial[sample.partition][at] = partial[sample.partition].get(at, 0.0) + amount
 
@@ -188,10 +213,10 @@ def _increases(item: Input, mine: Sequence[Sample]) -> Cells:
             add(sample, sample.time // every * every, sample.value)
         if sample.kind != COUNTER:
             continue
-        before = last.get((sample.partition, sample.key))
+        before = last.get(sample.key)
         if before is not None and sample.time <= before[0]:
             continue
-        last[sample.partition, sample.key] = sample.time, sample.value
+        last[sample.key] = sample.time, sample.value
         if before is None:
             continue
         amount = sample.value if sample.value < before[1] else sample.value - before[1]
