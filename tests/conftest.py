@@ -1,4 +1,5 @@
-"""Fixtures that every test may use: a real Valkey and a real broker, one of each per session.
+"""Fixtures that every test may use: a real Valkey and a real broker, one of each per session, which with
+xdist is one of each per worker.
 
 They are shared: a test that kills one restarts it, and a test that needs an empty one calls `restart()`, or starts its own
 with `tests.servers.running`.
@@ -7,9 +8,23 @@ with `tests.servers.running`.
 from collections.abc import Iterator
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.kafka.server import Kafka
 from tests.servers import Broker, Valkey, running
+
+
+class Files(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out tests by the file, for a file shares its servers; those with a browser go to one worker, one after the other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/browser" if file.startswith("tests/browser/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Files:
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session")
