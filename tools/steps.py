@@ -11,14 +11,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / ".cache"
 LOG = CACHE / "setup.log"
 _SHOWN_LINES = 40
+_GLANCE_S = 0.05
+_PATIENCE_S = 30
 
 
 class StepError(Exception):
@@ -27,6 +31,16 @@ class StepError(Exception):
     def __init__(self, sentence: str, output: str = "") -> None:
         super().__init__(sentence)
         self.output = output
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool that is run beside others. failing: the sentence for when it fails."""
+
+    name: str
+    command: Sequence[str | Path]
+    failing: str
+    cwd: Path = ROOT
 
 
 def run(command: Iterable[str | Path], *, failing: str, cwd: Path = ROOT, environ: Mapping[str, str] | None = None) -> str:
@@ -39,12 +53,65 @@ def run(command: Iterable[str | Path], *, failing: str, cwd: Path = ROOT, enviro
         )  # fmt: skip
     except OSError as error:
         raise StepError(f"{failing} ({words[0]}: {error.strerror})") from None
-    CACHE.mkdir(exist_ok=True)
-    with LOG.open("a") as log:
-        log.write(f"$ {' '.join(words)}\n{done.stdout}\n")
+    _log(words, done.stdout)
     if done.returncode:
         raise StepError(failing, done.stdout)
     return done.stdout
+
+
+def run_together(tools: Iterable[Tool], environ: Mapping[str, str], at_once: int) -> list[StepError]:
+    """Run tools, a few at once, all to their end; what failed. None outlives this call, however it ends."""
+    waiting, running, failed = list(tools), list[_Running](), list[StepError]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                running.append(_Running(waiting.pop(0), environ))
+            for each in [each for each in running if each.process.poll() is not None]:
+                running.remove(each)
+                failed += each.told()
+            time.sleep(_GLANCE_S)
+    finally:
+        for each in running:
+            each.process.kill()
+            each.process.wait()
+    return failed
+
+
+class _Running:
+    """A tool under way. No threads: a process is tied to the thread that started it."""
+
+    def __init__(self, tool: Tool, environ: Mapping[str, str]) -> None:
+        self._tool = tool
+        self._begun = time.monotonic()
+        self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115, told() closes it
+        self.process = subprocess.Popen(
+            [str(word) for word in tool.command], cwd=tool.cwd, env={**os.environ, **environ}, stdin=subprocess.DEVNULL,
+            stdout=self._said, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent,
+        )  # fmt: skip
+
+    def told(self) -> list[StepError]:
+        """Tell that it ended; its failure, if any."""
+        with self._said:
+            self._said.seek(0)
+            said = self._said.read()
+        _log(self._tool.command, said)
+        code = self.process.returncode
+        print(f"{self._tool.name} ... {'failed' if code else f'{time.monotonic() - self._begun:.0f} s'}", flush=True)
+        return [StepError(self._tool.failing, said)] if code else []
+
+
+def run_through(command: Iterable[str | Path]) -> int:
+    """Run what talks to the person itself; its exit code. A Ctrl-C reaches it, too, and it is given the time to put things in order."""
+    process = subprocess.Popen([str(word) for word in command], cwd=ROOT, preexec_fn=_end_with_parent)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE_S)
+        raise
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextlib.contextmanager
@@ -101,6 +168,12 @@ def alone() -> Iterator[None]:
     with (CACHE / "setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _log(command: Iterable[str | Path], said: str) -> None:
+    CACHE.mkdir(exist_ok=True)
+    with LOG.open("a") as log:
+        log.write(f"$ {' '.join(map(str, command))}\n{said}\n")
 
 
 def _end_with_parent() -> None:

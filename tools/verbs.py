@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tools import machine
-from tools.steps import CACHE, LOG, ROOT, StepError, alone, run, show, step
+from tools.steps import CACHE, LOG, ROOT, StepError, Tool, alone, run, run_through, run_together, show, step
 
 _BIN = machine.VENV / "bin"
+_AT_ONCE = 2
+_TWO_TESTS_AT_ONCE = ("-n", "2", "--no-loadscope-reorder")  # most of them wait; tests/conftest.py says which stay together
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,12 +57,11 @@ def test(rest: list[str]) -> int:
         machine.python_environment("test")
         machine.wall()
         machine.test_machine()
-    with step("Apache Kafka"):
-        run([_BIN / "python", "-m", "tests.kafka"], failing="Apache Kafka cannot be fetched")
-    _check()
-    with step("vitest"):
-        run([*machine.npm(), "test"], cwd=machine.FRONTEND, environ=machine.node_environ(), failing="vitest failed")
-    return subprocess.run([_BIN / "python", "-m", "pytest", *rest], cwd=ROOT, check=False).returncode
+    _check(
+        Tool("Apache Kafka", [_BIN / "python", "-m", "tests.kafka"], "Apache Kafka cannot be fetched"),
+        Tool("vitest", [*machine.npm(), "test"], "vitest failed", machine.FRONTEND),
+    )
+    return run_through([_BIN / "python", "-m", "pytest", *_TWO_TESTS_AT_ONCE, *rest])
 
 
 def fmt(_: list[str]) -> int:
@@ -129,27 +130,23 @@ def clean(_: list[str]) -> int:
     return 0
 
 
-def _check() -> None:
-    """Every check runs, and all that failed are told."""
+def _check(*also: Tool) -> None:
+    """Every check runs, and all that failed are told. also: what else can be done meanwhile."""
     npm = machine.npm()
-    checks: list[tuple[str, list[str | Path], Path]] = [
-        ("ruff", [_BIN / "ruff", "check", "."], ROOT),
-        ("ruff format", [_BIN / "ruff", "format", "--check", "."], ROOT),
-        ("mypy", [_BIN / "mypy"], ROOT),
-        ("import-linter", [_BIN / "lint-imports"], ROOT),
-        ("tsc", [*npm, "run", "--silent", "check"], machine.FRONTEND),
-        ("oxlint", [*npm, "run", "--silent", "lint"], machine.FRONTEND),
+    checks = [  # what takes long begins first
+        Tool("mypy", [_BIN / "mypy"], "mypy is not content"),
+        *also,
+        Tool("tsc", [*npm, "run", "--silent", "check"], "tsc is not content", machine.FRONTEND),
+        Tool("import-linter", [_BIN / "lint-imports"], "import-linter is not content"),
+        Tool("oxlint", [*npm, "run", "--silent", "lint"], "oxlint is not content", machine.FRONTEND),
+        Tool("ruff", [_BIN / "ruff", "check", "."], "ruff is not content"),
+        Tool("ruff format", [_BIN / "ruff", "format", "--check", "."], "ruff format is not content"),
     ]
-    failed = []
-    for name, command, cwd in checks:
-        try:
-            with step(name):
-                run(command, cwd=cwd, environ=machine.node_environ(), failing=f"{name} is not content")
-        except StepError as error:
-            print(error.output, file=sys.stderr)
-            failed.append(name)
+    failed = run_together(checks, machine.node_environ(), at_once=_AT_ONCE)
+    for error in failed:
+        print(error.output, file=sys.stderr)
     if failed:
-        raise StepError(f"not content: {', '.join(failed)}")
+        raise StepError("; ".join(map(str, failed)))
 
 
 @contextlib.contextmanager

@@ -92,13 +92,51 @@ def test_a_tool_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
     caller = subprocess.Popen(
         [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     )
-    written = tmp_path / "pid"
-    until = time.monotonic() + 20
-    while not (written.exists() and written.read_text().strip()):
-        assert caller.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    tool = psutil.Process(int(written.read_text()))
+    tool = psutil.Process(_pid_in(tmp_path / "pid", caller))
     caller.send_signal(signal.SIGKILL)
     caller.wait()
     assert psutil.wait_procs([tool], timeout=5)[1] == []
+
+
+def test_tools_that_run_together_all_end_and_all_that_failed_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tool(name: str, script: str) -> steps.Tool:
+        return steps.Tool(name, ["sh", "-c", script], f"{name} failed", tmp_path)
+
+    first = 'until [ -e made ]; do sleep 0.01; done; echo "I saw $GREETING"; exit 3'  # only beside the second can it end
+    tools = [tool("one", first), tool("two", "touch made"), tool("three", "exit 4"), tool("four", "touch last")]
+    failed = steps.run_together(tools, {"GREETING": "hello"}, at_once=2)
+    assert {str(error): error.output for error in failed} == {"one failed": "I saw hello\n", "three failed": ""}
+    assert (tmp_path / "last").exists()
+    assert "I saw hello" in steps.LOG.read_text()
+    told = capsys.readouterr().out
+    assert "one ... failed\n" in told
+    assert re.search(r"^four \.\.\. \d+ s$", told, re.MULTILINE)
+
+
+def test_no_tool_outlives_the_others_when_all_are_interrupted(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, tools.steps as s; s.CACHE = here = pathlib.Path('.'); s.LOG = here / 'log';"
+        " s.run_together([s.Tool('a', ['sh', '-c', 'trap : INT; echo $$ > pid; exec sleep 60'], 'no', here)], {}, 2)"
+    )
+    caller = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        stderr=subprocess.PIPE,
+    )
+    tool = psutil.Process(_pid_in(tmp_path / "pid", caller))
+    caller.send_signal(signal.SIGINT)
+    assert b"KeyboardInterrupt" in caller.communicate(timeout=20)[1]
+    assert psutil.wait_procs([tool], timeout=5)[1] == []
+
+
+def _pid_in(written: Path, writer: subprocess.Popen[bytes]) -> int:
+    """What is in a file as soon as it is written."""
+    until = time.monotonic() + 20
+    while not (written.exists() and written.read_text().strip()):
+        assert writer.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return int(written.read_text())
