@@ -47,6 +47,7 @@ class System:
             "TIDEBOARD_ADMIN_PORT": str(self.admin),
             "TIDEBOARD_DASHBOARDS": str(self.dashboards),
             "TIDEBOARD_LOG_FORMAT": "human",
+            "TIDEBOARD_PARENT": str(os.getpid()),
         }
         command = [sys.executable, "-m", "services", "all"]
         with self.log.open("ab") as log:

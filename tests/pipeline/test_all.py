@@ -20,7 +20,12 @@ from services.local.embedded import free_port
 from tests.servers import ROOT
 
 PATIENCE_S = 40.0
-FREE = {"TIDEBOARD_ADMIN_PORT": "0", "TIDEBOARD_GATEWAY_PORT": "0", "TIDEBOARD_INGESTOR_PORT": "0"}
+FREE = {
+    "TIDEBOARD_ADMIN_PORT": "0",
+    "TIDEBOARD_GATEWAY_PORT": "0",
+    "TIDEBOARD_INGESTOR_PORT": "0",
+    "TIDEBOARD_PARENT": str(os.getpid()),
+}
 MEMBERS = {"valkey", "broker", "ingestor", "aggregator", "gateway", "collector"}
 
 
