@@ -21,7 +21,7 @@ GATEWAY_AWAY = (
     r"console: WebSocket connection to 'ws://127\.0\.0\.1:\d+/api/v1/(live|plotly\?\S+)' failed: .*",
     rf"console: Failed to load resource: {_AWAY}",
     rf"request failed: GET {_API}/dashboards\S* {_AWAY}",
-    rf"socket: (Error in connection establishment: {_AWAY}|Connection closed before receiving a handshake response)",
+    rf"socket: (Error (in connection establishment|during WebSocket handshake): {_AWAY}|Connection closed before receiving a handshake response)",
 )
 # The registry cannot be read before Valkey is back.
 UNAVAILABLE = (
