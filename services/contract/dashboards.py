@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 import msgspec
 
+from services.contract import limits
 from services.contract.expressions import ExpressionError, parse_expression
 from services.contract.series import LABEL_PATTERN, METRIC_PATTERN
 
@@ -98,6 +99,7 @@ class Panel(msgspec.Struct, frozen=True):
     decimals: int | None
     legend: str | None
     description: str
+    max_groups: int | None = None
 
 
 class Dashboard(msgspec.Struct, frozen=True):
@@ -122,6 +124,7 @@ class _Spec(msgspec.Struct, forbid_unknown_fields=True):
     title: str = ""
     window: str = "5m"
     every: str = "1s"
+    maxGroups: int | None = None  # noqa: N815, the document's own spelling
 
 
 class _Panel(msgspec.Struct, forbid_unknown_fields=True):
@@ -141,6 +144,7 @@ class _Panel(msgspec.Struct, forbid_unknown_fields=True):
     max: float | None = None
     decimals: int | None = None
     legend: str | None = None
+    maxGroups: int | None = None  # noqa: N815, the document's own spelling
 
 
 class _Query(msgspec.Struct, forbid_unknown_fields=True):
@@ -177,6 +181,9 @@ def parse(document: object) -> Dashboard:
     drafts = [_shape(panel, _Panel, f"spec.panels[{i}]") for i, panel in enumerate(spec.panels)]
     _unique([draft.id for draft in drafts], "spec.panels", "id")
     grids = _layout(drafts)
+    _check_groups(spec.maxGroups, "spec.maxGroups")
+    for draft in drafts:
+        draft.maxGroups = spec.maxGroups if draft.maxGroups is None else draft.maxGroups
     panels = tuple(_panel(draft, f"spec.panels[{i}]", window_ms, spec.every, grids[i]) for i, draft in enumerate(drafts))
     return Dashboard(name, spec.title or name, window_ms, panels)
 
@@ -209,6 +216,7 @@ def _panel(draft: _Panel, path: str, window_ms: int, every: str, grid: Grid) -> 
     if draft.window is not None:
         window_ms = parse_duration(draft.window, f"{path}.window")
     queries = _queries(draft, path, window_ms, every)
+    _check_cells(draft.maxGroups, queries, window_ms, f"{path}.maxGroups")
     if draft.expr is not None:
         _check_expression(draft.expr, queries, path)
     if draft.decimals is not None and not 0 <= draft.decimals <= 12:
@@ -223,8 +231,29 @@ def _panel(draft: _Panel, path: str, window_ms: int, every: str, grid: Grid) -> 
     return Panel(
         id=draft.id, title=draft.title or draft.id, type=cast("PanelType", draft.type), queries=queries, expr=draft.expr, window_ms=window_ms,
         unit=draft.unit, thresholds=tuple(sorted(thresholds, key=lambda item: item.above)), grid=grid, min=draft.min, max=draft.max, decimals=draft.decimals,
-        legend=draft.legend, description=draft.description,
+        legend=draft.legend, description=draft.description, max_groups=draft.maxGroups,
     )  # fmt: skip
+
+
+def _check_groups(wanted: int | None, path: str) -> None:
+    if wanted is not None and not 1 <= wanted <= limits.MOST_GROUPS:
+        raise DashboardError(path, f"is {wanted}, expected 1 to {limits.MOST_GROUPS:,}")
+
+
+def _check_cells(wanted: int | None, queries: tuple[Query, ...], window_ms: int, path: str) -> None:
+    """Whether so many groups fit beside the buckets of the window."""
+    _check_groups(wanted, path)
+    for query in queries:
+        buckets = limits.buckets(window_ms, query.every_ms)
+        if wanted is None or not query.by or wanted * buckets <= limits.MAX_CELLS:
+            continue
+        least = next((ms for ms in _ROUND_MS if wanted * limits.buckets(window_ms, ms) <= limits.MAX_CELLS), None)
+        fits = f"an every of {format_duration(least)} or {limits.MAX_CELLS // buckets:,} groups" if least else "fewer groups"
+        raise DashboardError(
+            path,
+            f"is {wanted:,}, which with {buckets:,} buckets (a window of {format_duration(window_ms)}, every {format_duration(query.every_ms)})"
+            f" gives {wanted * buckets:,} cells, {limits.MAX_CELLS:,} at most; {fits} would fit",
+        )
 
 
 def _finite(number: float | None, path: str) -> None:

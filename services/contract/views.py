@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from services.contract import limits
 from services.contract.dashboards import QUANTILES, Dashboard, Matcher, Panel, Query
 
 PLAN_VERSION: Final = 1  # part of every id: raise it when the meaning of a cell changes
@@ -18,11 +19,12 @@ ADDITIVE: Final = frozenset({"sum", "count", "rate", "increase"})
 """Functions whose open bucket is still growing, so that it must not be drawn as if it were complete."""
 
 
-class Selection(msgspec.Struct, frozen=True):
+class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a view reads from the log; shared by all views that ask for the same.
 
     accumulator says what a cell holds: 'moments' count, sum, min, max, last of the samples of a group;
     'series' the same of each single series (by is empty then; the merge groups them); 'increase' of counters; 'sketch' log buckets.
+    limit: how many groups are kept apart, 0 for no limit; the rest is pooled in the group limits.OVERFLOW.
     """
 
     metric: str
@@ -30,20 +32,22 @@ class Selection(msgspec.Struct, frozen=True):
     by: tuple[str, ...]
     accumulator: Accumulator
     every_ms: int
+    limit: int = 0
 
     @property
     def id(self) -> str:
         return _digest(self)
 
 
-class Input(msgspec.Struct, frozen=True):
-    """One query as a view reads it. by: labels of the groups; each: how a series' samples are reduced first."""
+class Input(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One query as a view reads it. by: labels of the groups; each: how a series' samples are reduced first; limit: of groups, 0 for none."""
 
     name: str
     selection: Selection
     by: tuple[str, ...]
     fn: str
     each: str
+    limit: int = 0
 
 
 class View(msgspec.Struct, frozen=True):
@@ -97,7 +101,8 @@ class Beat(msgspec.Struct):
 
 def plan(dashboard: Dashboard) -> tuple[PanelPlan, ...]:
     """The views that each panel shows, in the order in which they are drawn."""
-    return tuple(PanelPlan(panel, _lines(panel)) for panel in dashboard.panels)
+    groups = _group_limits(dashboard)
+    return tuple(PanelPlan(panel, _lines(panel, groups)) for panel in dashboard.panels)
 
 
 def retentions(dashboard: Dashboard) -> dict[View, int]:
@@ -109,17 +114,41 @@ def retentions(dashboard: Dashboard) -> dict[View, int]:
     return found
 
 
-def _lines(panel: Panel) -> tuple[Line, ...]:
+_Groups = dict[tuple[object, ...], int]
+
+
+def _group_limits(dashboard: Dashboard) -> _Groups:
+    """How many groups are shown of each query: what its longest window allows, so that panels that ask for the same share it."""
+    found: _Groups = {}
+    for panel in dashboard.panels:
+        for query in panel.queries:
+            limit = limits.fitting(panel.window_ms, query.every_ms, panel.max_groups)
+            at = _asked(panel, query)
+            found[at] = min(limit, found.get(at, limit))
+    return found
+
+
+def _asked(panel: Panel, query: Query) -> tuple[object, ...]:
+    return query.metric, query.where, query.by, query.every_ms, panel.max_groups
+
+
+def _lines(panel: Panel, groups: _Groups) -> tuple[Line, ...]:
+    def item(name: str, query: Query, fn: str) -> Input:
+        return _input(name, query, fn, groups[_asked(panel, query)] if query.by else 0)
+
     if panel.expr is None:
-        return tuple(Line(query.id, fn, View((_input("", query, fn),), None)) for query in panel.queries for fn in query.fns)
-    inputs = tuple(_input(query.id, query, query.fns[0]) for query in panel.queries)
+        return tuple(Line(query.id, fn, View((item("", query, fn),), None)) for query in panel.queries for fn in query.fns)
+    inputs = tuple(item(query.id, query, query.fns[0]) for query in panel.queries)
     return (Line("expr", "", View(inputs, panel.expr)),)
 
 
-def _input(name: str, query: Query, fn: str) -> Input:
+def _input(name: str, query: Query, fn: str, limit: int) -> Input:
     accumulator, each = _accumulator(query, fn)
-    by = () if accumulator == "series" else query.by
-    return Input(name, Selection(query.metric, query.where, by, accumulator, query.every_ms), query.by, fn, each)
+    single = accumulator == "series"
+    selection = Selection(
+        query.metric, query.where, () if single else query.by, accumulator, query.every_ms, 0 if single else limit
+    )
+    return Input(name, selection, query.by, fn, each, limit)
 
 
 def _accumulator(query: Query, fn: str) -> tuple[Accumulator, str]:

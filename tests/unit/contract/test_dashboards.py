@@ -239,6 +239,11 @@ def test_where_takes_values_lists_and_regular_expressions(condition: object, mat
         (dashboard(panel(), window="5m", every="100ms"), "spec.panels[0].query.every", "3000 buckets in a window of 5m, 2000 at most; 200ms would fit"),
         (dashboard(panel(window="1d")), "spec.panels[0].query.every", "1m would fit"),
         (dashboard(panel(window="100d")), "spec.panels[0].query.every", "1h with a window of 2000h would fit"),
+        # How many groups
+        (dashboard(panel(), maxGroups=0), "spec.maxGroups", "is 0, expected 1 to 100,000"),
+        (dashboard(panel(maxGroups=100_001)), "spec.panels[0].maxGroups", "is 100001, expected 1 to 100,000"),
+        (dashboard(panel(maxGroups=1_000, query={"metric": "load", "by": ["host"]})), "spec.panels[0].maxGroups",
+         "is 1,000, which with 300 buckets (a window of 5m, every 1s) gives 300,000 cells, 200,000 at most; an every of 2s or 666 groups would fit"),
         # Expressions
         (expr("a /", {"metric": "x"}), "spec.panels[0].expr", "is not an expression"),
         (expr("a ** 2", {"metric": "x"}), "spec.panels[0].expr", "'a ** 2' is not allowed"),
@@ -268,6 +273,12 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert parse(dashboard(panel(), window=f"{MAX_BUCKETS}s")).panels
     assert parse(query(every="50ms") | {"spec": {"window": "100s", "panels": query(every="50ms")["spec"]["panels"]}}).panels
     assert parse(query(every="1h")).panels
+
+
+def test_a_limit_of_groups_that_just_fits_is_taken() -> None:
+    fits = dashboard(panel(maxGroups=666, query={"metric": "load", "by": ["host"]}), maxGroups=5)
+    assert parse(fits).panels[0].max_groups == 666
+    assert parse(dashboard(panel(), maxGroups=90_000)).panels[0].max_groups == 90_000  # without groups nothing is too many
 
 
 # Where panels stand

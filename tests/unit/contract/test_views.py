@@ -66,9 +66,9 @@ def views_of(document: object) -> list[View]:
 @pytest.mark.parametrize(
     ("document", "ids"),
     [
-        (HOST, ["9e79f8ee00b069fe", "8431a06df9e7e573", "9e79f8ee00b069fe"]),
-        (NETWORK, ["d8ed7a8abee8d310"]),
-        (ORDERS, ["fa7be9fb47f09d22", "56ffcc666ee9c101", "70c6c1f2ee7a4f82"]),
+        (HOST, ["24d2643495a5503e", "0c12fd943c859140", "24d2643495a5503e"]),
+        (NETWORK, ["8e25368912d14cf2"]),
+        (ORDERS, ["fa7be9fb47f09d22", "56ffcc666ee9c101", "f12bb0b62418c831"]),
     ],
 )
 def test_ids_are_the_same_in_every_process_and_every_release(document: object, ids: list[str]) -> None:
@@ -178,3 +178,41 @@ def _with_query(query: Mapping[str, object]) -> dict[str, object]:
         "apiVersion": "tideboard.dev/v1alpha1", "kind": "Dashboard", "metadata": {"name": "test"},
         "spec": {"panels": [{"id": "p", "type": "stat", "query": query}]},
     }  # fmt: skip
+
+
+# Groups
+
+
+def limits_of(*panels: dict[str, object], **spec: object) -> list[int]:
+    """The limit of groups of each view, in a dashboard of these panels."""
+    written = [
+        {"id": f"p{i}", "type": "stat", "query": {"metric": "load", "by": ["host"]}} | item for i, item in enumerate(panels)
+    ]
+    document = HOST | {"spec": {"panels": written, **spec}}
+    return [view.inputs[0].limit for view in views_of(document)]
+
+
+@pytest.mark.parametrize(
+    ("window", "limit"),
+    [("30s", 2_000), ("100s", 2_000), ("5m", 666), ("2000s", 100)],
+)
+def test_as_many_groups_are_shown_as_fit_beside_the_buckets(window: str, limit: int) -> None:
+    assert limits_of({}, window=window) == [limit]
+
+
+def test_a_dashboard_or_a_panel_may_say_how_many_groups() -> None:
+    assert limits_of({}, {"maxGroups": 7}, maxGroups=20) == [20, 7]
+
+
+def test_a_view_without_groups_has_no_limit_of_them() -> None:
+    assert limits_of({"query": {"metric": "load"}}, maxGroups=20) == [0]
+
+
+def test_panels_that_ask_the_same_share_the_limit_of_the_longer_window() -> None:
+    assert limits_of({"window": "10m"}, {"window": "1m"}) == [333, 333]
+
+
+def test_folds_of_single_series_do_not_know_the_limit_of_groups() -> None:
+    query: dict[str, object] = {"query": {"metric": "load", "by": ["host"], "fn": "sum"}}
+    (view,) = views_of(HOST | {"spec": {"panels": [{"id": "p", "type": "stat", **query}]}})
+    assert (view.inputs[0].limit, view.inputs[0].selection.limit) == (666, 0)
