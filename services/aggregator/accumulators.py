@@ -1,117 +1,69 @@
 """Accumulators: the cells of one selection in one partition, by bucket and group. Pure.
 
 Each adds columns of samples to its cells in the order of the log, says which pages changed, and forgets old buckets.
-Cells are absolute, and a function of the samples alone: how the log was cut into polls does not show in them.
+Those of several selections do it together. Cells are absolute, and a function of the samples alone: how the log was cut into polls
+does not show in them. Those of fixed rows are here, sketches are in `sketches`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from services.aggregator import sketch
-from services.contract.partials import (
-    INCREASE,
-    MOMENTS,
-    PAGE,
-    Rows,
-    Sketch,
-    pack_page,
-    pack_sketches,
-    unpack_page,
-    unpack_sketches,
-)
+from services.aggregator.arena import Arena, Place
+from services.aggregator.bucketed import Accumulator, ByBucket, PageAt
+from services.aggregator.sketches import Sketches
+from services.aggregator.spots import Spots
+from services.contract.partials import INCREASE, MOMENTS, PAGE, Rows, pack_page, unpack_page
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
-PageAt = tuple[int, int]  # bucket start, page
-
-Held = TypeVar("Held")
 
 _NO_TIME: Final = np.iinfo(np.int64).min
-_LAST: Final = int(np.iinfo(np.int64).max)
 EMPTY_MOMENTS: Final = np.array((0, 0.0, np.inf, -np.inf, _NO_TIME, np.nan), MOMENTS)
 
 
-class Accumulator(Protocol):
-    dirty: set[PageAt]
-
-    def add(self, buckets: I64, groups: I64, times: I64, values: F64) -> None:
-        """Add samples in log order; all of shape (n,). buckets: epoch ms of the start of each sample's bucket."""
-
-    def blob(self, bucket: int, page: int) -> bytes:
-        """The page as it is stored."""
-
-    def load(self, bucket: int, page: int, blob: bytes) -> None:
-        """Take over a stored page; only before the first sample."""
-
-    def forget(self, before: int) -> list[PageAt]:
-        """Drop buckets that start before this epoch ms; the pages that they had."""
-
-    def pages(self) -> Iterator[PageAt]:
-        """Every page that holds something."""
-
-    def live(self) -> I64:
-        """The groups that hold something in some bucket, ascending."""
-
-    def keep(self, groups: I64) -> None:
-        """Keep these groups, which are ascending and all that hold something; groups[i] becomes i. Every page counts as changed."""
-
-
-class ByBucket(Generic[Held]):
-    """Something held per bucket."""
-
-    def __init__(self) -> None:
-        self.dirty: set[PageAt] = set()
-        self._buckets: dict[int, Held] = {}
-        self._oldest = _LAST  # no bucket starts before it
-
-    def forget(self, before: int) -> list[PageAt]:
-        if before <= self._oldest:
-            return []
-        gone = [at for at in self.pages() if at[0] < before]
-        self._buckets = {bucket: held for bucket, held in self._buckets.items() if bucket >= before}
-        self._oldest = min(self._buckets, default=_LAST)
-        self.dirty.difference_update(gone)
-        return gone
-
-    def pages(self) -> Iterator[PageAt]:
-        for bucket, held in self._buckets.items():
-            for page in self._pages(held):
-                yield bucket, page
-
-    def live(self) -> I64:
-        found = [self._live(held) for held in self._buckets.values()]
-        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
-
-    def keep(self, groups: I64) -> None:
-        self._buckets = {bucket: self._kept(held, groups) for bucket, held in self._buckets.items()}
-        self.dirty = set(self.pages())
-
-    def _pages(self, held: Held) -> Iterable[int]:
-        raise NotImplementedError
-
-    def _live(self, held: Held) -> I64:
-        raise NotImplementedError
-
-    def _kept(self, held: Held, groups: I64) -> Held:
-        raise NotImplementedError
-
-    def _hold(self, bucket: int, held: Held) -> Held:
-        self._buckets[bucket] = held
-        self._oldest = min(self._oldest, bucket)
-        return held
-
-    def _touch(self, bucket: int, groups: I64) -> None:
-        self.dirty.update((bucket, page) for page in np.flatnonzero(np.bincount(groups // PAGE)).tolist())
-
-
 class Dense(ByBucket[Rows]):
-    """Rows of fixed size: one array of rows per bucket, indexed by group."""
+    """Rows of fixed size: one array of rows per bucket, indexed by group. Those of buckets that samples fall into lie in an arena."""
 
     dtype: np.dtype[np.void]
     empty: npt.NDArray[np.void]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[int, Place] = {}
+        self._touched: set[int] = set()  # buckets whose places may have dirty pages
+
+    @staticmethod
+    def fold(rows: Rows, index: I64, times: I64, values: F64) -> None:
+        """Add samples in log order. index: the row of each."""
+        raise NotImplementedError
+
+    @property
+    def dirty(self) -> set[PageAt]:
+        for bucket in self._touched:
+            self._dirty.update((bucket, page) for page in self._places[bucket].take_dirty())
+        self._touched.clear()
+        return self._dirty
+
+    def add(self, beside: Sequence["Dense"], arena: Arena, spots: Spots, groups: I64, times: I64, values: F64) -> None:
+        highest = np.zeros(len(spots.at), np.int64)
+        np.maximum.at(highest, spots.of, groups)
+        places = [
+            beside[slot].place(bucket, group, arena) for (slot, bucket), group in zip(spots.at, highest.tolist(), strict=True)
+        ]
+        index = np.array([place.start for place in places])[spots.of] + groups
+        chunks = list({id(place.chunk): place.chunk for place in places}.values())
+        if len(chunks) == 1:
+            self.fold(chunks[0].rows, index, times, values)
+            chunks[0].dirty[index // PAGE] = True
+            return
+        owner = np.array([chunks.index(place.chunk) for place in places])[spots.of]
+        for number, chunk in enumerate(chunks):
+            mine = np.flatnonzero(owner == number)
+            self.fold(chunk.rows, index[mine], times[mine], values[mine])
+            chunk.dirty[index[mine] // PAGE] = True
 
     def blob(self, bucket: int, page: int) -> bytes:
         rows = self._buckets[bucket][page * PAGE : (page + 1) * PAGE]
@@ -135,15 +87,39 @@ class Dense(ByBucket[Rows]):
     def _pages(self, held: Rows) -> Iterable[int]:
         return sorted({group // PAGE for group in np.flatnonzero(held["count"]).tolist()})
 
+    def _drop(self, bucket: int) -> None:
+        super()._drop(bucket)
+        self._places.pop(bucket, None)
+        self._touched.discard(bucket)
+
     def _rows(self, bucket: int, highest: int) -> Rows:
         """The rows of a bucket, long enough for the highest group; whole pages, so that they seldom grow."""
         rows = self._buckets.get(bucket)
         if rows is None or highest >= len(rows):
             grown = np.full((highest // PAGE + 1) * PAGE, self.empty, self.dtype)
-            if rows is not None:
-                grown[: len(rows)] = rows
-            rows = self._hold(bucket, grown)
+            rows = self._moved(bucket, grown)
+            self._places.pop(bucket, None)
         return rows
+
+    def place(self, bucket: int, highest: int, arena: Arena) -> Place:
+        """Where in the arena the rows of a bucket lie from now on, which is about to be written."""
+        place = self._places.get(bucket)
+        if place is None or highest >= place.size:
+            held = self._buckets.get(bucket)
+            size = highest + 1 if held is None else max(highest + 1, len(held))
+            place = arena.take(-(-size // PAGE) * PAGE, self.empty)
+            self._moved(bucket, place.rows)
+            self._places[bucket] = place
+        self._touched.add(bucket)
+        return place
+
+    def _moved(self, bucket: int, to: Rows) -> Rows:
+        if (held := self._buckets.get(bucket)) is not None:
+            to[: len(held)] = held
+            if bucket in self._touched:
+                self._dirty.update((bucket, page) for page in self._places[bucket].take_dirty())
+                self._touched.discard(bucket)
+        return self._hold(bucket, to)
 
 
 class Moments(Dense):
@@ -152,16 +128,15 @@ class Moments(Dense):
     dtype = MOMENTS
     empty = EMPTY_MOMENTS
 
-    def add(self, buckets: I64, groups: I64, times: I64, values: F64) -> None:
-        for bucket, mine in by_bucket(buckets):
-            group, value, time = groups[mine], values[mine], times[mine]
-            rows = self._rows(bucket, int(group.max()))
-            rows["count"] += np.bincount(group, minlength=len(rows))
-            np.add.at(rows["sum"], group, value)  # one after the other: sums do not depend on how polls were cut
-            np.minimum.at(rows["min"], group, value)
-            np.maximum.at(rows["max"], group, value)
-            _take_last(rows, group, time, value)
-            self._touch(bucket, group)
+    @staticmethod
+    def fold(rows: Rows, index: I64, times: I64, values: F64) -> None:
+        np.add.at(rows["count"], index, 1)
+        np.add.at(rows["sum"], index, values)  # one after the other: sums do not depend on how polls were cut
+        np.minimum.at(rows["min"], index, values)
+        np.maximum.at(rows["max"], index, values)
+        np.maximum.at(rows["last_time"], index, times)
+        newest = np.flatnonzero(times == rows["last_time"][index])  # of equal times the later one in the log is written last
+        rows["last"][index[newest]] = values[newest]
 
 
 class Increase(Dense):
@@ -170,55 +145,10 @@ class Increase(Dense):
     dtype = INCREASE
     empty = np.array((0, 0.0), INCREASE)
 
-    def add(self, buckets: I64, groups: I64, times: I64, values: F64) -> None:
-        for bucket, mine in by_bucket(buckets):
-            group = groups[mine]
-            rows = self._rows(bucket, int(group.max()))
-            rows["count"] += np.bincount(group, minlength=len(rows))
-            np.add.at(rows["sum"], group, values[mine])
-            self._touch(bucket, group)
-
-
-class Sketches(ByBucket[dict[int, Sketch]]):
-    """A sketch of log buckets per cell."""
-
-    def add(self, buckets: I64, groups: I64, times: I64, values: F64) -> None:
-        # Group and code in one number, so that equal pairs are counted in one pass.
-        pairs = groups * (4 * sketch.OFFSET) + sketch.codes(values) + 2 * sketch.OFFSET
-        for bucket, mine in by_bucket(buckets):
-            unique, counts = np.unique(pairs[mine], return_counts=True)
-            group, code = unique // (4 * sketch.OFFSET), unique % (4 * sketch.OFFSET) - 2 * sketch.OFFSET
-            cells = self._cells(bucket)
-            for at, bin_, count in zip(group.tolist(), code.tolist(), counts.tolist(), strict=True):
-                cell = cells.setdefault(at, {})
-                cell[bin_] = cell.get(bin_, 0) + count
-            self._touch(bucket, group)
-
-    def blob(self, bucket: int, page: int) -> bytes:
-        cells = self._buckets[bucket]
-        return pack_sketches({g % PAGE: cells[g] for g in range(page * PAGE, (page + 1) * PAGE) if g in cells})
-
-    def load(self, bucket: int, page: int, blob: bytes) -> None:
-        cells = self._cells(bucket)
-        for place, cell in unpack_sketches(blob).items():
-            cells[page * PAGE + place] = cell
-
-    def sketches(self, bucket: int) -> Mapping[int, Sketch]:
-        """The sketches of a bucket by group."""
-        return self._buckets.get(bucket, {})
-
-    def _live(self, held: dict[int, Sketch]) -> I64:
-        return np.array(sorted(held), np.int64)
-
-    def _kept(self, held: dict[int, Sketch], groups: I64) -> dict[int, Sketch]:
-        return {int(np.searchsorted(groups, group)): cell for group, cell in held.items()}
-
-    def _pages(self, held: dict[int, Sketch]) -> Iterable[int]:
-        return sorted({group // PAGE for group in held})
-
-    def _cells(self, bucket: int) -> dict[int, Sketch]:
-        cells = self._buckets.get(bucket)
-        return self._hold(bucket, {}) if cells is None else cells
+    @staticmethod
+    def fold(rows: Rows, index: I64, times: I64, values: F64) -> None:
+        np.add.at(rows["count"], index, 1)
+        np.add.at(rows["sum"], index, values)
 
 
 def accumulator(name: str) -> Accumulator:
@@ -231,28 +161,3 @@ def accumulator(name: str) -> Accumulator:
         case "sketch":
             return Sketches()
     raise ValueError(f"{name!r} is not an accumulator")
-
-
-def by_bucket(buckets: I64) -> Iterator[tuple[int, I64 | slice]]:
-    """Each bucket with the places of its samples, in the order of the log."""
-    first = int(buckets[0])
-    if (buckets == first).all():
-        yield first, slice(None)
-        return
-    order = np.argsort(buckets, kind="stable")
-    ordered = buckets[order]
-    cuts = np.flatnonzero(np.diff(ordered)) + 1
-    for part in np.split(order, cuts):
-        yield int(buckets[part[0]]), part
-
-
-def _take_last(rows: Rows, groups: I64, times: I64, values: F64) -> None:
-    """The newest sample of each group, of equal times the later one in the log."""
-    order = np.argsort(times, kind="stable")
-    group = groups[order]
-    # The last of each group in that order: the first in the reversed one.
-    unique, place = np.unique(group[::-1], return_index=True)
-    newest = order[::-1][place]
-    taken = times[newest] >= rows["last_time"][unique]
-    rows["last_time"][unique[taken]] = times[newest][taken]
-    rows["last"][unique[taken]] = values[newest][taken]

@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from services.aggregator import matching, sketch
-from services.aggregator.accumulators import EMPTY_MOMENTS, Dense, Sketches
+from services.aggregator.accumulators import EMPTY_MOMENTS, Dense
 from services.aggregator.columns import Column
 from services.aggregator.mirror import Mirror
-from services.contract.partials import INCREASE, MOMENTS, Rows, Sketch
+from services.aggregator.sketch import Bins
+from services.aggregator.sketches import Sketches
+from services.contract.partials import INCREASE, MOMENTS, Rows
 from services.contract.series import Kind
 from services.contract.views import Input, Selection
 
@@ -67,14 +69,14 @@ class Combined:
                 out["sum"][at] += rows["sum"]
         return out
 
-    def sketches(self, bucket: int) -> dict[int, Sketch]:
-        """Merged sketches by group; to be read only."""
-        out: dict[int, Sketch] = {}
+    def sketches(self, bucket: int) -> Bins:
+        """Merged sketches."""
+        found = []
         for mirror, place in zip(self._mirrors, self._all_places(), strict=True):
-            for group, bins in cast("Sketches", mirror.cells[self.name]).sketches(bucket).items():
-                number = int(place[group])
-                out[number] = sketch.merged(out[number], bins) if number in out else bins
-        return out
+            bins = cast("Sketches", mirror.cells[self.name]).bins(bucket)
+            if len(bins.keys):
+                found.append(sketch.regrouped(bins, place))
+        return sketch.pooled(found) if found else sketch.NOTHING
 
     def _rows(self, mirror: Mirror, bucket: int, place: I64) -> tuple[Rows | None, I64]:
         """The rows of one partition that hold something, and our numbers of their groups."""
@@ -130,10 +132,9 @@ class GroupValues:
                 total = rows["sum"] / self._seconds if self._fn == "rate" else rows["sum"]
                 return np.where(rows["count"] > 0, total, np.nan)
             case _:
-                sketches = self.combined.sketches(bucket)
+                groups, quantiles = sketch.quantiles(self.combined.sketches(bucket), _QUANTILES[self._fn])
                 values = np.full(len(self.keys), np.nan)
-                for group, bins in sketches.items():
-                    values[group] = sketch.quantile(bins, _QUANTILES[self._fn])
+                values[groups] = quantiles
                 return values
 
 

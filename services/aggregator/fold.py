@@ -13,9 +13,10 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from services.aggregator.accumulators import by_bucket
-from services.aggregator.asked import Asked, Samples, SelectionCells, Tally
+from services.aggregator.asked import SelectionCells, Tally
 from services.aggregator.counters import Counters
+from services.aggregator.counting import Counting
+from services.aggregator.lanes import Lane, Samples, lanes
 from services.aggregator.serieslist import SeriesList
 from services.contract.batch import Batch, decode
 from services.contract.partials import (
@@ -220,30 +221,45 @@ class Fold:
         return Samples(numbers[batch.series], batch.times, batch.values, ingest)
 
     def _add(self, parts: Sequence[Samples]) -> None:
-        """Give the samples of several records to what is asked of their metrics, in the order of the log."""
-        series = np.concatenate([part.series for part in parts])
-        times = np.concatenate([part.times for part in parts])
-        values = np.concatenate([part.values for part in parts])
-        ingest = np.concatenate([part.ingest for part in parts])
-        places = self._series.places.at(series)
-        for asked, mine in by_bucket(self._series.asked.at(series)):
-            if asked >= 0:
-                self._asked[asked].add(Samples(places[mine], times[mine], values[mine], ingest[mine]))
+        """Give the samples of several records to what is asked for, in the order of the log."""
+        samples = Samples(
+            np.concatenate([part.series for part in parts]), np.concatenate([part.times for part in parts]),
+            np.concatenate([part.values for part in parts]), np.concatenate([part.ingest for part in parts]),
+        )  # fmt: skip
+        known = len(self._series)
+        buckets: dict[int, _I64] = {}
+        for lane in self._lanes:
+            if lane.every_ms not in buckets:
+                buckets[lane.every_ms] = samples.times // lane.every_ms
+            self.tally.late += lane.add(samples, buckets[lane.every_ms], known)
+        if self._counting.lanes:
+            self._counting.add(samples, known)
 
     def _begin_series(self) -> None:
         """Forget which series there are: they are matched anew when they are next seen."""
-        by_metric: dict[str, list[SelectionCells]] = {}
-        for cells in self.cells.values():
-            by_metric.setdefault(cells.selection.metric, []).append(cells)
-        self._asked = [Asked(cells, self.counters, self.tally) for cells in by_metric.values()]
-        self._metrics = {metric: place for place, metric in enumerate(by_metric)}
-        self._series = SeriesList(self._place)
+        self._lanes = lanes([cells for cells in self.cells.values() if not cells.counts])
+        self._counting = Counting([cells for cells in self.cells.values() if cells.counts], self.counters, self.tally)
+        self._asked: dict[str, list[tuple[Lane, list[tuple[int, SelectionCells]]]]] = {}
+        for lane in (*self._lanes, *self._counting.lanes):
+            by_metric: dict[str, list[tuple[int, SelectionCells]]] = {}
+            for slot, cells in enumerate(lane.cells):
+                by_metric.setdefault(cells.selection.metric, []).append((slot, cells))
+            for metric, items in by_metric.items():
+                self._asked.setdefault(metric, []).append((lane, items))
+        self._series = SeriesList(self._new_series)
 
-    def _place(self, kind: int, key: bytes) -> tuple[int, int]:
+    def _new_series(self, number: int, kind: int, key: bytes) -> None:
         """Match a new series against every selection of its metric."""
         metric, labels = parse_series_key(key)
-        asked = self._metrics.get(metric, -1)
-        return asked, self._asked[asked].number(kind, key, labels) if asked >= 0 else 0
+        counting = 0
+        for lane, items in self._asked.get(metric, ()):
+            placed = [(slot, cells.place(kind, key, labels)) for slot, cells in items]
+            targets = [(slot, group) for slot, group in placed if group is not None]
+            if targets:
+                lane.routes.add(number, targets)
+                counting += len(targets) * lane.cells[0].counts
+        if counting:
+            self._counting.number(number, kind, key, counting)
 
     def _join_counters(self, other: Counters) -> None:
         """Of each counter that is still asked for, the newer of what both folds know: one may have stopped to follow it."""

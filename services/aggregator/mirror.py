@@ -6,7 +6,8 @@ It follows the partition's fold by its log entries, each of which goes from one 
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from services.aggregator.accumulators import Accumulator, accumulator
+from services.aggregator.accumulators import accumulator
+from services.aggregator.bucketed import Accumulator
 from services.contract.partials import COUNTERS, Entry, Stored
 from services.contract.views import Selection
 

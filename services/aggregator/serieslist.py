@@ -1,6 +1,6 @@
 """The series that a fold has seen, numbered as they came, so that columns of samples carry numbers. Pure.
 
-A cache: beginning it anew loses time and nothing else. What a series means to the selections of its metric is `asked`'s to remember.
+A cache: beginning it anew loses time and nothing else. What a series means to the selections is `lanes`' to remember.
 """
 
 from collections.abc import Callable
@@ -9,15 +9,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from services.aggregator.columns import Column
 from services.contract.batch import Batch, BatchError
 from services.contract.series import Kind
 
 MAX_SERIES: Final = 500_000
 
 I64 = npt.NDArray[np.int64]
-NewSeries = Callable[[int, bytes], tuple[int, int]]
-"""Told of (kind, key) at first sight; gives (place of what is asked of its metric, -1 for nothing; its number there)."""
+NewSeries = Callable[[int, int, bytes], None]
+"""Told of (number, kind, key) at first sight. ValueError where the key is not one."""
 
 
 class SeriesList:
@@ -26,12 +25,14 @@ class SeriesList:
     def __init__(self, on_new: NewSeries) -> None:
         self._on_new = on_new
         self._numbers: tuple[dict[bytes, int], ...] = tuple({} for _ in Kind)
-        self.asked = Column()  # by number: where what is asked of its metric is listed, -1 where nothing is
-        self.places = Column()  # by number: its number there
+        self._known = 0
+
+    def __len__(self) -> int:
+        return self._known
 
     @property
     def full(self) -> bool:
-        return len(self.asked) > MAX_SERIES
+        return self._known > MAX_SERIES
 
     def numbers(self, batch: Batch) -> I64:
         """The number of each series of a batch's dictionary. ValueError where one is not a series."""
@@ -47,8 +48,7 @@ class SeriesList:
             raise BatchError(f"kind {kind} is not known")
         found = self._numbers[kind].get(key)
         if found is None:
-            asked, place = self._on_new(kind, key)
-            found = self._numbers[kind][key] = len(self.asked)
-            self.asked.append(asked)
-            self.places.append(place)
+            self._on_new(self._known, kind, key)
+            found = self._numbers[kind][key] = self._known
+            self._known += 1
         return found

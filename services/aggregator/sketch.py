@@ -3,10 +3,11 @@
 Bucket i of a positive value holds (2^((i-1)/64), 2^(i/64)], as OpenTelemetry's and Prometheus' exponential histograms of scale 6 do,
 so that they can be merged without loss later. Any quantile is at most (g-1)/(g+1) = 0.55 % off, g = 2^(1/64).
 A bucket's code is one integer that sorts like the values: 0 for zero, i + OFFSET for positive, the negated code of |v| for negative ones.
+Group and code in one number are a key, so that the sketches of all groups are two columns and what is done to one is done to all.
 """
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -20,43 +21,98 @@ RELATIVE_ERROR: Final = (2 ** (1 / PER_OCTAVE) - 1) / (2 ** (1 / PER_OCTAVE) + 1
 # Upper bounds of the buckets of one octave, [0.5, 1]. Looked up rather than computed by a logarithm, whose last bit
 # may differ between machines and between the vector and the scalar path of one machine.
 _BOUNDS: Final = np.array([2.0 ** ((k - PER_OCTAVE) / PER_OCTAVE) for k in range(PER_OCTAVE + 1)])
+# An octave in parts so small that none holds two bounds: how many bounds lie before each part.
+_PARTS: Final = 2 * PER_OCTAVE
+_BEFORE: Final = np.searchsorted(_BOUNDS, 0.5 + np.arange(_PARTS) / (2 * _PARTS))
+_GROWTH: Final = 2 ** (1 / PER_OCTAVE)
+# The values that stand for the buckets of one octave: their relative distance to both bounds is the same.
+_MIDDLES: Final = np.array([2 ** (part / PER_OCTAVE) * 2 / (1 + _GROWTH) for part in range(PER_OCTAVE)])
+
+CODE_BITS: Final = 22
+_SHIFT: Final = 1 << (CODE_BITS - 1)  # makes codes positive
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
 
 
-def codes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """Sketches of several groups: keys, ascending, none twice, and how many samples fell into each; both of shape (n,)."""
+
+    keys: I64
+    counts: I64
+
+
+NOTHING: Final = Bins(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def codes(values: F64) -> I64:
     """The code of each value's bucket; values finite, shape (n,)."""
     mantissa, exponent = np.frexp(np.abs(values))
-    index = exponent.astype(np.int64) * PER_OCTAVE + np.searchsorted(_BOUNDS, mantissa) - PER_OCTAVE
+    before = _BEFORE[(mantissa * (2 * _PARTS)).astype(np.int64) - _PARTS]
+    # Its place among the bounds, as np.searchsorted finds it. Of zero, which has no mantissa, any.
+    index = exponent.astype(np.int64) * PER_OCTAVE + before + (mantissa > _BOUNDS[before]) - PER_OCTAVE
     return np.where(values == 0, 0, np.where(values > 0, index + OFFSET, -(index + OFFSET)))
 
 
-def merged(one: Mapping[int, int], other: Mapping[int, int]) -> dict[int, int]:
-    """The sketch of both."""
-    found = dict(one)
-    for code, count in other.items():
-        found[code] = found.get(code, 0) + count
-    return found
+def keys(groups: I64, codes: I64) -> I64:
+    """One number of each group and code, that sorts by group and then by code."""
+    return groups << CODE_BITS | (codes + _SHIFT)
 
 
-@lru_cache(maxsize=1 << 14)
-def value_of(code: int) -> float:
-    """The value that stands for a bucket: the one whose relative distance to both bounds is the same."""
-    if code == 0:
-        return 0.0
-    index = abs(code) - OFFSET
-    whole, part = divmod(index, PER_OCTAVE)
-    growth = 2 ** (1 / PER_OCTAVE)
-    middle = float(np.ldexp(2 ** (part / PER_OCTAVE) * 2 / (1 + growth), whole))
-    return middle if code > 0 else -middle
+def codes_of(keys: I64) -> I64:
+    return (keys & ((1 << CODE_BITS) - 1)) - _SHIFT
 
 
-def quantile(sketch: Mapping[int, int], q: float) -> float:
-    """The sample at rank floor(q * (n - 1)), counted from 0; NaN of an empty sketch."""
-    if not sketch:
-        return float("nan")
-    rank = int(q * (sum(sketch.values()) - 1))
-    seen = 0
-    for code in sorted(sketch):
-        seen += sketch[code]
-        if seen > rank:
-            return value_of(code)
-    raise AssertionError("the rank is less than the count")
+def pooled(parts: Sequence[Bins]) -> Bins:
+    """The sketches of all, which may have keys in common."""
+    if len(parts) == 1:
+        return parts[0]
+    both = np.concatenate([part.keys for part in parts])
+    order = np.argsort(both)
+    both = both[order]
+    first = np.flatnonzero(np.diff(both, prepend=-1))
+    counts = np.concatenate([part.counts for part in parts])[order]
+    return Bins(both[first], np.add.reduceat(counts, first) if len(first) else counts)
+
+
+def merged(one: Bins, other: Bins) -> Bins:
+    """The sketches of both; quick where the second is small."""
+    if not len(one.keys):
+        return other
+    at = np.searchsorted(one.keys, other.keys)
+    known = one.keys[np.minimum(at, len(one.keys) - 1)] == other.keys
+    counts = one.counts.copy()
+    counts[at[known]] += other.counts[known]
+    if known.all():
+        return Bins(one.keys, counts)
+    new = ~known
+    return Bins(np.insert(one.keys, at[new], other.keys[new]), np.insert(counts, at[new], other.counts[new]))
+
+
+def regrouped(bins: Bins, groups: I64) -> Bins:
+    """The same sketches where group i is groups[i]; no two become one."""
+    numbers = groups[bins.keys >> CODE_BITS]
+    keys = numbers << CODE_BITS | bins.keys & ((1 << CODE_BITS) - 1)
+    if (np.diff(numbers) >= 0).all():
+        return Bins(keys, bins.counts)
+    order = np.argsort(keys)
+    return Bins(keys[order], bins.counts[order])
+
+
+def values_of(codes: I64) -> F64:
+    """The value that stands for each bucket."""
+    whole, part = np.divmod(np.abs(codes) - OFFSET, PER_OCTAVE)
+    middles = np.ldexp(_MIDDLES[part], whole)
+    return np.where(codes == 0, 0.0, np.where(codes > 0, middles, -middles))
+
+
+def quantiles(bins: Bins, q: float) -> tuple[I64, F64]:
+    """(groups, ascending; of each the sample at rank floor(q * (n - 1)), counted from 0)."""
+    group = bins.keys >> CODE_BITS
+    first = np.flatnonzero(np.diff(group, prepend=-1))
+    seen = np.cumsum(bins.counts)
+    total = np.diff(seen[np.append(first[1:], len(seen)) - 1] if len(first) else seen, prepend=0)
+    rank = (q * (total - 1)).astype(np.int64)
+    at = np.searchsorted(seen, seen[first] - bins.counts[first] + rank, side="right")
+    return group[first], values_of(codes_of(bins.keys[at]))

@@ -5,7 +5,7 @@ A fold's log entry carries the pages that a commit changed, so that a merge appl
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +16,10 @@ import numpy.typing as npt
 from services.contract.views import Selection
 
 VERSION: Final = 1
+SKETCH_VERSION: Final = 2
+"""Of a page of sketches; all else is of VERSION."""
 PAGE: Final = 32
+_WIDTHS: Final = (1, 2, 4, 8)  # bytes of a count
 COUNTERS: Final = "counters"
 """The pseudo-selection whose pages hold the last sample of every counter; its bucket is always 0."""
 
@@ -27,8 +30,6 @@ INCREASE: Final = np.dtype([("count", "<i8"), ("sum", "<f8")])
 COUNTER: Final = np.dtype([("time", "<i8"), ("value", "<f8")])
 
 Rows = npt.NDArray[np.void]
-Sketch = dict[int, int]
-"""Log buckets of one cell: code of the bucket (see aggregator.sketch) -> how many samples fell into it."""
 
 
 class PartialsError(ValueError):
@@ -127,18 +128,34 @@ def unpack_page(blob: bytes, dtype: np.dtype[np.void]) -> Rows:
     return np.frombuffer(content, dtype)
 
 
-def pack_sketches(sketches: Mapping[int, Sketch]) -> bytes:
-    """A page of sketches; keys are the places of the groups in the page, 0 <= place < PAGE."""
-    rows = [[place, sorted(sketch.items())] for place, sketch in sorted(sketches.items())]
-    return bytes([VERSION]) + msgspec.msgpack.encode(rows)
+def pack_bins(bins: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]) -> bytes:
+    """A page of sketches. bins: place of the group in the page * 2^22 + code + 2^21, ascending; counts: of samples; both of shape (n,)."""
+    width = next(width for width in _WIDTHS if not len(counts) or int(counts.max()) >> 8 * width == 0)
+    return bytes([SKETCH_VERSION, width]) + bins.astype("<u4").tobytes() + counts.astype(f"<u{width}").tobytes()
 
 
-def unpack_sketches(blob: bytes) -> dict[int, Sketch]:
+def unpack_bins(blob: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Bins and counts of a page of sketches, also of one of version 1."""
+    if blob[:1] == bytes([VERSION]):
+        return _old_bins(blob)
+    if blob[:1] != bytes([SKETCH_VERSION]):
+        raise PartialsError(f"page of version {blob[0] if blob else 'none'}, this reads {SKETCH_VERSION}")
+    width = blob[1] if len(blob) > 1 else 0
+    if width not in _WIDTHS or (len(blob) - 2) % (4 + width):
+        raise PartialsError(f"{len(blob)} bytes that begin with {blob[:2]!r} are no page of sketches")
+    n = (len(blob) - 2) // (4 + width)
+    bins = np.frombuffer(blob, "<u4", n, 2).astype(np.int64)
+    return bins, np.frombuffer(blob, f"<u{width}", n, 2 + 4 * n).astype(np.int64)
+
+
+def _old_bins(blob: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """A page of sketches of version 1."""
     try:
         rows = _SKETCHES.decode(_content(blob))
     except msgspec.DecodeError as error:
         raise PartialsError(str(error)) from None
-    return {place: dict(bins) for place, bins in rows}
+    bins = sorted(((place << 22) + code + (1 << 21), count) for place, held in rows for code, count in held)
+    return np.array([key for key, _ in bins], np.int64), np.array([count for _, count in bins], np.int64)
 
 
 _SKETCHES: Final = msgspec.msgpack.Decoder(list[tuple[int, list[tuple[int, int]]]])

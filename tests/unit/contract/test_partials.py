@@ -1,5 +1,7 @@
 """Partials: pages and heads as they lie in Redis and in a fold's log."""
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -11,21 +13,35 @@ from services.contract.partials import (
     INCREASE,
     MOMENTS,
     PAGE,
+    SKETCH_VERSION,
     VERSION,
     Config,
     FoldState,
     Page,
     PartialsError,
+    pack_bins,
     pack_page,
-    pack_sketches,
+    unpack_bins,
     unpack_page,
-    unpack_sketches,
 )
 from services.contract.views import Selection
 
+CODES = 1 << 22
 sketches = st.dictionaries(
-    st.integers(0, PAGE - 1), st.dictionaries(st.integers(-(2**21), 2**21), st.integers(1, 2**40), max_size=20), max_size=PAGE
+    st.integers(0, PAGE - 1),
+    st.dictionaries(st.integers(-(2**21), 2**21 - 1), st.integers(1, 2**10) | st.integers(1, 2**62), max_size=20),
+    max_size=PAGE,
 )
+
+
+def columns(page: dict[int, dict[int, int]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A page by place and code, as the columns of bins and counts that it is written from."""
+    rows = sorted((place * CODES + code + CODES // 2, count) for place, held in page.items() for code, count in held.items())
+    return np.array([key for key, _ in rows], np.uint32), np.array([count for _, count in rows], np.int64)
+
+
+def packed(page: dict[int, dict[int, int]]) -> bytes:
+    return pack_bins(*columns(page))
 
 
 @pytest.mark.parametrize(("dtype", "size"), [(MOMENTS, 48), (INCREASE, 16), (COUNTER, 16)])
@@ -49,19 +65,26 @@ def test_a_page_is_little_endian_behind_its_version() -> None:
 
 @given(sketches)
 def test_pages_of_sketches_round_trip(page: dict[int, dict[int, int]]) -> None:
-    assert unpack_sketches(pack_sketches(page)) == page
+    bins, counts = unpack_bins(packed(page))
+    assert [bins.tolist(), counts.tolist()] == [column.tolist() for column in columns(page)]
 
 
-def test_sketches_are_written_in_one_way_only() -> None:
-    assert pack_sketches({1: {5: 1, -3: 2}, 0: {}}) == pack_sketches({0: {}, 1: {-3: 2, 5: 1}})
+def test_a_page_of_sketches_is_codes_and_counts_as_wide_as_they_must_be() -> None:
+    assert packed({1: {5: 255, -3: 2}}).hex() == "0201" + "fdff5f00" + "05006000" + "02" + "ff"
+    assert packed({0: {0: 256}}).hex() == "0202" + "00002000" + "0001"
+
+
+@given(sketches)
+def test_pages_of_sketches_of_version_1_are_read(page: dict[int, dict[int, int]]) -> None:
+    old = bytes([VERSION]) + msgspec.msgpack.encode([[place, sorted(held.items())] for place, held in sorted(page.items())])
+    bins, counts = unpack_bins(old)
+    assert [bins.tolist(), counts.tolist()] == [column.tolist() for column in columns(page)]
 
 
 @pytest.mark.parametrize("blob", [b"", b"\x00", bytes([VERSION + 1]) + bytes(48)])
 def test_pages_of_another_version_are_refused(blob: bytes) -> None:
     with pytest.raises(PartialsError, match=f"this reads {VERSION}"):
         unpack_page(blob, MOMENTS)
-    with pytest.raises(PartialsError, match=f"this reads {VERSION}"):
-        unpack_sketches(blob)
 
 
 @pytest.mark.parametrize("lost", [1, 8, 47])
@@ -71,17 +94,23 @@ def test_a_page_that_was_cut_is_refused(lost: int) -> None:
         unpack_page(blob[:-lost], MOMENTS)
 
 
-@given(sketches.filter(bool), st.data())
-def test_sketches_that_were_cut_are_refused(page: dict[int, dict[int, int]], data: st.DataObject) -> None:
-    blob = pack_sketches(page)
+@pytest.mark.parametrize("blob", [b"", b"\x00", bytes([SKETCH_VERSION + 1]) + bytes(48)])
+def test_sketches_of_another_version_are_refused(blob: bytes) -> None:
+    with pytest.raises(PartialsError, match=f"this reads {SKETCH_VERSION}"):
+        unpack_bins(blob)
+
+
+@given(st.sampled_from([1, 2, 4, 8]), st.integers(0, 40), st.integers(1, 4))
+def test_sketches_that_were_cut_are_refused(width: int, n: int, lost: int) -> None:
+    blob = bytes([SKETCH_VERSION, width]) + bytes(n * (4 + width))
     with pytest.raises(PartialsError):
-        unpack_sketches(blob[: data.draw(st.integers(1, len(blob) - 1))])
+        unpack_bins(blob[:-lost])
 
 
-@given(st.binary(max_size=60))
-def test_any_bytes_are_sketches_or_refused(noise: bytes) -> None:
+@given(st.sampled_from([VERSION, SKETCH_VERSION]), st.binary(max_size=60))
+def test_any_bytes_are_sketches_or_refused(version: int, noise: bytes) -> None:
     try:
-        unpack_sketches(bytes([VERSION]) + noise)
+        unpack_bins(bytes([version]) + noise)
     except PartialsError:
         return
 

@@ -1,0 +1,103 @@
+"""Lanes: the selections of a fold that one pass over the samples serves, because they accumulate alike over buckets of one length. Pure.
+
+A lane knows for every series which of its selections read it, and into which group. So the work on samples is the same for one
+selection and for a hundred, and grows with the selections that a sample meets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from services.aggregator.arena import Arena
+from services.aggregator.asked import SelectionCells
+from services.aggregator.columns import Column
+from services.aggregator.spots import spots
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Samples in the order of the log; each of shape (n,). series: its number; ingest: its record's ingest time."""
+
+    series: I64
+    times: I64
+    values: F64
+    ingest: I64
+
+
+class Routes:
+    """By series: the places of the selections in the lane that read it, and its group in each."""
+
+    def __init__(self) -> None:
+        self._starts = Column()
+        self._counts = Column()
+        self._slots = Column()
+        self._groups = Column()
+
+    def add(self, series: int, targets: Sequence[tuple[int, int]]) -> None:
+        """The (selection's place, group) of a series that was just seen for the first time."""
+        self._starts.put(series, len(self._slots))
+        self._counts.put(series, len(targets))
+        for slot, group in targets:
+            self._slots.append(slot)
+            self._groups.append(group)
+
+    def of(self, series: I64, known: int) -> tuple[I64, I64, I64]:
+        """(sample, selection's place, group) of everything that samples meet, in the order of samples. known: how many series there are."""
+        self._counts.reach(known)
+        self._starts.reach(known)
+        counts = self._counts.at(series)
+        samples = np.flatnonzero(counts)
+        routes = self._starts.at(series[samples])
+        counts = counts[samples]
+        if len(counts) and int(counts.max()) > 1:
+            ends = np.cumsum(counts)
+            routes = np.repeat(routes - ends + counts, counts) + np.arange(ends[-1])
+            samples = np.repeat(samples, counts)
+        return samples, self._slots.at(routes), self._groups.at(routes)
+
+
+class Lane:
+    """Selections of one accumulator, one length of buckets and one retention."""
+
+    def __init__(self, cells: Sequence[SelectionCells]) -> None:
+        self.cells = cells
+        self.every_ms = cells[0].selection.every_ms
+        self.routes = Routes()
+        self._retention_ms = cells[0].retention_ms
+        self._accumulators = [item.cells for item in cells]
+        self._arena = Arena()
+
+    def add(self, samples: Samples, buckets: I64, known: int) -> int:
+        """Add samples to the cells that they meet; how many times one came too late for a cell.
+
+        buckets: by sample, the number of its bucket since 1970. known: how many series there are.
+        """
+        sample, slots, groups = self.routes.of(samples.series, known)
+        if not len(sample):
+            return 0
+        late = 0
+        buckets = buckets[sample]
+        if (int(buckets.min()) + 1) * self.every_ms <= int(samples.ingest.max()) - self._retention_ms:
+            # The end of a bucket decides, by the ingest time of the sample's own record.
+            fresh = (buckets + 1) * self.every_ms > samples.ingest[sample] - self._retention_ms
+            late = int(len(fresh) - fresh.sum())
+            sample, slots, groups, buckets = sample[fresh], slots[fresh], groups[fresh], buckets[fresh]
+            if not len(sample):
+                return late
+        where = spots(slots, buckets, self.every_ms)
+        self._accumulators[0].add(self._accumulators, self._arena, where, groups, samples.times[sample], samples.values[sample])
+        return late
+
+
+def lanes(cells: Sequence[SelectionCells]) -> list[Lane]:
+    """Lanes for all of them."""
+    alike: dict[tuple[str, int, int], list[SelectionCells]] = {}
+    for item in cells:
+        key = type(item.cells).__name__, item.selection.every_ms, item.retention_ms
+        alike.setdefault(key, []).append(item)
+    return [Lane(items) for items in alike.values()]

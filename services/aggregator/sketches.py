@@ -1,0 +1,120 @@
+"""Sketches: an accumulator whose cells are sketches of log buckets (`sketch`). Pure.
+
+All sketches of one bucket of time are one sorted column of keys, group and code in one number, beside a column of counts. Samples are
+sorted and counted as they come; what came between two looks is merged in at the second one.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from services.aggregator import sketch
+from services.aggregator.arena import Arena
+from services.aggregator.bucketed import ByBucket
+from services.aggregator.sketch import CODE_BITS, NOTHING, Bins
+from services.aggregator.spots import Spots
+from services.contract.partials import PAGE, pack_bins, unpack_bins
+
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+GROUP_BITS: Final = 24
+MAX_SPOTS: Final = 1 << (63 - GROUP_BITS - CODE_BITS)
+_PAGE_BITS: Final = PAGE.bit_length() - 1
+_KEY_BITS: Final = GROUP_BITS + CODE_BITS
+_PAGE_KEYS: Final = PAGE << CODE_BITS
+
+
+@dataclass(slots=True)
+class Held:
+    """The sketches of a bucket. runs: what came since they were looked at; pages: what was loaded since then, instead of what is held of them."""
+
+    bins: Bins = NOTHING
+    runs: list[Bins] = field(default_factory=list)
+    pages: dict[int, Bins] = field(default_factory=dict)
+
+    def settle(self) -> Bins:
+        """All of it."""
+        if self.pages:
+            kept = _without(self.bins, list(self.pages))
+            loaded = [self.pages[page] for page in sorted(self.pages)]
+            self.bins = sketch.pooled([kept, *loaded])
+            self.pages = {}
+        if self.runs:
+            self.bins = sketch.merged(self.bins, sketch.pooled(self.runs))
+            self.runs = []
+        return self.bins
+
+
+class Sketches(ByBucket[Held]):
+    """A sketch per cell."""
+
+    def add(self, beside: Sequence["Sketches"], arena: Arena, spots: Spots, groups: I64, times: I64, values: F64) -> None:
+        for low in range(0, len(spots.at), MAX_SPOTS):
+            at = spots.at[low : low + MAX_SPOTS]
+            mine = slice(None) if len(at) == len(spots.at) else np.flatnonzero((spots.of >= low) & (spots.of < low + len(at)))
+            keys = (spots.of[mine] - low) << _KEY_BITS | sketch.keys(groups[mine], sketch.codes(values[mine]))
+            self._add_sorted(beside, at, np.sort(keys))
+
+    def blob(self, bucket: int, page: int) -> bytes:
+        bins = _page(self._buckets[bucket].settle(), page)
+        return pack_bins((bins.keys - page * _PAGE_KEYS).astype(np.uint32), bins.counts)
+
+    def load(self, bucket: int, page: int, blob: bytes) -> None:
+        keys, counts = unpack_bins(blob)
+        held = self.held(bucket)
+        if held.runs:
+            held.settle()
+        held.pages[page] = Bins(keys + page * _PAGE_KEYS, counts)
+
+    def bins(self, bucket: int) -> Bins:
+        """The sketches of a bucket."""
+        held = self._buckets.get(bucket)
+        return NOTHING if held is None else held.settle()
+
+    @staticmethod
+    def _add_sorted(beside: Sequence["Sketches"], at: Sequence[tuple[int, int]], keys: I64) -> None:
+        """keys: spot, group and code in one number, ascending."""
+        first = np.flatnonzero(np.diff(keys, prepend=-1))
+        counts = np.diff(first, append=len(keys))
+        keys = keys[first]
+        pages = keys >> (CODE_BITS + _PAGE_BITS)
+        for page in pages[np.flatnonzero(np.diff(pages, prepend=-1))].tolist():
+            slot, bucket = at[page >> (GROUP_BITS - _PAGE_BITS)]
+            beside[slot].dirty.add((bucket, page & ((1 << (GROUP_BITS - _PAGE_BITS)) - 1)))
+        ends = [*np.searchsorted(keys, np.arange(1, len(at)) << _KEY_BITS).tolist(), len(keys)]
+        keys &= (1 << _KEY_BITS) - 1
+        begin = 0
+        for (slot, bucket), end in zip(at, ends, strict=True):
+            beside[slot].held(bucket).runs.append(Bins(keys[begin:end], counts[begin:end]))
+            begin = end
+
+    def _live(self, held: Held) -> I64:
+        return np.unique(held.settle().keys >> CODE_BITS)
+
+    def _kept(self, held: Held, groups: I64) -> Held:
+        places = np.zeros(int(groups[-1]) + 1 if len(groups) else 0, np.int64)
+        places[groups] = np.arange(len(groups))
+        return Held(sketch.regrouped(held.settle(), places))
+
+    def _pages(self, held: Held) -> Iterable[int]:
+        found: list[int] = np.unique(held.settle().keys // _PAGE_KEYS).tolist()
+        return found
+
+    def held(self, bucket: int) -> Held:
+        """What a bucket holds, nothing at first."""
+        held = self._buckets.get(bucket)
+        return self._hold(bucket, Held()) if held is None else held
+
+
+def _page(bins: Bins, page: int) -> Bins:
+    begin, end = np.searchsorted(bins.keys, np.array((page, page + 1)) * _PAGE_KEYS).tolist()
+    return Bins(bins.keys[begin:end], bins.counts[begin:end])
+
+
+def _without(bins: Bins, pages: Sequence[int]) -> Bins:
+    kept = np.isin(bins.keys // _PAGE_KEYS, pages, invert=True)
+    return Bins(bins.keys[kept], bins.counts[kept])
