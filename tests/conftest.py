@@ -8,22 +8,15 @@ with `tests.servers.running`.
 from collections.abc import Iterator
 
 import pytest
-from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.kafka.server import Kafka
 from tests.servers import Broker, Valkey, running
 
 
-class Files(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands out tests by the file, for a file shares its servers; those with a browser go to one worker, one after the other."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "tests/browser" if file.startswith("tests/browser/") else file
-
-
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Files:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    from tests.scheduling import Files  # only where xdist is at work
+
     return Files(config, log)
 
 

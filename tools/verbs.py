@@ -14,7 +14,7 @@ from tools.steps import CACHE, LOG, ROOT, StepError, Tool, alone, run, run_throu
 
 _BIN = machine.VENV / "bin"
 _AT_ONCE = 2
-_TWO_TESTS_AT_ONCE = ("-n", "2", "--no-loadscope-reorder")  # most of them wait; tests/conftest.py says which stay together
+_TWO_TESTS_AT_ONCE = ("-n", "2", "--no-loadscope-reorder")  # most of them wait; tests/scheduling.py says which stay together
 
 
 def main(arguments: Sequence[str]) -> int:
