@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -9,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from services.local.embedded import BROKER_ENVIRONMENT, broker_command, free_port, valkey_command
+from services.local.embedded import BROKER_ENVIRONMENT, broker_command, free_port, tethered, valkey_command
+from tests.certificates import Certificates, Pair
 
 ROOT = Path(__file__).parent.parent
 _PATIENCE_S = 10.0
@@ -74,12 +76,55 @@ class Server:
 
 
 class Valkey(Server):
-    def __init__(self) -> None:
-        super().__init__("valkey", valkey_command, _pong)
+    def __init__(self, *options: str) -> None:
+        """options: more of them, as on the command line."""
+        super().__init__("valkey", lambda port, parent: (*valkey_command(port, parent), *options), pong)
 
     @property
     def url(self) -> str:
         return f"redis://{self.address}/0"
+
+
+class SecureRedis(Server):
+    """Debian's redis-server, with TLS and no plain port. The Valkey of the wheel is built without TLS."""
+
+    def __init__(self, folder: Path, certificates: Certificates, pair: Pair | None = None, ask_client: bool = False) -> None:
+        """pair: the server's own, by default the one for 127.0.0.1. ask_client: whether clients must show a certificate."""
+        super().__init__("redis", self._redis, connects)
+        self._folder = folder
+        self._certificates = certificates
+        self._pair = pair or certificates.server
+        self._ask_client = ask_client
+
+    @property
+    def url(self) -> str:
+        return f"rediss://{self.address}/0"
+
+    def _redis(self, port: int, parent: int) -> tuple[str, ...]:
+        tls = {
+            "--tls-port": port,
+            "--port": 0,
+            "--tls-cert-file": self._pair.certificate,
+            "--tls-key-file": self._pair.key,
+            "--tls-ca-cert-file": self._certificates.authority.certificate,
+            "--tls-auth-clients": "yes" if self._ask_client else "no",
+            "--dir": self._folder,
+        }
+        options = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction")
+        words = (str(word) for option in tls.items() for word in option)
+        return tethered(parent, str(redis_server(self._folder)), *options, *words)
+
+
+def redis_server(folder: Path) -> Path:
+    """Debian's redis-server. Its package redis-tools has the program under another name, and starts no service of its own."""
+    if (found := shutil.which("redis-server")) is not None:
+        return Path(found)
+    tools = shutil.which("redis-check-rdb")
+    assert tools is not None, "the tests over TLS need Debian's package redis-tools; `make test` installs it"
+    link = folder / "redis-server"
+    if not link.is_symlink():
+        link.symlink_to(tools)
+    return link
 
 
 class Broker(Server):
@@ -97,18 +142,19 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 @contextlib.contextmanager
 def running(server: AnyServer) -> Iterator[AnyServer]:
     """A server for as long as the block lasts."""
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.kill()
 
 
-def _pong(port: int) -> bool:
+def pong(port: int) -> bool:
+    """Whether a server of Redis' protocol takes commands."""
     try:
         with socket.create_connection(("127.0.0.1", port), 1.0) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+            return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
     except OSError:
         return False
 

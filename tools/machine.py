@@ -1,4 +1,4 @@
-"""What a machine needs: a virtual environment, Node, the built wall, and for tests a browser, Java and Maven."""
+"""What a machine needs: a virtual environment, Node, the built wall, and for tests a browser, Java and Maven, openssl and Redis."""
 
 import json
 import os
@@ -125,12 +125,15 @@ def _node() -> tuple[str, str]:
 
 
 def test_machine() -> None:
-    """A browser, Java and Maven, from Debian's packages where they are missing."""
-    missing = [
-        name
-        for name, there in (("chromium", _chromium()), ("default-jre-headless", _java()), ("maven", shutil.which("mvn")))
-        if not there
-    ]
+    """A browser, Java and Maven, openssl, and a Redis with TLS, from Debian's packages where they are missing."""
+    needed = {
+        "chromium": _chromium(),
+        "default-jre-headless": _java(),
+        "maven": shutil.which("mvn"),
+        "openssl": shutil.which("openssl"),
+        "redis-tools": shutil.which("redis-server") or shutil.which("redis-check-rdb"),  # holds the server; starts no service
+    }
+    missing = [name for name, there in needed.items() if not there]
     if not missing:
         return
     if not shutil.which("apt-get"):

@@ -116,7 +116,7 @@ class Merging:
             if not self._tailing:
                 await self._tail.start()
                 self._tailing = True
-            found += await self._tail.read(1)
+            found += await self._tail.read()
         for partition, entry in found:
             item = state.followed[state.lineage, partition]
             item.fresh = item.fresh or entry is None or item.mirror.apply(entry) == "gap"

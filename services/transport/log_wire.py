@@ -8,6 +8,7 @@ broke stays broken, whoever holds it makes a new one, and looks first at what is
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -15,7 +16,8 @@ from aiokafka import errors
 from aiokafka.conn import AIOKafkaConnection, CloseReason, collect_hosts, create_conn
 from aiokafka.protocol.metadata import MetadataRequest
 
-from services.transport.settings import KafkaSettings
+from services.transport.settings import SASL, KafkaSettings, read_secret
+from services.transport.tls import tls_context
 
 RETRY_S: Final = 0.1
 
@@ -45,6 +47,7 @@ class Wire:
         self._addresses: dict[int, tuple[str, int]] = {}
         self._connections: dict[int, AIOKafkaConnection] = {}
         self._closing: list[asyncio.Future[None]] = []
+        self._tls: ssl.SSLContext | None = None
         self.controller = -1
 
     async def open(self) -> None:
@@ -100,15 +103,30 @@ class Wire:
             self._closing.clear()
 
     async def _connect(self, host: str, port: int) -> AIOKafkaConnection:
+        settings = self._settings
         try:
+            if settings.tls and self._tls is None:
+                self._tls = tls_context(settings)
+            sasl = {}
+            if settings.security_protocol.startswith(SASL):
+                password = read_secret(settings.password, settings.password_file)
+                sasl = {
+                    "sasl_mechanism": settings.sasl_mechanism,
+                    "sasl_plain_username": settings.username,
+                    "sasl_plain_password": password,
+                }
             return await create_conn(
                 host,
                 port,
                 client_id="tideboard",
-                request_timeout_ms=self._settings.request_timeout_ms,
+                request_timeout_ms=settings.request_timeout_ms,
                 on_close=self._closed,
+                security_protocol=settings.security_protocol,
+                ssl_context=self._tls,
+                **sasl,
             )
-        except (OSError, TimeoutError, errors.KafkaError, AssertionError) as error:
+        # ValueError: what a server says that does not know the password either (SCRAM proves both sides)
+        except (OSError, TimeoutError, errors.KafkaError, AssertionError, ValueError) as error:
             raise LogAway(f"no connection to {host}:{port}: {_text(error)}") from error
 
     async def _answer(self, connection: AIOKafkaConnection, request: Any) -> Any:

@@ -217,15 +217,18 @@ class LogTail:
             newest: list[Any] = await pipe.execute()
         self._last = {key: found[0][0] if found else b"0-0" for key, found in zip(self._partitions, newest, strict=True)}
 
-    async def read(self, timeout_ms: int) -> list[tuple[int, Entry]]:
-        """(partition, entry) of what came since the last call, in each partition's order; waits this long when nothing did."""
-        streams: Any = dict(self._last)
-        answer: Any = await self._redis.xread(streams, count=64, block=timeout_ms)
+    async def read(self) -> list[tuple[int, Entry]]:
+        """(partition, entry) of what came since the last call, in each partition's order. It does not wait."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key, last in self._last.items():  # each partition's log has a slot of its own
+                pipe.xread({key: last}, count=64)
+            answers: list[Any] = await pipe.execute()
         found = []
-        for key, entries in answer or ():
-            for entry_id, fields in entries:
-                self._last[key] = entry_id
-                found.append((self._partitions[key], decode_entry(fields)))
+        for answer in answers:
+            for key, entries in answer or ():
+                for entry_id, fields in entries:
+                    self._last[key] = entry_id
+                    found.append((self._partitions[key], decode_entry(fields)))
         return found
 
 

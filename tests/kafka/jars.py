@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -49,9 +49,9 @@ def java(main: str, *arguments: str, libs: Path | None = None, flags: Sequence[s
     return (_program("java"), *_FLAGS, *(flags or shared), *classes, main, *arguments)
 
 
-def properties(port: int, controller: int, data: Path) -> str:
-    """server.properties of a cluster of one. What is not said is Kafka's default."""
-    lines = {
+def properties(port: int, controller: int, data: Path, more: Mapping[str, object] | None = None) -> str:
+    """server.properties of a cluster of one. What is not said is Kafka's default. more: other lines, or others instead."""
+    lines: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
@@ -67,6 +67,7 @@ def properties(port: int, controller: int, data: Path) -> str:
         "broker.session.timeout.ms": 2500,
         "broker.heartbeat.interval.ms": 200,
     }
+    lines |= more or {}
     return "".join(f"{name}={value}\n" for name, value in lines.items())
 
 
@@ -83,11 +84,18 @@ def fetch() -> None:
         _run(maven, "Maven could not fetch Apache Kafka")
         config = Path(folder) / "server.properties"
         config.write_text(properties(1, 2, whole / "formatted"))
-        _run(java("kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", str(config), libs=libs), "Kafka could not format")
+        format_data(config, libs=libs)
         with contextlib.suppress(OSError):  # somebody else was faster
             whole.rename(home())
     if not home().is_dir():
         raise KafkaMissingError(f"{home()} could not be made")
+
+
+def format_data(config: Path, *more: str, libs: Path | None = None) -> None:
+    """Make the data directory that a server.properties names."""
+    _run(
+        java("kafka.tools.StorageTool", "format", "-t", _CLUSTER, "-c", str(config), *more, libs=libs), "Kafka could not format"
+    )
 
 
 def _run(command: Sequence[str], failing: str) -> None:

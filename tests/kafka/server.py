@@ -54,10 +54,16 @@ class Kafka(Server):
         if not self._flags:
             prepare()
         if not self._data.is_dir():
-            shutil.copytree(jars.formatted(), self._data)
-        self._config.write_text(jars.properties(self.port, self._controller, self._data))
+            self._format()
+        self._configure()
         with self.log.open("ab") as log:
             self._spawn(log, log)
+
+    def _format(self) -> None:
+        shutil.copytree(jars.formatted(), self._data)
+
+    def _configure(self) -> None:
+        self._config.write_text(jars.properties(self.port, self._controller, self._data))
 
     def restart(self, *, keep: bool = False) -> None:
         """Kill it and start it again on the same ports: empty, or with the data that it had."""
