@@ -7,16 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from services.aggregator import matching
 from services.aggregator.accumulators import accumulator
 from services.aggregator.bucketed import Accumulator
+from services.aggregator.census import Census
+from services.aggregator.matching import overflow_of
+from services.contract import limits
+from services.contract.partials import SelectionNotes
 from services.contract.views import Selection
 
+NO_NOTES: Final = SelectionNotes()
 SLACK_MS: Final = 60_000
 """How much longer than their retention cells are kept, for ingestors whose clocks or queues differ."""
 
 MIN_COMPACTED: Final = 128
 """With fewer groups than this, dead ones are not worth the trouble."""
+CROWDED_SHARE: Final = 10
+"""Where groups wait for a place, every tenth place that is free is worth it."""
 
 
 @dataclass(slots=True)
@@ -27,6 +36,7 @@ class Tally:
     records: int = 0
     duplicates: int = 0
     late: int = 0
+    late_lost: int = 0  # of these, those that nobody could take in time
     poison: int = 0
     not_counters: int = 0
     disordered: int = 0
@@ -36,7 +46,7 @@ class Tally:
 class SelectionCells:
     """One selection's cells and groups."""
 
-    def __init__(self, selection: Selection, retention_ms: int) -> None:
+    def __init__(self, selection: Selection, retention_ms: int, notes: SelectionNotes = NO_NOTES) -> None:
         self.selection = selection
         self.retention_ms = retention_ms
         self.match = matching.matcher(selection.where)
@@ -44,31 +54,83 @@ class SelectionCells:
         self.keys: list[bytes] = []
         self.stored_keys = 0
         self._numbers: dict[bytes, int] = {}
+        self._pools: dict[bytes, int] = {}  # overflow groups: key -> number
+        self._notes = notes
+        self._census, self._left_out = Census(notes.census), Census(notes.left_out)
 
     @property
     def counts(self) -> bool:
         return self.selection.accumulator == "increase"
 
-    def number(self, key: bytes) -> int:
+    @property
+    def limit(self) -> int:
+        """How many groups are kept apart, 0 for no limit."""
+        if self.selection.accumulator == "series":
+            return limits.series(self.retention_ms + 2 * SLACK_MS + self.selection.every_ms, self.selection.every_ms)
+        return self.selection.limit
+
+    @property
+    def notes(self) -> SelectionNotes:
+        return msgspec.structs.replace(self._notes, census=self._census.held(), left_out=self._left_out.held())
+
+    def number(self, key: bytes, ingest: int = 0) -> int:
+        """The number of a group; past the limit, that of the overflow group. ingest: epoch ms at which it was seen."""
         found = self._numbers.get(key)
         if found is None:
+            pool = overflow_of(self.selection, key)
+            full = 0 < self.limit <= len(self.keys) - len(self._pools)
+            if full and key != pool:
+                self._census.see(key)
+                if not self._notes.since:
+                    self._notes = msgspec.structs.replace(self._notes, since=ingest)
+                return self.number(pool)
             found = self._numbers[key] = len(self.keys)
             self.keys.append(key)
+            if key == pool:
+                self._pools[key] = found
         return found
 
-    def place(self, kind: int, key: bytes, labels: Mapping[str, str]) -> int | None:
+    def was_late(self, samples: int, ingest: int) -> None:
+        """So many samples came when their bucket was no longer kept."""
+        held = self._notes
+        self._notes = msgspec.structs.replace(held, late=held.late + samples, late_at=max(held.late_at, ingest))
+
+    def leave_out(self, key: bytes) -> None:
+        """A counter cannot be followed, since there are too many."""
+        self._left_out.see(key)
+
+    def place(self, kind: int, key: bytes, labels: Mapping[str, str], ingest: int) -> int | None:
         """The group of a series that was just seen for the first time, None where it does not match."""
-        return self.number(matching.group_key(self.selection, kind, key, labels)) if self.match(labels) else None
+        return self.number(matching.group_key(self.selection, kind, key, labels), ingest) if self.match(labels) else None
 
     def compact(self) -> bool:
-        """Forget groups that have no cell any more, where most have none; the others are numbered anew. Whether it was done."""
-        if len(self.keys) < MIN_COMPACTED or 2 * len(live := self.cells.live()) > len(self.keys):
+        """Forget groups that have no cell any more, where that is worth it; the others are numbered anew. Whether it was done.
+
+        It makes place for groups that were pooled, so it is done at edges of the log only, which do not depend on when commits are.
+        """
+        if len(self.keys) < MIN_COMPACTED and not self._pools:
+            return False
+        live = self.cells.live()
+        dead = len(self.keys) - len(live)
+        pools = len(self._pools)
+        ended = pools > 0 and not set(self._pools.values()) <= set(live.tolist())
+        if not ended and dead * CROWDED_SHARE < self.limit if pools else dead * 2 < len(self.keys):
+            return False
+        if not dead:
             return False
         self.cells.keep(live)
         self.keys = [self.keys[group] for group in live.tolist()]
         self._numbers = {key: number for number, key in enumerate(self.keys)}
+        self._pools = {key: self._numbers[key] for key in self._pools if key in self._numbers}
+        self._census = Census()
+        if not self._pools:
+            self._notes = msgspec.structs.replace(self._notes, since=0)
         self.stored_keys = 0
         return True
+
+    def forget_left_out(self) -> None:
+        """There is place for counters again: who is left out is seen anew."""
+        self._left_out = Census()
 
     def oldest(self, clock: int) -> int:
         """Buckets that start before this epoch ms have ended so long ago that nobody is shown them."""

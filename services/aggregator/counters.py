@@ -10,10 +10,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from services.contract import limits
 from services.contract.batch import MAX_TIME
 from services.contract.partials import COUNTER, PAGE, Rows
 
 SPREAD_MS: Final = 300_000
+MIN_COMPACTED: Final = 128
+"""With fewer series than this, dead ones are not worth the trouble."""
 _NEVER: Final = np.iinfo(np.int64).min
 
 I64 = npt.NDArray[np.int64]
@@ -40,10 +43,12 @@ class Counters:
         self._rows = np.zeros(0, COUNTER)
         self._dirty: set[int] = set()
 
-    def number(self, key: bytes) -> int:
-        """The number of a series, a new one at first sight."""
+    def number(self, key: bytes) -> int | None:
+        """The number of a series, a new one at first sight; None where there are too many."""
         found = self._numbers.get(key)
         if found is None:
+            if len(self.keys) >= limits.COUNTERS:
+                return None
             found = self._numbers[key] = len(self.keys)
             self.keys.append(key)
             if found >= len(self._rows):
@@ -77,6 +82,26 @@ class Counters:
         begin = np.maximum(before[told], time[told] - SPREAD_MS)
         return Increases(source[told], begin, time[told], amount[told])
 
+    def forget(self, before: int) -> bool:
+        """Forget series whose last sample is older than this epoch ms. Whether the others were numbered anew: every page has changed then.
+
+        What a forgotten series grows by when it comes back nobody knows, so it is done at edges of the log only.
+        """
+        times = self._rows["time"][: len(self.keys)]
+        if len(ended := np.flatnonzero((times < before) & (times != _NEVER))):
+            self._rows[ended] = (_NEVER, 0.0)
+            self._dirty.update((ended // PAGE).tolist())
+        live = np.flatnonzero(times != _NEVER)
+        dead = len(times) - len(live)
+        full = len(times) >= limits.COUNTERS
+        if not dead or (len(times) < MIN_COMPACTED and not full) or dead * (10 if full else 2) < len(times):
+            return False
+        self.keys = [self.keys[number] for number in live.tolist()]
+        self._numbers = {key: number for number, key in enumerate(self.keys)}
+        self._rows = np.concatenate((self._rows[live], np.full(64, np.array((_NEVER, 0.0), COUNTER), COUNTER)))
+        self._dirty = set(range(-(-len(live) // PAGE)))
+        return True
+
     def dirty_pages(self) -> dict[int, Rows]:
         """Pages that changed since `committed`."""
         return {page: self._rows[page * PAGE : min((page + 1) * PAGE, len(self.keys))] for page in sorted(self._dirty)}
@@ -93,9 +118,9 @@ class Counters:
 
     def seed(self, key: bytes, time: int, value: float) -> None:
         """The last sample of a series in an earlier log. It counts as changed, so that the next commit stores it."""
-        number = self.number(key)
-        self._rows[number] = (time, value)
-        self._dirty.add(number // PAGE)
+        if (number := self.number(key)) is not None:
+            self._rows[number] = (time, value)
+            self._dirty.add(number // PAGE)
 
     def last(self) -> dict[bytes, tuple[int, float]]:
         """Every series' last sample: (epoch ms, value)."""

@@ -28,14 +28,18 @@ class Counting:
         self._wrong = Column()  # by series: how many selections read it in vain, since it is no counter and no delta
         self._deltas = Column()  # by series: whether it is a delta that is read
 
-    def number(self, series: int, kind: int, key: bytes, reading: int) -> None:
-        """Take a series that was just seen for the first time. reading: how many selections that count read it."""
+    def number(self, series: int, kind: int, key: bytes, reading: Sequence[SelectionCells]) -> None:
+        """Take a series that was just seen for the first time. reading: the selections that count and read it."""
         if kind == Kind.counter:
-            self._numbers.put(series, 1 + self._counters.number(key))
+            if (number := self._counters.number(key)) is not None:
+                self._numbers.put(series, 1 + number)
+                return
+            for cells in reading:
+                cells.leave_out(key)
         elif kind == Kind.delta:
             self._deltas.put(series, 1)
         else:
-            self._wrong.put(series, reading)
+            self._wrong.put(series, len(reading))
 
     def add(self, samples: Samples, known: int) -> None:
         """Add what samples tell. known: how many series there are."""

@@ -13,10 +13,11 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from services.aggregator.asked import SelectionCells, Tally
+from services.aggregator.asked import NO_NOTES, SLACK_MS, SelectionCells, Tally
 from services.aggregator.counters import Counters
 from services.aggregator.counting import Counting
 from services.aggregator.lanes import Lane, Samples, lanes
+from services.aggregator.late import Lateness, LateSamples, Reason, part_of
 from services.aggregator.serieslist import SeriesList
 from services.contract.batch import Batch, decode
 from services.contract.partials import (
@@ -26,6 +27,7 @@ from services.contract.partials import (
     FoldState,
     NewKeys,
     Page,
+    SelectionNotes,
     Stored,
     pack_page,
     unpack_page,
@@ -33,8 +35,14 @@ from services.contract.partials import (
 from services.contract.series import parse_series_key
 
 _I64 = npt.NDArray[np.int64]
+SOURCE: Final = "samples"
 
-COMPACT_MS: Final = 60_000
+EDGE_MS: Final = 60_000
+"""What is old is dropped where the clock of the log enters another minute."""
+FOLLOWED_MS: Final = 3_600_000
+"""How much longer than its selections' cells the last sample of a counter is remembered."""
+MAX_LATE_SAMPLES: Final = 20_000
+"""Late samples that wait to be taken; more are counted only."""
 INSTANCE_MS: Final = 3_600_000
 """How long a silent ingestor's last sequence is remembered."""
 
@@ -59,12 +67,13 @@ class Changes:
     keys: list[NewKeys] = field(default_factory=list)
     gone: list[Page] = field(default_factory=list)
     reset: list[str] = field(default_factory=list)  # selections whose stored cells and groups are dropped first
+    notes: dict[str, SelectionNotes] = field(default_factory=dict)  # of selections of which they changed
 
 
 class Fold:
     """One partition under one set of selections."""
 
-    def __init__(self, config: Config, offset: int) -> None:
+    def __init__(self, config: Config, offset: int, state: FoldState | None = None) -> None:
         self.config = config
         self.offset = offset
         self.stored_offset = offset
@@ -73,16 +82,21 @@ class Fold:
         self._stored_counters = 0
         self._reset: list[str] = []
         self._gone: list[Page] = []
-        self._compacted_at = 0
-        self._state = FoldState()
-        self.cells = {name: SelectionCells(item, config.retentions[name]) for name, item in config.selections.items()}
+        self._told: dict[str, SelectionNotes] = {}
+        self.late: list[LateSamples] = []  # whoever writes them down takes them away
+        self._state = FoldState() if state is None else state
+        self._ingest = 0  # of the record that is being read
+        notes = self._state.notes
+        self.cells = {
+            name: SelectionCells(item, config.retentions[name], notes.get(name, NO_NOTES))
+            for name, item in config.selections.items()
+        }
         self._begin_series()
 
     @classmethod
     def load(cls, stored: Stored) -> "Fold":
         """The fold that was stored, at its offset."""
-        fold = cls(stored.config, stored.offset)
-        fold._state = stored.state
+        fold = cls(stored.config, stored.offset, stored.state)
         for name, cells in fold.cells.items():
             for key in stored.keys.get(name, []):
                 cells.number(key)
@@ -117,6 +131,11 @@ class Fold:
         return self._state.max_time
 
     @property
+    def late_samples(self) -> Mapping[str, Mapping[str, int]]:
+        """Samples that came too late: source -> reason -> how many, since the fold began."""
+        return self._state.late
+
+    @property
     def dirty(self) -> bool:
         return self.offset != self.stored_offset or bool(self._reset)
 
@@ -132,17 +151,19 @@ class Fold:
             self.offset = record.offset + 1
             last = record
             if (accepted := self._accept(record)) is not None and len(accepted[0].series):
-                parts.append(self._columns(*accepted))
+                parts.append(self._columns(record.offset, *accepted))
+            if self._state.clock // EDGE_MS > self._state.edge // EDGE_MS:
+                if parts:
+                    self._add(parts)
+                parts = []
+                self._pass_edge()
         if last is not None:
             self._state.last = last.offset, crc32(last.value)
         if parts:
             self._add(parts)
 
     def changes(self) -> Changes:
-        """What changed since the last commit. Old cells are dropped by it."""
-        for name, cells in self.cells.items():
-            self._gone += (Page(name, *at) for at in cells.cells.forget(cells.oldest(self._state.clock)))
-        self._compact()
+        """What changed since the last commit."""
         changes = Changes(self.stored_offset, self.offset, self._state, reset=list(self._reset))
         for name, cells in self.cells.items():
             changes.pages += ((Page(name, *at), cells.cells.blob(*at)) for at in sorted(cells.cells.dirty))
@@ -154,6 +175,10 @@ class Fold:
             new = self.counters.keys[self._stored_counters :]
             changes.keys.append(NewKeys(COUNTERS, self._stored_counters, new))
         changes.gone += self._gone
+        notes = {name: held for name, cells in self.cells.items() if (held := cells.notes) != NO_NOTES}
+        names = notes.keys() | self._state.notes.keys()
+        changes.notes = {name: notes.get(name, NO_NOTES) for name in names if notes.get(name) != self._told.get(name)}
+        self._state.notes = notes
         return changes
 
     def committed(self, changes: Changes) -> None:
@@ -166,6 +191,7 @@ class Fold:
             cells.stored_keys = len(cells.keys)
         self.counters.committed()
         self._stored_counters = len(self.counters.keys)
+        self._told = dict(self._state.notes)
 
     def join(self, other: "Fold", config: Config) -> None:
         """Go on under `config`: take over the selections of a fold that was fed the same records up to the same offset, drop what `config` lacks."""
@@ -173,6 +199,7 @@ class Fold:
             raise ValueError(f"folds at offsets {self.offset} and {other.offset} cannot join")
         joined = self.cells | other.cells
         self._reset = sorted({COUNTERS, *other.cells, *(set(self.cells) - set(config.selections))})
+        self._gone = [page for page in self._gone if page.selection not in self._reset]
         self.cells = {name: joined[name] for name in config.selections}
         for name, cells in self.cells.items():
             cells.retention_ms = config.retentions[name]
@@ -183,12 +210,20 @@ class Fold:
         self._join_counters(other.counters)
         self._begin_series()
 
-    def _compact(self) -> None:
-        """Now and then, forget groups that have come and gone: processes, pods. It changes their numbers, and no cell."""
-        if self._state.clock - self._compacted_at < COMPACT_MS:
-            return
-        self._compacted_at = self._state.clock
-        if done := [name for name, cells in self.cells.items() if cells.compact()]:
+    def _pass_edge(self) -> None:
+        """Drop what is old, and forget groups and counters that have come and gone. Where that is, the records alone say."""
+        clock = self._state.edge = self._state.clock
+        for name, cells in self.cells.items():
+            self._gone += (Page(name, *at) for at in cells.cells.forget(cells.oldest(clock)))
+        done = [name for name, cells in self.cells.items() if cells.compact()]
+        counting = [cells for cells in self.cells.values() if cells.counts]
+        longest = max((cells.retention_ms for cells in counting), default=0)
+        if self.counters.forget(clock - longest - FOLLOWED_MS):
+            done.append(COUNTERS)
+            self._stored_counters = 0
+            for cells in counting:
+                cells.forget_left_out()
+        if done:
             self._reset = sorted({*self._reset, *done})
             self._begin_series()
 
@@ -197,6 +232,7 @@ class Fold:
         self.tally.records += 1
         try:
             batch = decode(record.value)
+            self._ingest = batch.ingest_ms
             numbers = self._series.numbers(batch)
         except ValueError as error:
             self.tally.poison += 1
@@ -213,12 +249,25 @@ class Fold:
             state.sequences = {k: v for k, v in state.sequences.items() if v[1] > state.clock - INSTANCE_MS}
         return batch, numbers
 
-    def _columns(self, batch: Batch, numbers: _I64) -> Samples:
+    def _columns(self, offset: int, batch: Batch, numbers: _I64) -> Samples:
         self.tally.samples += len(batch.series)
+        # Of an ingestor whose clock is behind, what was dropped at the last edge is late too.
+        judged = max(batch.ingest_ms, self._state.edge - SLACK_MS)
+        for reason, places in self._lateness.judge(batch, judged).items():
+            self._note_late(offset, reason, batch, places)
         newest = min(int(batch.times.max()), batch.ingest_ms)
         self._state.max_time = max(self._state.max_time, newest)
-        ingest = np.full(len(batch.series), batch.ingest_ms, np.int64)
+        ingest = np.full(len(batch.series), judged, np.int64)
         return Samples(numbers[batch.series], batch.times, batch.values, ingest)
+
+    def _note_late(self, offset: int, reason: Reason, batch: Batch, places: _I64) -> None:
+        by_reason = self._state.late.setdefault(SOURCE, {})
+        by_reason[reason] = by_reason.get(reason, 0) + len(places)
+        self.tally.late += len(places)
+        if sum(len(late.batch.series) for late in self.late) + len(places) <= MAX_LATE_SAMPLES:
+            self.late.append(LateSamples(offset, reason, part_of(batch, places)))
+        else:
+            self.tally.late_lost += len(places)
 
     def _add(self, parts: Sequence[Samples]) -> None:
         """Give the samples of several records to what is asked for, in the order of the log."""
@@ -231,7 +280,7 @@ class Fold:
         for lane in self._lanes:
             if lane.every_ms not in buckets:
                 buckets[lane.every_ms] = samples.times // lane.every_ms
-            self.tally.late += lane.add(samples, buckets[lane.every_ms], known)
+            lane.add(samples, buckets[lane.every_ms], known)
         if self._counting.lanes:
             self._counting.add(samples, known)
 
@@ -247,17 +296,18 @@ class Fold:
             for metric, items in by_metric.items():
                 self._asked.setdefault(metric, []).append((lane, items))
         self._series = SeriesList(self._new_series)
+        self._lateness = Lateness(self.cells.values())
 
     def _new_series(self, number: int, kind: int, key: bytes) -> None:
         """Match a new series against every selection of its metric."""
         metric, labels = parse_series_key(key)
-        counting = 0
+        counting: list[SelectionCells] = []
         for lane, items in self._asked.get(metric, ()):
-            placed = [(slot, cells.place(kind, key, labels)) for slot, cells in items]
-            targets = [(slot, group) for slot, group in placed if group is not None]
+            placed = [(slot, cells, cells.place(kind, key, labels, self._ingest)) for slot, cells in items]
+            targets = [(slot, group) for slot, _, group in placed if group is not None]
             if targets:
                 lane.routes.add(number, targets)
-                counting += len(targets) * lane.cells[0].counts
+                counting += [cells for _, cells, group in placed if cells.counts and group is not None]
         if counting:
             self._counting.number(number, kind, key, counting)
 

@@ -222,7 +222,7 @@ class Folding:
         changes = slot.fold.changes()
         step = Commit(
             slot.held, slot.fold.config, changes.from_, changes.to, changes.state,
-            changes.pages, changes.keys, changes.gone, changes.reset,
+            changes.pages, changes.keys, changes.gone, changes.reset, changes.notes,
         )  # fmt: skip
         try:
             await partials.commit(self._redis, self.lineage, slot.partition, step)

@@ -21,7 +21,7 @@ F64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Samples in the order of the log; each of shape (n,). series: its number; ingest: its record's ingest time."""
+    """Samples in the order of the log; each of shape (n,). series: its number; ingest: its record's ingest time, as `fold` judges it."""
 
     series: I64
     times: I64
@@ -72,26 +72,23 @@ class Lane:
         self._accumulators = [item.cells for item in cells]
         self._arena = Arena()
 
-    def add(self, samples: Samples, buckets: I64, known: int) -> int:
-        """Add samples to the cells that they meet; how many times one came too late for a cell.
+    def add(self, samples: Samples, buckets: I64, known: int) -> None:
+        """Add samples to the cells that they meet, but for those that came too late for them (`late` counts these).
 
         buckets: by sample, the number of its bucket since 1970. known: how many series there are.
         """
         sample, slots, groups = self.routes.of(samples.series, known)
         if not len(sample):
-            return 0
-        late = 0
+            return
         buckets = buckets[sample]
         if (int(buckets.min()) + 1) * self.every_ms <= int(samples.ingest.max()) - self._retention_ms:
             # The end of a bucket decides, by the ingest time of the sample's own record.
             fresh = (buckets + 1) * self.every_ms > samples.ingest[sample] - self._retention_ms
-            late = int(len(fresh) - fresh.sum())
             sample, slots, groups, buckets = sample[fresh], slots[fresh], groups[fresh], buckets[fresh]
             if not len(sample):
-                return late
+                return
         where = spots(slots, buckets, self.every_ms)
         self._accumulators[0].add(self._accumulators, self._arena, where, groups, samples.times[sample], samples.values[sample])
-        return late
 
 
 def lanes(cells: Sequence[SelectionCells]) -> list[Lane]:

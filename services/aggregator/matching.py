@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
+from services.contract import limits
 from services.contract.dashboards import Matcher
 from services.contract.series import Kind, parse_series_key, series_key
 from services.contract.views import Selection
@@ -25,6 +26,11 @@ def group_key(selection: Selection, kind: int, key: bytes, labels: Mapping[str, 
 
 def labels_key(labels: Mapping[str, str], by: tuple[str, ...]) -> bytes:
     return series_key("", {name: labels[name] for name in by if name in labels})
+
+
+def overflow_of(selection: Selection, key: bytes) -> bytes:
+    """The group in which this one is pooled when there are too many; of single series one for each kind."""
+    return key[:1] + limits.OVERFLOW_KEY if selection.accumulator == "series" else limits.OVERFLOW_KEY
 
 
 def group_labels(key: bytes) -> dict[str, str]:

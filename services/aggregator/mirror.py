@@ -8,7 +8,7 @@ from typing import Literal
 
 from services.aggregator.accumulators import accumulator
 from services.aggregator.bucketed import Accumulator
-from services.contract.partials import COUNTERS, Entry, Stored
+from services.contract.partials import COUNTERS, Entry, SelectionNotes, Stored
 from services.contract.views import Selection
 
 Outcome = Literal["applied", "old", "gap"]
@@ -24,6 +24,7 @@ class Mirror:
         self.available: frozenset[str] = frozenset()  # selections that the fold computes by now
         self.clock = 0
         self.max_time = 0
+        self.notes: dict[str, SelectionNotes] = {}
         self.dirty: set[tuple[str, int]] = set()  # (selection, bucket)
         self.generation = 0
         self._selections = dict(selections)
@@ -37,6 +38,7 @@ class Mirror:
         self.position, self.digest = stored.offset, stored.config.digest
         self.available = frozenset(stored.config.selections)
         self.clock, self.max_time = stored.state.clock, stored.state.max_time
+        self.notes = dict(stored.state.notes)
         for name, cells in self.cells.items():
             self.keys[name] = list(stored.keys.get(name, ()))
             for (bucket, page), blob in stored.pages.get(name, {}).items():
@@ -62,6 +64,7 @@ class Mirror:
                 cells.load(page.bucket, page.page, blob)
                 self.dirty.add((page.selection, page.bucket))
         self.position, self.clock, self.max_time = header.to, header.clock, header.max_time
+        self.notes |= header.notes
         return "applied"
 
     def forget(self, before: Mapping[str, int]) -> None:

@@ -49,6 +49,21 @@ class Config(msgspec.Struct, frozen=True):
         return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
+class SelectionNotes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one partition has to say of a selection beside its cells: all of it is a function of the records alone.
+
+    late: samples that came when their bucket was no longer kept; late_at: ingest time of the newest of them, epoch ms.
+    since: ingest time when the overflow group began, 0 while there is none. census: which groups are pooled in it, left_out: which
+    counters are too many to be followed, so that no value contains them; both as registers of aggregator.census.
+    """
+
+    late: int = 0
+    late_at: int = 0
+    since: int = 0
+    census: bytes = b""
+    left_out: bytes = b""
+
+
 class Page(msgspec.Struct, frozen=True, array_like=True):
     """Which cells a blob holds: groups page * PAGE up to the next page, of one bucket (epoch ms of its start)."""
 
@@ -71,7 +86,7 @@ class NewKeys(msgspec.Struct, frozen=True, array_like=True):
 class Header(msgspec.Struct, frozen=True):
     """The head of a log entry. from_, to: offsets. clock: newest ingest time folded, max_time: newest sample time, both epoch ms.
 
-    whole: the commit was too large for an entry; read the cells instead.
+    whole: the commit was too large for an entry; read the cells instead. notes: of selections of which they changed.
     """
 
     v: int
@@ -82,6 +97,7 @@ class Header(msgspec.Struct, frozen=True):
     max_time: int
     whole: bool
     keys: list[NewKeys]
+    notes: dict[str, SelectionNotes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +111,8 @@ class Entry:
 class FoldState(msgspec.Struct):
     """What a fold keeps beside its cells. sequences: instance -> (last sequence folded, its ingest time).
 
-    last: offset and CRC-32 of the last record folded, by which the fold knows its log again.
+    last: offset and CRC-32 of the last record folded, by which the fold knows its log again. edge: the clock when what is old was dropped last.
+    late: source -> reason -> samples that came too late. notes: by selection.
     """
 
     v: int = VERSION
@@ -103,6 +120,9 @@ class FoldState(msgspec.Struct):
     max_time: int = 0
     sequences: dict[int, tuple[int, int]] = {}
     last: tuple[int, int] | None = None
+    edge: int = 0
+    late: dict[str, dict[str, int]] = {}
+    notes: dict[str, SelectionNotes] = {}
 
 
 @dataclass(slots=True)

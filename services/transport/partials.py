@@ -5,7 +5,7 @@ compare-and-set is the fence: a zombie, an owner with yesterday's dashboards or 
 as RefusedError, and the fold reloads and replays. services.aggregator.fold makes what is stored here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,7 @@ from services.contract.partials import (
     NewKeys,
     Page,
     PartialsError,
+    SelectionNotes,
     Stored,
 )
 from services.transport.scripts import Argument, Script
@@ -87,12 +88,16 @@ class Commit(msgspec.Struct, frozen=True):
     keys: Sequence[NewKeys]
     gone: Sequence[Page]
     reset: Sequence[str]
+    notes: Mapping[str, SelectionNotes] = {}
 
     def entry(self) -> Entry:
         """What merges are told of it. Where a fold or a selection began anew, they cannot go on from what they hold."""
-        whole = bool(self.reset) or not self.expected
+        whole = bool(set(self.reset) - {COUNTERS}) or not self.expected
         state = self.state
-        header = Header(VERSION, self.config.digest, self.from_, self.to, state.clock, state.max_time, whole, list(self.keys))
+        header = Header(
+            VERSION, self.config.digest, self.from_, self.to, state.clock, state.max_time, whole, list(self.keys),
+            dict(self.notes),
+        )  # fmt: skip
         return Entry(header, () if whole else self.pages)
 
 

@@ -109,6 +109,7 @@ class Store:
             self.stored.pages.setdefault(page.selection, {})[page.bucket, page.page] = blob
         for page in changes.gone:
             self.stored.pages.get(page.selection, {}).pop((page.bucket, page.page), None)
+        self.stored.pages = {name: pages for name, pages in self.stored.pages.items() if pages}
         for new in changes.keys:
             held = self.stored.keys.setdefault(new.selection, [])
             assert len(held) == new.first
@@ -117,7 +118,7 @@ class Store:
         self.stored.state = copy.deepcopy(changes.state)
         header = Header(
             VERSION, fold.config.digest, changes.from_, changes.to, changes.state.clock, changes.state.max_time,
-            bool(changes.reset), changes.keys,
+            bool(changes.reset), changes.keys, changes.notes,
         )  # fmt: skip
         self.log.append(Entry(header, () if changes.reset else changes.pages))
         fold.committed(changes)

@@ -121,9 +121,9 @@ async def test_a_doubt_that_was_none_ends_with_the_next_commit(folding: Folding)
 
 async def test_many_dirty_pages_do_not_wait_for_their_time(folding: Folding) -> None:
     slot = folding.slots[0]
-    slot.fold.apply([Record(0, 0, 0, write([gauge(1, host=f"h{i}") for i in range(32 * MAX_DIRTY_PAGES)]))])
+    slot.fold.apply([Record(0, 0, 0, write([gauge(1, at=-60_000 * i) for i in range(MAX_DIRTY_PAGES)]))])
     assert not folding.crowded
-    slot.fold.apply([Record(0, 1, 0, write([gauge(1, host="one more")], 1))])
+    slot.fold.apply([Record(0, 1, 0, write([gauge(1, at=60_000)], 1))])
     assert folding.crowded
 
 

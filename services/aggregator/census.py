@@ -1,0 +1,47 @@
+"""A census: about how many different keys were seen, in 512 bytes. Pure.
+
+HyperLogLog (Flajolet et al., 2007) with 512 registers, about 5 % off; few keys are counted by the registers that are empty.
+Seeing a key again changes nothing, so that it is a function of the records alone, however often they are read.
+"""
+
+import math
+from hashlib import blake2b
+from typing import Final
+
+import numpy as np
+
+SIZE: Final = 512
+_BITS: Final = 55  # of a 64-bit hash beside those that choose the register
+_BIAS: Final = 0.7213 / (1 + 1.079 / SIZE)
+
+
+class Census:
+    """registers: as `held` gave them, empty for none."""
+
+    def __init__(self, registers: bytes = b"") -> None:
+        self._registers = bytearray(registers) if len(registers) == SIZE else bytearray(SIZE)
+        self._empty = not registers
+
+    def see(self, key: bytes) -> None:
+        number = int.from_bytes(blake2b(key, digest_size=8).digest(), "little")
+        place, rest = number % SIZE, number // SIZE
+        self._registers[place] = max(self._registers[place], _BITS - rest.bit_length() + 1)
+        self._empty = False
+
+    def held(self) -> bytes:
+        """What it knows, to be stored; empty where nothing was seen."""
+        return b"" if self._empty else bytes(self._registers)
+
+    def with_(self, other: bytes) -> "Census":
+        """What both have seen."""
+        if other:
+            joined = np.maximum(np.frombuffer(bytes(self._registers), np.uint8), np.frombuffer(Census(other).held(), np.uint8))
+            return Census(joined.tobytes())
+        return self
+
+    def count(self) -> int:
+        """About how many keys."""
+        registers = np.frombuffer(bytes(self._registers), np.uint8)
+        raw = _BIAS * SIZE * SIZE / float(np.exp2(-registers.astype(np.float64)).sum())
+        unused = int((registers == 0).sum())
+        return round(SIZE * math.log(SIZE / unused)) if raw <= 2.5 * SIZE and unused else round(raw)
