@@ -9,10 +9,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from services.contract.batch import Batch, BatchError
+from services.contract.batch import Batch, BatchError, Keys
 from services.contract.series import Kind
 
 MAX_SERIES: Final = 500_000
+MAX_DICTIONARIES: Final = 8 << 20
+"""Bytes of dictionaries that are known whole."""
 
 I64 = npt.NDArray[np.int64]
 NewSeries = Callable[[int, int, bytes], None]
@@ -26,6 +28,8 @@ class SeriesList:
         self._on_new = on_new
         self._numbers: tuple[dict[bytes, int], ...] = tuple({} for _ in Kind)
         self._known = 0
+        self._dictionaries: dict[bytes, I64] = {}  # whole, with the numbers of its series
+        self._bytes = 0
 
     def __len__(self) -> int:
         return self._known
@@ -35,7 +39,23 @@ class SeriesList:
         return self._known > MAX_SERIES
 
     def numbers(self, batch: Batch) -> I64:
-        """The number of each series of a batch's dictionary. ValueError where one is not a series."""
+        """The number of each series of a batch's dictionary; not to be written to. ValueError where one is not a series.
+
+        Whoever posts the same series every second sends the same dictionary every second: it is looked up whole first.
+        """
+        if not isinstance(batch.keys, Keys):
+            return self._looked_up(batch)
+        whole = batch.kinds.tobytes() + batch.keys.ends.tobytes() + batch.keys.packed
+        found = self._dictionaries.get(whole)
+        if found is None:
+            found = self._looked_up(batch)
+            self._bytes += len(whole) + found.nbytes
+            if self._bytes > MAX_DICTIONARIES:
+                self._dictionaries, self._bytes = {}, 0
+            self._dictionaries[whole] = found
+        return found
+
+    def _looked_up(self, batch: Batch) -> I64:
         kinds = batch.kinds.tolist()
         known = self._numbers
         try:

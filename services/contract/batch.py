@@ -6,10 +6,10 @@ otherwise: what it cannot read whole it must not count in part.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,41 @@ F64 = npt.NDArray[np.float64]
 
 class BatchError(ValueError):
     """A record that is not a Batch this reader knows; the message says what was wrong and at which byte."""
+
+
+class Keys(Sequence[bytes]):
+    """The keys of a dictionary as they lie in a record: cut apart only when somebody looks. packed: one after the other; ends: u32[series]."""
+
+    __slots__ = ("_list", "ends", "packed")
+
+    def __init__(self, packed: bytes, ends: U32) -> None:
+        self.packed = packed
+        self.ends = ends
+        self._list: list[bytes] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        return self.list()[index]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.list())
+
+    def __eq__(self, other: object) -> bool:
+        return self.list() == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def list(self) -> list[bytes]:
+        if self._list is None:
+            packed, bounds = self.packed, [0, *self.ends.tolist()]
+            self._list = [packed[a:b] for a, b in pairwise(bounds)]
+        return self._list
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +164,12 @@ def _column(data: bytes, blocks: dict[int, tuple[int, int]], kind: int, dtype: s
     return np.frombuffer(data, dtype, n, offset)
 
 
-def _keys(data: bytes, blocks: dict[int, tuple[int, int]], ends: U32) -> list[bytes]:
+def _keys(data: bytes, blocks: dict[int, tuple[int, int]], ends: U32) -> Keys:
     offset, length = _found(blocks, KEYS)
-    bounds = [0, *ends.tolist()]
-    if bounds[-1] != length or any(a > b for a, b in pairwise(bounds)):
+    last = int(ends[-1]) if len(ends) else 0
+    if last != length or (ends[1:] < ends[:-1]).any():
         raise BatchError(f"ends of keys do not fit the {length} bytes of block {KEYS} at byte {offset}")
-    return [data[offset + a : offset + b] for a, b in pairwise(bounds)]
+    return Keys(data[offset : offset + length], ends)
 
 
 def _found(blocks: dict[int, tuple[int, int]], kind: int) -> tuple[int, int]:

@@ -297,6 +297,18 @@ def test_the_table_of_series_may_be_forgotten_at_any_moment(monkeypatch: pytest.
     assert folded(config(wanted), log).stored == expected
 
 
+def test_dictionaries_that_are_known_whole_may_be_forgotten_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that differ in kinds or in where keys end only are others."""
+    wanted = view(fn="sum", each="pool", by=["host"])
+    samples_ = [[gauge(2.0**i, host="a"), ("load", {"host": "b"}, 0, 1.0, i % 3)] for i in range(12)]
+    expected = folded(config(wanted), log_of(samples_)).stored
+    monkeypatch.setattr(serieslist, "MAX_DICTIONARIES", 100)
+    assert folded(config(wanted), log_of(samples_)).stored == expected
+    assert cells(wanted, [folded(config(wanted), log_of(samples_)).mirror(wanted)]) == {
+        ((("host", "a"),), T0): 4095.0, ((("host", "b"),), T0): 12.0,
+    }  # fmt: skip
+
+
 # Joining
 
 
