@@ -153,14 +153,12 @@ def _read(item: object) -> Sample | Fault:
     number = _number(value)
     if isinstance(number, Fault):
         return number
-    if labels is not None and not isinstance(labels, dict):
-        return Fault("labels", f"labels is {_kind(labels)}, expected an object")
     if isinstance(time, bool) or not isinstance(time, int | float | str | None):
         return Fault("time", f"time is {_kind(time)}, expected epoch milliseconds or an RFC 3339 string")
     if "kind" in item and not isinstance(kind, str):
         return Fault("kind", f"kind is {_kind(kind)}, expected a string")
     try:
-        raw = msgspec.Raw(msgspec.json.encode(labels or {}))
+        raw = msgspec.Raw(msgspec.json.encode(labels)) if "labels" in item else NO_LABELS  # judged later, as all labels are
     except UnicodeEncodeError:
         return Fault("labels", "labels are not Unicode text")
     return Sample(metric, number, raw, time, item.get("kind", "gauge"))

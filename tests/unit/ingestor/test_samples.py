@@ -137,6 +137,13 @@ def test_a_nan_next_to_a_label_that_is_no_text_harms_nobody() -> None:
     assert rows.samples[2].metric == "up"
 
 
+def test_labels_of_another_shape_are_judged_later_also_next_to_an_item_that_only_the_lenient_reader_takes() -> None:
+    odd = b'{"metric":"a","value":1,"labels":[]}'
+    for rows in (decode_json(b"[" + odd + b',{"metric":"b","value":Infinity}]'), decode_json(b"[" + odd + b"]")):
+        assert 0 not in rows.faults
+        assert rows.samples[0].labels == msgspec.Raw(b"[]")
+
+
 ITEMS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
