@@ -200,6 +200,7 @@ class Aggregator:
         beat = Beat(now, *self._facts.reach.told(now), lag, owned)
         await self._redis.hset(AGGREGATOR_BEATS, self._membership.instance, msgspec.json.encode(beat))
         if self._folding:
+            await lineages.keep(self._redis, self._lineages, now)
             await self._folding.check()
 
 

@@ -3,6 +3,7 @@
 What a lineage is, and how the present one is read, is in `lineage`.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from redis.asyncio import Redis
@@ -24,6 +25,14 @@ async def enter(redis: Redis, lineage: str, partitions: int, now_ms: int) -> lis
         known = (await pipe.execute())[-1]
     found = [(name, int(count)) for name, _, count in (item.decode().rpartition(":") for item in known)]
     return [item for item in found if item[0] != lineage] + [(lineage, partitions)]
+
+
+async def keep(redis: Redis, known: Sequence[tuple[str, int]], now_ms: int) -> None:
+    """Remember these again where the feed has lost them, oldest first."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for age, (lineage, partitions) in enumerate(reversed(known)):
+            pipe.zadd(LINEAGES, {f"{lineage}:{partitions}": now_ms - age}, nx=True)
+        await pipe.execute()
 
 
 async def retire(redis: Redis, lineage: str, partitions: int, after_ms: int) -> bool:

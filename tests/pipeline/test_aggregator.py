@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.kafka.server import Kafka, empty
-from tests.pipeline.world import Log, Point, aggregating, entry, feed, name_log, register, settled, until, writing
+from tests.pipeline.world import Log, Point, aggregating, beaten, entry, feed, name_log, register, settled, until, writing
 from tests.servers import Broker, Valkey, running
 
 ALL_FUNCTIONS = ["avg", "sum", "min", "max", "count", "last", "p50", "p95", "p99"]
@@ -190,6 +190,28 @@ async def test_a_log_that_began_anew_is_a_new_lineage_and_old_cells_stay(
             again.instance = 8
             # Sums over both logs are compared as one log whose later half came in a fifth to eighth partition.
             await again.write([point for point in points(chance, 100) if point[4] != "counter"])
+            log.written |= {partition + 4: records for partition, records in again.written.items()}
+            await settled(redis, log, wanted)
+
+
+async def test_old_cells_stay_when_a_log_begins_anew_after_the_feed_lost_everything(
+    servers: Servers, kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    """A bucket that both logs have samples of shows whether the first one's still count."""
+    wanted = await register(redis, EVERYTHING)
+    chance = random.Random(16)
+    half = [point for point in points(chance, 100, 60_000) if point[4] != "counter"]
+    async with aggregating(kafka, settings, "a"):
+        await log.write(half)
+        await settled(redis, log, wanted)
+        await redis.flushall()
+        await register(redis, EVERYTHING)
+        await settled(redis, log, wanted)
+        await beaten(redis, "a")
+        servers[1].restart()
+        async with writing(kafka) as again:
+            again.instance = 8
+            await again.write(half)
             log.written |= {partition + 4: records for partition, records in again.written.items()}
             await settled(redis, log, wanted)
 

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from services.aggregator.service import Aggregator
 from services.aggregator.settings import AggregatorSettings
 from services.contract.batch import Batch, encode
+from services.contract.names import AGGREGATOR_BEATS
 from services.contract.registry import VERSION, Entry
 from services.contract.series import partition_of, series_key
 from services.contract.views import View, retentions
@@ -161,6 +162,16 @@ async def register(redis: Redis, *entries: Entry) -> dict[str, View]:
     """Write dashboards to the registry; all their views by id."""
     await registry.write_entry(redis, *entries)
     return {name: view for item in entries for name, view in views(item).items()}
+
+
+async def beaten(redis: Redis, instance: str) -> None:
+    """Wait until an aggregator has given two more signs of life."""
+    for _ in range(2):
+        before = await redis.hget(AGGREGATOR_BEATS, instance)
+        deadline = time.monotonic() + PATIENCE_S
+        while await redis.hget(AGGREGATOR_BEATS, instance) == before:
+            assert time.monotonic() < deadline, f"{instance} gives no sign of life"
+            await asyncio.sleep(0.05)
 
 
 async def name_log(kafka: KafkaSettings, lineage: str) -> None:
