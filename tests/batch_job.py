@@ -62,11 +62,16 @@ def record_samples(partition: int, record: bytes, newest: dict[int, int]) -> lis
         parsed = [parse_series_key(key) for key in batch.keys]
     except ValueError:
         return []
-    if batch.sequence <= newest.get(batch.instance, -1):
+    before = newest.get(batch.instance, -1)
+    if batch.sequence <= before:
         return []
     newest[batch.instance] = batch.sequence
     found = []
-    for series, time, value in zip(batch.series.tolist(), batch.times.tolist(), batch.values.tolist(), strict=True):
+    own = [batch.sequence] * len(batch.series) if batch.sequences is None else batch.sequences.tolist()
+    rows = zip(own, batch.series.tolist(), batch.times.tolist(), batch.values.tolist(), strict=True)
+    for sequence, series, time, value in rows:
+        if sequence <= before:
+            continue
         metric, labels = parsed[series]
         key, kind = batch.keys[series], int(batch.kinds[series])
         found.append(Sample(partition, key, kind, metric, labels, time, value, batch.ingest_ms))

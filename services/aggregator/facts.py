@@ -12,7 +12,6 @@ from typing import Final
 import structlog
 from redis.asyncio import Redis
 
-from services.aggregator.membership import RENEW_S, Membership
 from services.aggregator.reach import Reach
 from services.aggregator.wanted import Wanted, wanted
 from services.contract.names import AGGREGATORS_CHANNEL, WATCHED, WATCHED_CHANNEL
@@ -20,6 +19,7 @@ from services.transport import registry
 from services.transport.feed import FeedErrors, Subscription
 from services.transport.lineage import LineageWatch
 from services.transport.log import LogError
+from services.transport.membership import RENEW_S, Membership
 from services.transport.settings import KafkaSettings
 
 log = structlog.get_logger()

@@ -6,7 +6,7 @@ made of the cells of all partitions is `merge`'s.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 from zlib import crc32
 
@@ -45,6 +45,10 @@ MAX_LATE_SAMPLES: Final = 20_000
 """Late samples that wait to be taken; more are counted only."""
 INSTANCE_MS: Final = 3_600_000
 """How long a silent ingestor's last sequence is remembered."""
+MAX_UNREAD: Final = 1_000
+"""Of more that come between two commits only the count is told: nobody may take them, as of a fold that catches up."""
+MARK_MS: Final = 14 * 86_400_000
+"""The same of a bridge, which after a crash may have to go back as far as it was away."""
 
 
 class Record(Protocol):
@@ -79,6 +83,7 @@ class Fold:
         self.stored_offset = offset
         self.tally = Tally()
         self.counters = Counters()
+        self.unread: list[tuple[Record, str]] = []  # records that cannot be read, and why; whoever tells of them takes them
         self._stored_counters = 0
         self._reset: list[str] = []
         self._gone: list[Page] = []
@@ -116,9 +121,10 @@ class Fold:
         fold._reset = sorted({COUNTERS, *stored.config.selections})
         return fold
 
-    def remember(self, sequences: Mapping[int, tuple[int, int]]) -> None:
-        """What these ingestors wrote up to these sequences was folded already, in the log before this one."""
-        self._state.sequences = dict(sequences)
+    def remember(self, state: FoldState) -> None:
+        """What ingestors wrote up to the sequences of this state was folded already, in the log before this one."""
+        self._state.sequences = dict(state.sequences)
+        self._state.marks = dict(state.marks)
 
     @property
     def clock(self) -> int:
@@ -237,17 +243,22 @@ class Fold:
         except ValueError as error:
             self.tally.poison += 1
             self.tally.last_poison = f"offset {record.offset}: {error}"
+            if len(self.unread) < MAX_UNREAD:
+                self.unread.append((record, str(error)))
             return None
         state = self._state
-        sequence, _ = state.sequences.get(batch.instance, (-1, 0))
+        known = state.sequences if batch.sequences is None else state.marks
+        sequence, _ = known.get(batch.instance, (-1, 0))
         if batch.sequence <= sequence:
             self.tally.duplicates += 1
             return None
         state.clock = max(state.clock, batch.ingest_ms)
-        state.sequences[batch.instance] = (batch.sequence, batch.ingest_ms)
+        known[batch.instance] = (batch.sequence, batch.ingest_ms)
         if len(state.sequences) > 16:
             state.sequences = {k: v for k, v in state.sequences.items() if v[1] > state.clock - INSTANCE_MS}
-        return batch, numbers
+        if len(state.marks) > 16:
+            state.marks = {k: v for k, v in state.marks.items() if v[1] > state.clock - MARK_MS}
+        return _after(batch, sequence), numbers
 
     def _columns(self, offset: int, batch: Batch, numbers: _I64) -> Samples:
         self.tally.samples += len(batch.series)
@@ -320,3 +331,13 @@ class Fold:
             metric, labels = parse_series_key(key)
             if any(cells.selection.metric == metric and cells.match(labels) for cells in counting):
                 self.counters.seed(key, *max(known[key] for known in (mine, theirs) if key in known))
+
+
+def _after(batch: Batch, sequence: int) -> Batch:
+    """The samples that come after this sequence of their instance: a writer that began anew may have cut its records elsewhere."""
+    if batch.sequences is None or not len(batch.sequences) or int(batch.sequences[0]) > sequence:
+        return batch
+    new = batch.sequences > np.uint64(sequence)
+    return replace(
+        batch, series=batch.series[new], times=batch.times[new], values=batch.values[new], sequences=batch.sequences[new]
+    )

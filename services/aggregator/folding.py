@@ -16,9 +16,11 @@ from services.aggregator import metrics
 from services.aggregator.catchup import CatchUp, Slot, check_lineage, first_time
 from services.aggregator.fold import Fold
 from services.aggregator.landmark import is_log_of
+from services.contract.names import SAMPLES_TOPIC
 from services.contract.partials import COUNTERS, Config, Entry
 from services.contract.series import partition_of
 from services.transport import partials
+from services.transport.letters import Letter, LetterBox
 from services.transport.log import LogError, LogReader, OffsetGone, Record
 from services.transport.partials import Commit, RefusedError
 from services.transport.settings import KafkaSettings
@@ -44,6 +46,7 @@ class Folding:
         self._before = before
         self._reader = LogReader(kafka)
         self._wanted = Config({}, {})
+        self.letters = LetterBox(kafka)
         self._catch_up = CatchUp(kafka, lineage, self.slots)
         self._was_away = False
 
@@ -155,6 +158,7 @@ class Folding:
         }
 
     async def stop(self) -> None:
+        await self.letters.stop()
         await self._catch_up.stop()
         await self._reader.stop()
 
@@ -185,7 +189,7 @@ class Folding:
         for other in range(partitions):
             if (stored := await partials.load(self._redis, lineage, other, [COUNTERS])) is not None:
                 if other == partition and partitions == self.partitions:
-                    fold.remember(stored.state.sequences)
+                    fold.remember(stored.state)
                 for key, (at, value) in Fold.load(stored).counters.last().items():
                     if partition_of(key, self.partitions) == partition:
                         fold.counters.seed(key, at, value)
@@ -246,6 +250,9 @@ class Folding:
                 metric.inc(b - a)
             if tally.poison > slot.counted[4]:
                 log.error("a record cannot be read and is left out", partition=partition, record=tally.last_poison)
+            for record, reason in slot.fold.unread:
+                self.letters.post(Letter(SAMPLES_TOPIC, partition, record.offset, reason, "aggregator", record.value))
+            slot.fold.unread.clear()
             slot.counted = now
 
 

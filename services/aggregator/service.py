@@ -13,12 +13,12 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 
-from services.aggregator import metrics, ownership
+from services.aggregator import metrics
 from services.aggregator.facts import RETRY_S, Facts
 from services.aggregator.folding import Folding
-from services.aggregator.membership import Membership
 from services.aggregator.merging import Merging
 from services.aggregator.settings import AggregatorSettings
+from services.contract import ownership
 from services.contract.history import HistoryError
 from services.contract.names import AGGREGATOR_BEATS
 from services.contract.partials import PartialsError
@@ -26,6 +26,7 @@ from services.contract.views import Beat
 from services.transport import lineages
 from services.transport.feed import FeedErrors, connect
 from services.transport.log import LogError, LogReader
+from services.transport.membership import Membership
 from services.transport.settings import KafkaSettings, RedisSettings
 
 log = structlog.get_logger()

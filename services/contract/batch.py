@@ -31,9 +31,16 @@ SERIES: Final = 4  # u32[samples]: index into the dictionary
 TIMES: Final = 5  # i64[samples]: epoch ms
 VALUES: Final = 6  # f64[samples]
 OPTIONAL: Final = 0x8000  # set in a block's type: a reader that does not know it may pass over it
+SOURCE: Final = OPTIONAL | 1  # UTF-8: where the samples came from; missing: DOOR
+SEQUENCES: Final = OPTIONAL | 2  # u64[samples], growing: the place of each sample within its instance
+
+DOOR: Final = "samples"
+"""The source of a batch that names none: the ingestor's HTTP door."""
+MAX_SOURCE_BYTES: Final = 256
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
@@ -84,6 +91,8 @@ class Batch:
     instance: u64, drawn by each ingestor process at start; sequence: u64, grows by one per record within (instance, partition).
     ingest_ms: epoch ms at the ingestor. keys, kinds: the dictionary, shape (series,).
     series: u32 indexes into it, times: epoch ms, values: finite; each of shape (samples,), in the order of arrival.
+    source: where the samples came from. sequences: shape (samples,), strictly growing, the last one is `sequence`; they grow from
+    record to record within (instance, partition), so that a writer that cuts the same samples into other records is understood.
     """
 
     instance: int
@@ -94,19 +103,25 @@ class Batch:
     series: U32
     times: I64
     values: F64
+    source: str = DOOR
+    sequences: U64 | None = None
 
 
 def encode(batch: Batch) -> bytes:
     """The bytes of a batch."""
     ends = np.cumsum([len(key) for key in batch.keys], dtype="<u4")
-    blocks = (
+    blocks = [
         (KINDS, batch.kinds.astype("<u1", copy=False).tobytes()),
         (KEY_ENDS, ends.tobytes()),
         (KEYS, b"".join(batch.keys)),
         (SERIES, batch.series.astype("<u4", copy=False).tobytes()),
         (TIMES, batch.times.astype("<i8", copy=False).tobytes()),
         (VALUES, batch.values.astype("<f8", copy=False).tobytes()),
-    )
+    ]
+    if batch.source != DOOR:
+        blocks.append((SOURCE, batch.source.encode()))
+    if batch.sequences is not None:
+        blocks.append((SEQUENCES, batch.sequences.astype("<u8", copy=False).tobytes()))
     counts = len(batch.keys), len(batch.series)
     parts = [_HEADER.pack(MAGIC, VERSION, len(blocks), 0, batch.instance, batch.sequence, batch.ingest_ms, *counts)]
     for kind, content in blocks:
@@ -136,7 +151,30 @@ def decode(data: bytes) -> Batch:
         raise BatchError("a value is not finite")
     if n_samples and int(series.max()) >= n_series:
         raise BatchError(f"a sample names series {int(series.max())} of {n_series}")
-    return Batch(instance, sequence, ingest_ms, keys, kinds, series, times, values)
+    source = _source(data, blocks)
+    sequences = _sequences(data, blocks, n_samples, sequence)
+    return Batch(instance, sequence, ingest_ms, keys, kinds, series, times, values, source, sequences)
+
+
+def _source(data: bytes, blocks: dict[int, tuple[int, int]]) -> str:
+    if SOURCE not in blocks:
+        return DOOR
+    offset, length = blocks[SOURCE]
+    try:
+        if 0 < length <= MAX_SOURCE_BYTES:
+            return data[offset : offset + length].decode()
+    except UnicodeDecodeError:
+        pass
+    raise BatchError(f"the source at byte {offset} is no name")
+
+
+def _sequences(data: bytes, blocks: dict[int, tuple[int, int]], n_samples: int, last: int) -> U64 | None:
+    if SEQUENCES not in blocks:
+        return None
+    found: U64 = _column(data, blocks, SEQUENCES, "<u8", n_samples)
+    if n_samples and (int(found[-1]) != last or (found[1:] <= found[:-1]).any()):
+        raise BatchError(f"sequences do not grow up to {last}, which the header says")
+    return found
 
 
 def _blocks(data: bytes, count: int) -> dict[int, tuple[int, int]]:

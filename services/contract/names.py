@@ -8,6 +8,8 @@ from typing import Final
 # Kafka topics. The ingestor makes the missing ones.
 SAMPLES_TOPIC: Final = "tideboard.samples"
 LINEAGE_TOPIC: Final = "tideboard.lineage"  # one partition, kept for ever; its first record names the log
+LATE_TOPIC: Final = "tideboard.late"  # samples that came after their cells had been dropped; one partition
+DEAD_LETTER_TOPIC: Final = "tideboard.dead-letter"  # records that nobody could read; one partition
 
 # The registry of dashboards. Written by who owns the YAML: services.local, later the operator.
 DASHBOARDS: Final = "{tb:registry}:dashboards"  # hash: name -> registry.Entry as JSON
@@ -22,6 +24,12 @@ WATCHED_CHANNEL: Final = "tb:watched"  # pub/sub: somebody began to watch; paylo
 AGGREGATORS: Final = "tb:aggregators"  # sorted set: instance -> epoch ms until when its lease holds
 AGGREGATORS_CHANNEL: Final = "tb:aggregators"  # pub/sub: an instance came or left
 AGGREGATOR_BEATS: Final = "tb:aggregators:beats"  # hash: instance -> views.Beat as JSON, once a second
+
+# Ingestors, those that read sources.
+INGESTORS: Final = "tb:ingestors"  # sorted set: instance -> epoch ms until when its lease holds
+INGESTORS_CHANNEL: Final = "tb:ingestors"  # pub/sub: an instance came or left
+
+# Logs.
 LINEAGES: Final = "tb:lineages"  # sorted set: "<lineage>:<partitions>" -> epoch ms when it was first seen
 
 

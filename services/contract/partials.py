@@ -111,6 +111,7 @@ class Entry:
 class FoldState(msgspec.Struct):
     """What a fold keeps beside its cells. sequences: instance -> (last sequence folded, its ingest time).
 
+    marks: instance -> (sequence of its last sample folded, its ingest time), of those whose samples have sequences of their own.
     last: offset and CRC-32 of the last record folded, by which the fold knows its log again. edge: the clock when what is old was dropped last.
     late: source -> reason -> samples that came too late. notes: by selection.
     """
@@ -119,6 +120,7 @@ class FoldState(msgspec.Struct):
     clock: int = 0
     max_time: int = 0
     sequences: dict[int, tuple[int, int]] = {}
+    marks: dict[int, tuple[int, int]] = {}
     last: tuple[int, int] | None = None
     edge: int = 0
     late: dict[str, dict[str, int]] = {}

@@ -8,10 +8,12 @@ from aiokafka import errors
 from aiokafka.protocol.admin import CreateTopicsRequest
 from aiokafka.protocol.offset import OffsetRequest
 
-from services.contract.names import LINEAGE_TOPIC, SAMPLES_TOPIC
+from services.contract.names import DEAD_LETTER_TOPIC, LATE_TOPIC, LINEAGE_TOPIC, SAMPLES_TOPIC
 from services.transport.log_wire import RETRY_S, Leaders, LogAway, LogError, Wire
 from services.transport.settings import KafkaSettings
 
+LETTERS_MS: Final = 7 * 86_400_000
+"""How long late samples and dead letters are kept, when their topics are made: over a weekend, for a person to look at."""
 _LATEST: Final = -1
 
 # What a broker says while it is still starting, or while somebody else is making the same topic.
@@ -25,7 +27,7 @@ _PASSING: Final = (
 
 
 async def ensure_topics(settings: KafkaSettings) -> dict[str, Leaders]:
-    """Make the samples and the lineage topic where they are missing. LogError when that does not work."""
+    """Make our topics where they are missing. LogError when that does not work."""
     wire = Wire(settings)
     try:
         await wire.open()
@@ -37,11 +39,13 @@ async def ensure_topics(settings: KafkaSettings) -> dict[str, Leaders]:
 async def ensure_topics_on(wire: Wire, settings: KafkaSettings) -> dict[str, Leaders]:
     """The same over a Wire that is open, so that what is sent over it afterwards meets topics that exist.
 
-    A topic that is there keeps its partitions, whatever the settings say. Returns the leaders of both topics.
+    A topic that is there keeps its partitions, whatever the settings say. Returns the leaders of each topic.
     """
     wanted = {
         SAMPLES_TOPIC: (settings.partitions, settings.retention_ms),
         LINEAGE_TOPIC: (1, -1),
+        LATE_TOPIC: (1, LETTERS_MS),
+        DEAD_LETTER_TOPIC: (1, LETTERS_MS),
     }
     deadline = time.monotonic() + settings.request_timeout_ms / 1000
     refusal = "no leader was elected"

@@ -1,4 +1,4 @@
-"""LogWriter: appends records to the samples topic. It never tries anything twice.
+"""LogWriter: appends records to one topic, the samples topic or another one. It never tries anything twice.
 
 When a request fails the writer is broken: what waited fails with the same error, and whoever holds the records makes a
 new writer and gives them again, in order. A record may then be in the log twice, at the second place with nothing new
@@ -9,7 +9,7 @@ it only guards retries of one producer (and the embedded broker has none).
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from services.contract.names import SAMPLES_TOPIC
 from services.transport.lineage import ensure_lineage_on
 from services.transport.log_topics import ensure_topics_on
-from services.transport.log_wire import Leaders, LogAway, LogError, Wire
+from services.transport.log_wire import Leaders, LogAway, LogError, TopicMissing, Wire
 from services.transport.settings import KafkaSettings
 
 REQUEST_BYTES: Final = 900_000
@@ -28,11 +28,20 @@ REQUEST_BYTES: Final = 900_000
 
 CODECS: Final = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 
+Headers = Sequence[tuple[str, bytes]]
+
 
 @dataclass(slots=True)
 class _Waiting:
     payload: bytes
     done: "asyncio.Future[int]"
+    key: bytes | None = None
+    headers: Headers = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of what was given, without what the log adds to each record."""
+        return len(self.payload) + len(self.key or b"") + sum(16 + 4 * len(name) + len(it) for name, it in self.headers)
 
 
 class LogWriter:
@@ -41,9 +50,10 @@ class LogWriter:
     on_break is called when a broker ended a connection, so that one that is gone is noticed while nothing is written.
     """
 
-    def __init__(self, settings: KafkaSettings, on_break: Callable[[], None] | None = None) -> None:
+    def __init__(self, settings: KafkaSettings, on_break: Callable[[], None] | None = None, topic: str = SAMPLES_TOPIC) -> None:
         self._settings = settings
         self._on_break = on_break
+        self._topic = topic
         self._wire = Wire(settings, self._lost)
         self._leaders: Leaders = {}
         self._queues: dict[int, deque[_Waiting]] = {}
@@ -61,23 +71,31 @@ class LogWriter:
         return self._fault
 
     async def start(self) -> None:
-        """Connect, make missing topics, name the log, and look where the partitions are. LogError when that fails."""
+        """Connect, make missing topics, name the log, and look where the partitions are. LogError when that fails.
+
+        Only who writes samples makes topics and names the log; for others a topic that is missing is an error.
+        """
         try:
             await self._wire.open()
-            self._leaders = (await ensure_topics_on(self._wire, self._settings))[SAMPLES_TOPIC]
-            self.lineage = await ensure_lineage_on(self._wire, self._settings)
+            if self._topic == SAMPLES_TOPIC:
+                self._leaders = (await ensure_topics_on(self._wire, self._settings))[SAMPLES_TOPIC]
+                self.lineage = await ensure_lineage_on(self._wire, self._settings)
+            else:
+                self._leaders = (await self._wire.leaders([self._topic])).get(self._topic, {})
+            if not self._leaders:
+                raise TopicMissing(f"there is no topic {self._topic}")
         except BaseException:
             await self._wire.close()
             raise
         self._queues = {partition: deque() for partition in self._leaders}
 
-    def append(self, partition: int, payload: bytes) -> "asyncio.Future[int]":
+    def append(self, partition: int, payload: bytes, key: bytes | None = None, headers: Headers = ()) -> "asyncio.Future[int]":
         """A future that gives the record's offset when all replicas have it. LogError: it may or may not be there."""
         done = asyncio.get_running_loop().create_future()
         if self._fault:
             done.set_exception(self._fault)
             return done
-        self._queues[partition].append(_Waiting(payload, done))
+        self._queues[partition].append(_Waiting(payload, done, key, headers))
         node = self._leaders[partition]
         if node not in self._senders:
             self._senders[node] = asyncio.create_task(self._send(node))
@@ -120,17 +138,17 @@ class LogWriter:
             size = 0
             some: list[_Waiting] = []
             for waiting in queue:
-                if some and size + len(waiting.payload) > REQUEST_BYTES:
+                if some and size + waiting.size > REQUEST_BYTES:
                     break
                 some.append(waiting)
-                size += len(waiting.payload)
+                size += waiting.size
             taken[partition] = some
         return taken
 
     async def _produce(self, node: int, taken: dict[int, list[_Waiting]]) -> None:
         now_ms = int(time.time() * 1000)
         data = [(partition, self._pack(some, now_ms)) for partition, some in taken.items()]
-        request = ProduceRequest(None, -1, self._settings.request_timeout_ms, [(SAMPLES_TOPIC, data)])
+        request = ProduceRequest(None, -1, self._settings.request_timeout_ms, [(self._topic, data)])
         answer = await self._wire.ask(node, request)
         refused = None
         for partition, code, base_offset, *_ in answer.topics[0][1]:
@@ -146,10 +164,10 @@ class LogWriter:
             raise refused
 
     def _pack(self, some: list[_Waiting], now_ms: int) -> bytes:
-        size = sum(len(waiting.payload) + 64 for waiting in some) + 128
+        size = sum(waiting.size + 64 for waiting in some) + 128
         builder: Any = DefaultRecordBatchBuilder(2, CODECS[self._settings.compression], 0, -1, -1, -1, size)
         for index, waiting in enumerate(some):
-            builder.append(index, now_ms, None, waiting.payload, [])
+            builder.append(index, now_ms, waiting.key, waiting.payload, list(waiting.headers))
         return bytes(builder.build())
 
     def _lost(self) -> None:

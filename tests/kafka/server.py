@@ -11,7 +11,7 @@ from typing import Final
 from aiokafka import errors
 from aiokafka.protocol.admin import DeleteTopicsRequest
 
-from services.contract.names import LINEAGE_TOPIC, SAMPLES_TOPIC
+from services.contract.names import DEAD_LETTER_TOPIC, LATE_TOPIC, LINEAGE_TOPIC, SAMPLES_TOPIC
 from services.local.embedded import free_port, tethered
 from services.transport.log_wire import Wire
 from services.transport.settings import KafkaSettings
@@ -19,6 +19,7 @@ from tests.kafka import jars
 from tests.servers import Server, connects
 
 PATIENCE_S: Final = 60.0
+OURS: Final = (SAMPLES_TOPIC, LINEAGE_TOPIC, LATE_TOPIC, DEAD_LETTER_TOPIC)
 _SHOWN_LINES: Final = 40
 
 
@@ -105,19 +106,20 @@ def prepare() -> None:
             archive.rename(jars.archive())
 
 
-async def empty(kafka: Kafka) -> None:
-    """Delete our topics: the next test finds a log that nobody has begun."""
+async def empty(kafka: Kafka, *others: str) -> None:
+    """Delete our topics, and these: the next test finds a log that nobody has begun."""
+    topics = [*OURS, *others]
     settings = KafkaSettings(bootstrap_servers=kafka.bootstrap)
     wire = Wire(settings)
     try:
         await wire.open()
-        request = DeleteTopicsRequest([SAMPLES_TOPIC, LINEAGE_TOPIC], settings.request_timeout_ms)
+        request = DeleteTopicsRequest(topics, settings.request_timeout_ms)
         answer = await wire.ask(wire.any_node(), request)
         for topic, code in answer.topic_error_codes:
             error = errors.for_code(code)
             assert error in (errors.NoError, errors.UnknownTopicOrPartitionError), f"{topic}: {error.__name__}"
         async with asyncio.timeout(PATIENCE_S):
-            while await wire.leaders([SAMPLES_TOPIC, LINEAGE_TOPIC]):  # noqa: ASYNC110, the broker hears of it from the controller
+            while await wire.leaders(topics):  # noqa: ASYNC110, the broker hears of it from the controller
                 await asyncio.sleep(0.01)
     finally:
         await wire.close()

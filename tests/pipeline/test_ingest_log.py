@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.contract.names import LINEAGE_TOPIC, SAMPLES_TOPIC
+from services.contract.names import DEAD_LETTER_TOPIC, LATE_TOPIC, LINEAGE_TOPIC, SAMPLES_TOPIC
 from services.transport.lineage import LineageWatch, ensure_lineage, read_lineage
 from services.transport.log import LogReader, OffsetGone, Record
 from services.transport.log_topics import ensure_topics
@@ -151,7 +151,8 @@ async def test_topics_are_made_once_whoever_comes_first(kafka: KafkaSettings) ->
     await asyncio.gather(*(ensure_topics(kafka) for _ in range(5)))
     other = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=9)
     found = await ensure_topics(other)
-    assert {topic: len(leaders) for topic, leaders in found.items()} == {SAMPLES_TOPIC: 4, LINEAGE_TOPIC: 1}
+    counts = {topic: len(leaders) for topic, leaders in found.items()}
+    assert counts == {SAMPLES_TOPIC: 4, LINEAGE_TOPIC: 1, LATE_TOPIC: 1, DEAD_LETTER_TOPIC: 1}
 
 
 async def test_a_new_log_has_as_many_partitions_as_the_settings_say(kafka: KafkaSettings) -> None:

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import DeleteRecordsRequest
 
-from services.contract.names import LINEAGE_TOPIC, SAMPLES_TOPIC
+from services.contract.names import DEAD_LETTER_TOPIC, LATE_TOPIC, LINEAGE_TOPIC, SAMPLES_TOPIC
 from services.transport.lineage import LineageWatch, ensure_lineage, read_lineage
 from services.transport.log import LogReader, OffsetGone, Record
 from services.transport.log_topics import ensure_topics
@@ -87,7 +87,9 @@ async def forget(kafka: KafkaSettings, partition: int, before: int) -> None:
 async def test_topics_have_the_partitions_and_the_retention_that_the_settings_say(kafka: KafkaSettings) -> None:
     settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=3, retention_ms=7_200_000)
     made = await ensure_topics(settings)
-    assert {topic: sorted(leaders) for topic, leaders in made.items()} == {SAMPLES_TOPIC: [0, 1, 2], LINEAGE_TOPIC: [0]}
+    letters = {LATE_TOPIC: [0], DEAD_LETTER_TOPIC: [0]}
+    found = {topic: sorted(leaders) for topic, leaders in made.items()}
+    assert found == {SAMPLES_TOPIC: [0, 1, 2], LINEAGE_TOPIC: [0], **letters}
     assert await configured(kafka, "retention.ms") == {SAMPLES_TOPIC: "7200000", LINEAGE_TOPIC: "-1"}
 
 

@@ -215,6 +215,12 @@ def test_a_record_that_cannot_be_read_is_counted_and_left_out(damaged: bytes, re
     assert reason in fold.tally.last_poison
 
 
+def test_a_record_that_cannot_be_read_is_kept_for_who_tells_of_it() -> None:
+    fold = Fold(config(view()), 0)
+    fold.apply(records(write([gauge(1)]), b"XX", write([gauge(1)], sequence=1)))
+    assert [(record.offset, record.value) for record, _ in fold.unread] == [(1, b"XX")]
+
+
 def test_a_kind_that_nobody_knows_is_poison() -> None:
     """A merge that met one later could not go on."""
     fold = Fold(config(view(fn="sum")), 0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.batch import MAX_TIME, OPTIONAL, Batch, BatchError, decode, encode
+from services.contract.batch import DOOR, MAX_TIME, OPTIONAL, Batch, BatchError, decode, encode
 from services.contract.series import series_key
 
 HEADER = 40
@@ -32,7 +32,17 @@ def batches(draw: st.DrawFn) -> Batch:
         series=np.array(series, np.uint32),
         times=np.array(times, np.int64),
         values=np.array(values, np.float64),
+        source=draw(st.just(DOOR) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9)),
     )
+
+
+@st.composite
+def numbered(draw: st.DrawFn) -> Batch:
+    """A batch whose samples have sequences of their own."""
+    batch = draw(batches().filter(lambda found: len(found.series) > 0))
+    count = len(batch.series)
+    own = sorted(draw(st.sets(st.integers(0, 2**64 - 1), min_size=count, max_size=count)))
+    return replace(batch, sequence=own[-1], sequences=np.array(own, np.uint64))
 
 
 def small() -> Batch:
@@ -45,10 +55,12 @@ def small() -> Batch:
 
 def plain(batch: Batch) -> tuple[Any, ...]:
     columns = (batch.kinds, batch.series, batch.times, batch.values)
-    return batch.instance, batch.sequence, batch.ingest_ms, list(batch.keys), *(column.tolist() for column in columns)
+    own = None if batch.sequences is None else batch.sequences.tolist()
+    head = batch.instance, batch.sequence, batch.ingest_ms, list(batch.keys), batch.source, own
+    return *head, *(column.tolist() for column in columns)
 
 
-@given(batches())
+@given(batches() | numbered())
 def test_what_is_encoded_is_decoded(batch: Batch) -> None:
     assert plain(decode(encode(batch))) == plain(batch)
 
@@ -74,7 +86,7 @@ def test_columns_are_read_in_place() -> None:
     assert not batch.values.flags.writeable
 
 
-@given(batches(), st.data())
+@given(batches() | numbered(), st.data())
 def test_a_record_that_is_cut_off_is_refused(batch: Batch, data: st.DataObject) -> None:
     whole = encode(batch)
     # Padding after the last block may be missing; nothing was lost then.
@@ -83,7 +95,7 @@ def test_a_record_that_is_cut_off_is_refused(batch: Batch, data: st.DataObject) 
         decode(short)
 
 
-@given(batches(), st.data())
+@given(batches() | numbered(), st.data())
 def test_damage_is_refused_or_gives_a_batch_of_its_declared_size(batch: Batch, data: st.DataObject) -> None:
     damaged = bytearray(encode(batch))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -144,3 +156,21 @@ def test_a_time_that_cannot_be_one_is_refused(time: int) -> None:
     batch = small()
     with pytest.raises(BatchError, match="a sample has the time"):
         decode(encode(replace(batch, times=np.array([10, time, 30], np.int64))))
+
+
+def test_a_batch_of_the_http_door_is_as_it_was_before_there_were_sources() -> None:
+    assert encode(small())[3] == 6
+    assert decode(encode(small())).source == "samples"
+    assert decode(encode(small())).sequences is None
+
+
+@pytest.mark.parametrize("own", [[1, 1, 9], [1, 9, 8], [1, 2, 3]])
+def test_sequences_that_do_not_grow_up_to_that_of_the_batch_are_refused(own: list[int]) -> None:
+    with pytest.raises(BatchError, match="sequences do not grow up to 9"):
+        decode(encode(replace(small(), sequences=np.array(own, np.uint64))))
+
+
+def test_a_source_that_is_no_text_is_refused() -> None:
+    data = encode(replace(small(), source="orders"))
+    with pytest.raises(BatchError, match="is no name"):
+        decode(data.replace(b"orders", b"or\xffers"))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.aggregator.ownership import merger, owned, owner
+from services.contract.ownership import merger, owned, owner
 
 members = st.frozensets(st.text(min_size=1, max_size=8), min_size=1, max_size=6)
 partitions = st.integers(1, 64)
@@ -56,3 +56,9 @@ def test_a_view_is_merged_by_the_owner_of_one_partition(number: int, count: int)
 
 def test_views_are_spread_over_partitions() -> None:
     assert {merger(f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}", 8) for number in range(200)} == set(range(8))
+
+
+def test_things_that_are_named_are_shared_about_evenly_too() -> None:
+    alive = ["ingestor-0", "ingestor-1"]
+    shares = [owner(f"orders/{partition}", alive) for partition in range(40)]
+    assert all(10 <= shares.count(member) <= 30 for member in alive)

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from services.aggregator.membership import Membership
 from services.contract.names import AGGREGATOR_BEATS, AGGREGATORS, AGGREGATORS_CHANNEL
 from services.transport.feed import connect
+from services.transport.membership import INGESTOR_ROLL, Membership
 from services.transport.settings import RedisSettings
 from tests.servers import Valkey
 
@@ -59,3 +59,13 @@ async def test_beats_of_who_died_go(redis: Redis) -> None:
     await redis.hset(AGGREGATOR_BEATS, mapping={"a": "{}", "b": "{}", "dead": "{}"})
     await Membership(redis, "b", 60_000).renew()
     assert sorted(await redis.hkeys(AGGREGATOR_BEATS)) == [b"a", b"b"]
+
+
+async def test_members_of_one_service_are_none_of_another(redis: Redis) -> None:
+    one, other = Membership(redis, "a", 60_000), Membership(redis, "b", 60_000, INGESTOR_ROLL)
+    await redis.hset(AGGREGATOR_BEATS, "a", "{}")
+    assert await one.renew() == {"a"}
+    assert await other.renew() == {"b"}
+    await other.leave()
+    assert await one.renew() == {"a"}
+    assert await redis.hkeys(AGGREGATOR_BEATS) == [b"a"]
