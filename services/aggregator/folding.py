@@ -168,6 +168,10 @@ class Folding:
         if stored is not None and await is_log_of(self._kafka, self._reader, partition, stored.state.last):
             log.info("partition claimed", partition=partition, offset=stored.offset)
             return Slot(partition, Fold.load(stored), stored.config.digest)
+        if stored is not None:
+            await check_lineage(
+                self._kafka, self.lineage
+            )  # else it is another log by its name, too, and what lies there stays right
         offsets = await self._reader.offsets_at(first_time(self._wanted), [partition])
         if stored is not None:
             log.error(

@@ -8,6 +8,9 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
+from services.aggregator.folding import Folding
+from services.transport import partials
+from services.transport.log import LogError
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.kafka.server import Kafka, empty
 from tests.pipeline.world import Log, Point, aggregating, beaten, entry, feed, name_log, register, settled, until, writing
@@ -276,3 +279,22 @@ async def test_a_log_that_was_made_again_under_its_old_name_is_found_out_and_fol
         async with aggregating(kafka, settings):
             # What only the log before had stays in the history until it is out of the window.
             await settled(redis, again, wanted, others=True)
+
+
+@pytest.mark.parametrize("servers", ["tansu"], indirect=True)
+async def test_partials_of_a_log_that_is_over_are_not_folded_anew_from_the_next_one(
+    servers: Servers, kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    wanted = await register(redis, EVERYTHING)
+    async with aggregating(kafka, settings):
+        await log.write(points(random.Random(10), 50))
+        await settled(redis, log, wanted)
+    servers[1].restart()
+    async with writing(kafka) as again:
+        assert again.writer.lineage != log.writer.lineage
+        left = await partials.load(redis, log.writer.lineage, 0)
+        assert left is not None
+        folding = Folding(redis, kafka, log.writer.lineage, log.writer.partitions, ())
+        with pytest.raises(LogError, match=again.writer.lineage):
+            await folding.want(range(log.writer.partitions), left.config)
+        await folding.stop()
