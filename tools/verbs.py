@@ -113,6 +113,14 @@ def bench(rest: list[str]) -> int:
     return subprocess.run([_BIN / "python", "-m", "tests.bench", *rest], cwd=ROOT, check=False).returncode
 
 
+def chaos(rest: list[str]) -> int:
+    with _set_up():
+        machine.python_environment("test")
+    with step("Apache Kafka"):
+        run([_BIN / "python", "-m", "tests.kafka"], failing="Apache Kafka cannot be fetched")
+    return subprocess.run([_BIN / "python", "-m", "tests.chaos", *rest], cwd=ROOT, check=False).returncode
+
+
 def screenshot(rest: list[str]) -> int:
     with _set_up():
         machine.python_environment("test")
@@ -159,5 +167,5 @@ def _set_up() -> Iterator[None]:
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "lock": lock, "bench": bench,
-    "screenshot": screenshot, "clean": clean,
+    "chaos": chaos, "screenshot": screenshot, "clean": clean,
 }  # fmt: skip

@@ -1,0 +1,179 @@
+"""The comparison after a run: every cell of every view, every page of every fold, every subscriber."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+from redis.asyncio import Redis
+
+from services.contract.names import SAMPLES_TOPIC, fold_key
+from services.contract.partials import INCREASE, MOMENTS, PAGE, Config, FoldState, unpack_bins, unpack_page
+from services.contract.registry import Entry
+from services.transport.history import read_view
+from services.transport.log import _LATEST, LogReader
+from services.transport.settings import KafkaSettings
+from tests import batch_job
+from tests.chaos import reference, wanted
+from tests.chaos.reference import PER_LOG, At, Partial
+
+SLACK_MS: Final = 60_000
+READ_S: Final = 60.0
+
+Records = dict[int, list[bytes]]
+
+
+@dataclass
+class Found:
+    """What a comparison found. wrong: sentences, one per cell."""
+
+    view_cells: int = 0
+    partial_cells: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+async def read_log(bootstrap: str) -> Records:
+    """Every record of the samples topic by partition, with a client that the engine does not use."""
+    consumer = AIOKafkaConsumer(
+        SAMPLES_TOPIC, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        topics = sorted(consumer.assignment())
+        ends = await consumer.end_offsets(topics)
+        await consumer.seek_to_beginning(*topics)
+        found: Records = {topic.partition: [] for topic in topics}
+        async with asyncio.timeout(READ_S):
+            while any([await consumer.position(topic) < ends[topic] for topic in topics]):
+                for topic, records in (await consumer.getmany(timeout_ms=200)).items():
+                    found[topic.partition] += [record.value or b"" for record in records]
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def log_ends(kafka: KafkaSettings) -> dict[int, int]:
+    """Where each partition of the samples topic ends."""
+    reader = LogReader(kafka)
+    try:
+        partitions = range(await reader.partitions())
+        return {partition: end for partition, (end, _) in (await reader._offsets(_LATEST, partitions)).items()}
+    finally:
+        await reader.stop()
+
+
+async def compare(redis: Redis, logs: Sequence[tuple[str, Records]], entries: Sequence[Entry]) -> Found:
+    """Everything, given the logs (lineage, records) in their order. Only what a log's folds reached counts of one that is over."""
+    config = wanted.config(entries)
+    found = Found()
+    kept = [log for _, log in logs]
+    for i, (lineage, log) in enumerate(logs[:-1]):
+        ends = [await _offset(redis, lineage, partition) for partition in sorted(log)]
+        kept[i] = {partition: log[partition][:end] for partition, end in zip(sorted(log), ends, strict=True)}
+    samples = reference.all_samples(kept)
+    held = {name: reference.partials(item, config.retentions[name], samples) for name, item in config.selections.items()}
+    for i, (lineage, log) in enumerate(logs):
+        for partition in sorted(log):
+            expected = {name: cells.get(i * PER_LOG + partition, {}) for name, cells in held.items()}
+            await _compare_fold(redis, lineage, partition, config, expected, found)
+    for view_id, (view, window) in wanted.views(entries).items():
+        item = view.inputs[0]
+        cells: Mapping[Any, Any] = batch_job.cells(view, samples, config.retentions)
+        if view.expr is None and item.selection.accumulator == "sketch":
+            _within(view_id, cells, exact := reference.quantiles(view, held[item.selection.id]), found)
+            cells = exact
+        await _compare_view(redis, view_id, view.every_ms, window, cells, found)
+    return found
+
+
+def _within(view: str, samples: Mapping[Any, Any], binned: Mapping[Any, batch_job.Quantile], found: Found) -> None:
+    """Quantiles read off bins are as far from the exact ones as is stated, at most."""
+    found.wrong += [
+        f"view {view} {at}: the sketch says {binned[at].exact}, the samples {exact.exact}"
+        for at, exact in samples.items() if not exact.allows(binned[at].exact)
+    ]  # fmt: skip
+
+
+async def _compare_view(redis: Redis, view: str, every: int, window: int, expected: Mapping[Any, Any], found: Found) -> None:
+    history = await read_view(redis, view)
+    oldest = int(time.time() * 1000) - window - every
+    there: dict[tuple[batch_job.Group, int], float] = {}
+    for bucket, rows in history.rows.items() if history else ():
+        for group, _, value in rows.tolist():
+            if value == value and history is not None:
+                there[tuple(sorted(history.groups[group].items())), bucket] = value
+    for at, value in expected.items():
+        got = there.pop(at, None)
+        if got is None and at[1] <= oldest:
+            continue
+        found.view_cells += 1
+        right = got is not None and (value.allows(got) if isinstance(value, batch_job.Quantile) else got == value)
+        if not right:
+            found.wrong.append(f"view {view} {at}: {got} instead of {value}")
+    found.wrong += [f"view {view} {at}: {value} should not be there" for at, value in there.items()]
+
+
+async def _compare_fold(
+    redis: Redis, lineage: str, partition: int, config: Config, expected: Mapping[str, Mapping[At, Partial]], found: Found
+) -> None:
+    raw: Any = await redis.hget(fold_key(lineage, partition, "meta"), "state")
+    if raw is None:
+        found.wrong.append(f"partition {partition} of {lineage}: nothing is stored")
+        return
+    clock = msgspec.msgpack.decode(raw, type=FoldState).clock
+    for name, selection in config.selections.items():
+        oldest = clock - config.retentions[name] - SLACK_MS - selection.every_ms
+        there = await _stored(redis, lineage, partition, name, selection.accumulator)
+        where = f"partition {partition} of {lineage}, selection {name} ({selection.metric}, {selection.accumulator})"
+        for at, partial in expected[name].items():
+            got = there.pop(at, None)
+            if got is None and at[1] < oldest:
+                continue
+            found.partial_cells += 1
+            if got != partial:
+                found.wrong.append(f"{where} {at}: {got} instead of {partial}")
+        found.wrong += [f"{where} {at}: {partial} should not be there" for at, partial in there.items()]
+
+
+async def _stored(redis: Redis, lineage: str, partition: int, name: str, accumulator: str) -> dict[At, Partial]:
+    """The partial cells of one selection as they lie in Redis."""
+    blobs: Any = await redis.hgetall(fold_key(lineage, partition, f"cells:{name}"))
+    keys: Any = await redis.lrange(fold_key(lineage, partition, f"groups:{name}"), 0, -1)
+    found: dict[At, Partial] = {}
+    for field_, blob in blobs.items():
+        bucket, _, page = field_.decode().partition(":")
+        for place, partial in page_cells(blob, accumulator):
+            found[keys[int(page) * PAGE + place], int(bucket)] = partial
+    return found
+
+
+def page_cells(blob: bytes, accumulator: str) -> Iterable[tuple[int, Partial]]:
+    """The partial cells of a page by their places in it."""
+    if accumulator == "sketch":
+        sketches: dict[int, dict[int, int]] = {}
+        keys, counts = unpack_bins(blob)
+        for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
+            sketches.setdefault(key >> 22, {})[(key & (1 << 22) - 1) - (1 << 21)] = count
+        return list(sketches.items())
+    rows = unpack_page(blob, INCREASE if accumulator == "increase" else MOMENTS)
+    return [(place, tuple(row)) for place, row in enumerate(rows.tolist()) if row[0]]
+
+
+async def _offset(redis: Redis, lineage: str, partition: int) -> int:
+    raw: Any = await redis.hget(fold_key(lineage, partition, "meta"), "offset")
+    return int(raw or 0)
+
+
+async def behind(redis: Redis, lineage: str, ends: Mapping[int, int], config: Config) -> str:
+    """What the folds still have to do; empty when all is folded under this configuration."""
+    for partition, end in ends.items():
+        found: Any = await redis.hmget(fold_key(lineage, partition, "meta"), ["offset", "digest"])
+        offset, digest = found
+        if offset is None or int(offset) != end:
+            return f"partition {partition} is folded up to {int(offset or 0)}, the log ends at {end}"
+        if digest.decode() != config.digest:
+            return f"partition {partition} is folded under {digest.decode()}, asked is {config.digest}"
+    return ""

@@ -1,0 +1,170 @@
+"""One run of the harness: a world, faults for a while, quiet, and the comparison."""
+
+import asyncio
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from services.transport.history import read_view
+from tests.chaos import wanted
+from tests.chaos.checking import Found, Records, compare
+from tests.chaos.faults import Faults
+from tests.chaos.follower import difference
+from tests.chaos.points import UNIQUE
+from tests.chaos.reference import all_samples
+from tests.chaos.schedule import Broker, deal, process_faults, server_faults
+from tests.chaos.world import World
+from tests.servers import ROOT
+
+STEADY_S: Final = 3.0
+WARM_S: Final = 2.0
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What one run did and found. wrong: sentences; none when the engine kept its promise."""
+
+    seed: int
+    broker: Broker
+    seconds: float
+    records: int = 0
+    samples: int = 0
+    duplicates: int = 0
+    poison: int = 0
+    bad: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    story: list[str] = field(default_factory=list)
+    view_cells: int = 0
+    partial_cells: int = 0
+    messages: int = 0
+    gaps: int = 0
+    returns: int = 0
+    lost_bytes: int = 0
+    settled_s: float = 0.0
+    wrong_cells: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def cells(self) -> int:
+        return self.view_cells + self.partial_cells
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to do. longest_away_s: of Kafka. only: these kinds of faults, or all. settle_s: how long it may take to recover. tree: the folder that holds the services."""
+
+    seed: int
+    seconds: float
+    broker: Broker = "kafka"
+    longest_away_s: float = 10.0
+    only: tuple[str, ...] = ()
+    settle_s: float = 90.0
+    tree: Path = ROOT
+
+
+async def run(plan: Plan, say: Say) -> Outcome:
+    """A run. Its data and logs are kept where it found something wrong; the story says where."""
+    seed, broker = plan.seed, plan.broker
+    folder = Path(tempfile.mkdtemp(prefix=f"tideboard-chaos-{seed}-"))
+    outcome = Outcome(seed, broker, plan.seconds)
+    world = World(seed, broker, plan.tree, folder)
+    faults = Faults(world, plan.longest_away_s, say)
+    try:
+        await world.start()
+        faults.tell("everything runs")
+        await asyncio.sleep(WARM_S)
+        await _break_things(world, faults, plan, outcome)
+        await _look(world, faults, plan.settle_s, outcome)
+    except Exception as error:
+        outcome.wrong.append(f"the run itself failed: {type(error).__name__}: {error}")
+        raise
+    finally:
+        outcome.faults, outcome.story = faults.done, faults.story
+        await world.stop()
+        if not outcome.wrong:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            outcome.story.append(f"logs of the services: {folder}")
+    return outcome
+
+
+async def _break_things(world: World, faults: Faults, plan: Plan, outcome: Outcome) -> None:
+    until, seed = time.monotonic() + plan.seconds, plan.seed
+
+    async def lane(kinds: tuple[str, ...], name: str) -> None:
+        chance, cards = random.Random(f"{name} {seed}"), deal(kinds, seed)
+        while time.monotonic() < until:
+            await faults.do(next(cards))
+            outcome.wrong += world.crashed()
+            await asyncio.sleep(chance.choice((0.1, 0.8, 2.0)))
+
+    async with asyncio.TaskGroup() as lanes:
+        for name, kinds in (("processes", process_faults(plan.broker, seed)), ("servers", server_faults(plan.broker, seed))):
+            if allowed := tuple(kind for kind in kinds if not plan.only or kind in plan.only):
+                lanes.create_task(lane(allowed, name))
+    await faults.end()
+
+
+async def _look(world: World, faults: Faults, settle_s: float, outcome: Outcome) -> None:
+    """Wait until nothing moves, and compare everything."""
+    faults.tell("the last fault is over")
+    await world.heal()
+    faults.tell("everything runs again, and nobody says anything")
+    began = time.monotonic()
+    lacking = await world.settled(settle_s, STEADY_S)
+    faults.tell(lacking or "nothing moves any more")
+    outcome.settled_s = time.monotonic() - began - STEADY_S
+    if lacking:
+        outcome.wrong.append(f"after {settle_s:.0f} s of quiet not everything is folded: {lacking}")
+    outcome.wrong += world.crashed()
+    logs = [*world.over, await world.whole_log()]
+    found = await compare(world.redis, logs, world.entries)
+    outcome.wrong_cells = len(found.wrong)
+    outcome.wrong += found.wrong
+    _count(world, found, logs, outcome)
+    await _look_at_subscribers(world, outcome)
+    if world.kind == "kafka":
+        _look_for_accepted(world, logs[-1][1], outcome)
+
+
+def _count(world: World, found: Found, logs: list[tuple[str, Records]], outcome: Outcome) -> None:
+    said = world.said
+    outcome.view_cells, outcome.partial_cells = found.view_cells, found.partial_cells
+    outcome.records = sum(len(records) for _, log in logs for records in log.values())
+    outcome.samples = len(all_samples([log for _, log in logs]))
+    outcome.duplicates, outcome.poison, outcome.bad = said.duplicates, said.poison, said.bad
+    outcome.messages = sum(judge.heard for item in world.subscribers for judge in item.judges.values())
+    outcome.gaps = sum(item.gaps for item in world.subscribers)
+    outcome.returns = sum(item.returns for item in world.subscribers)
+    outcome.lost_bytes = world.feed.lost_bytes
+    outcome.wrong += said.faults
+
+
+async def _look_at_subscribers(world: World, outcome: Outcome) -> None:
+    """What each assembled is the history. A subscriber that lost its last messages hears so from the next one, which may only move `closed`."""
+    now = int(time.time() * 1000)
+    for subscriber in world.subscribers:
+        outcome.wrong += subscriber.faults
+        for view_id, (view, window) in wanted.views(world.entries).items():
+            history = await read_view(world.redis, view_id)
+            follower = subscriber.followers.get(view_id)
+            if history is None or follower is None:
+                continue
+            if subscriber.careless and follower.version < history.version:
+                continue
+            wrong = difference(follower, history, now - window - view.every_ms)
+            outcome.wrong += [f"subscriber of view {view_id}: {text}" for text in wrong]
+
+
+def _look_for_accepted(world: World, log: Records, outcome: Outcome) -> None:
+    """Whatever was answered 202 is in the log."""
+    there = {int(sample.value) for sample in all_samples([log]) if sample.metric == UNIQUE}
+    if missing := sorted(world.said.accepted - there):
+        outcome.wrong.append(f"{len(missing)} accepted samples are not in the log, such as {missing[:5]}")

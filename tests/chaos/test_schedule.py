@@ -1,0 +1,43 @@
+"""Which faults runs do."""
+
+from itertools import islice
+
+import pytest
+
+from tests.chaos.faults import Faults
+from tests.chaos.schedule import TITLES, Broker, deal, least, possible, process_faults, server_faults
+
+
+@pytest.mark.parametrize("broker", ["kafka", "embedded"])
+def test_neighbouring_seeds_do_every_kind_even_if_each_deals_half_a_deck(broker: Broker) -> None:
+    kinds = process_faults(broker, 2)
+    half = -(-len(kinds) // 2)
+    for seed in (1, 7, 19):
+        dealt = {*islice(deal(kinds, seed), half), *islice(deal(kinds, seed + 1), half)}
+        assert dealt == set(kinds)
+
+
+def test_a_seed_deals_the_same_faults_again_and_every_kind_before_one_comes_twice() -> None:
+    kinds = server_faults("kafka", 5)
+    dealt = list(islice(deal(kinds, 5), 2 * len(kinds)))
+    assert dealt == list(islice(deal(kinds, 5), 2 * len(kinds)))
+    assert set(dealt[: len(kinds)]) == set(dealt[len(kinds) :]) == set(kinds)
+    assert dealt != list(islice(deal(kinds, 8), 2 * len(kinds)))
+
+
+def test_every_kind_has_a_title_and_is_performed() -> None:
+    kinds = {kind for broker in ("kafka", "embedded") for seed in (1, 2) for kind in possible(broker, seed)}
+    assert kinds == set(TITLES)
+    assert [kind for kind in kinds if not hasattr(Faults, f"_{kind}")] == []
+
+
+def test_a_broker_that_forgets_meets_no_feed_that_forgets_too() -> None:
+    assert "log_lost" in possible("embedded", 1)
+    assert not {"feed_kill_empty", "feed_flush", "feed_failover", "dashboard_change"} & set(possible("embedded", 1))
+    assert "log_lost" not in possible("embedded", 2)
+
+
+def test_two_seeds_must_do_every_kind_once_and_twenty_ten_times() -> None:
+    assert set(least("kafka", [1, 2]).values()) == {1}
+    assert set(least("kafka", list(range(1, 21))).values()) == {10}
+    assert least("kafka", [1])["feed_flush"] == 0
