@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from services.contract.batch import decode
 from services.contract.expressions import parse_expression
 from services.contract.series import parse_series_key
-from services.contract.views import Input, View
+from services.contract.views import Input, Selection, View
 
 GAUGE, COUNTER, DELTA, DISTRIBUTION = range(4)
 SPREAD_MS = 300_000
@@ -85,7 +85,7 @@ def cells(
 
     retentions: by selection, for how many ms its cells are kept: older samples are too late. None: everything counts.
     """
-    inputs = {item.name: _input(item, taken, (retentions or {}).get(item.selection.id)) for item in view.inputs}
+    inputs = {item.name: _input(item, taken, (retentions or {}).get(_sampled(item.selection).id)) for item in view.inputs}
     if view.expr is None:
         return dict(inputs[""])
     expression = parse_expression(view.expr)
@@ -96,6 +96,11 @@ def cells(
         if not math.isnan(value):
             found[at] = value
     return found
+
+
+def _sampled(selection: Selection) -> Selection:
+    """What a selection is rolled up from in the end: it is there that samples come too late."""
+    return selection if selection.finer is None else _sampled(selection.finer)
 
 
 def _arithmetic(text: str, values: Mapping[str, float | Quantile]) -> float:
@@ -109,6 +114,8 @@ def _arithmetic(text: str, values: Mapping[str, float | Quantile]) -> float:
 
 def _input(item: Input, taken: Sequence[Sample], retention: int | None) -> dict[tuple[Group, int], float | Quantile]:
     selection = item.selection
+    chain = selection.rolled_from_ms
+    own = chain[0] if chain else selection.every_ms
     mine = [sample for sample in taken if sample.metric == selection.metric and _meets(item, sample.labels)]
     if item.fn in ("rate", "increase"):
         seconds = selection.every_ms / 1000
@@ -117,10 +124,10 @@ def _input(item: Input, taken: Sequence[Sample], retention: int | None) -> dict[
     by_cell: dict[tuple[Group, int], list[Sample]] = defaultdict(list)
     for sample in mine:
         bucket = sample.time // selection.every_ms * selection.every_ms
-        if not _too_late(sample, bucket, selection.every_ms, retention):
+        if not _too_late(sample, sample.time // own * own, own, retention):
             by_cell[_group(item, sample.labels), bucket].append(sample)
     if item.each == "pool":
-        return {at: _pooled(item.fn, held) for at, held in by_cell.items()}
+        return {at: _pooled(item.fn, held, chain) for at, held in by_cell.items()}
     return {at: _of_series(item, held) for at, held in by_cell.items()}
 
 
@@ -144,13 +151,13 @@ def _group(item: Input, labels: Mapping[str, str]) -> Group:
     return tuple((name, labels[name]) for name in sorted(item.by) if name in labels)
 
 
-def _pooled(fn: str, held: Sequence[Sample]) -> float | Quantile:
+def _pooled(fn: str, held: Sequence[Sample], chain: tuple[int, ...]) -> float | Quantile:
     values = [sample.value for sample in held]
     match fn:
         case "avg":
-            return _sum(held) / len(values)
+            return _sum(held, chain) / len(values)
         case "sum":
-            return _sum(held)
+            return _sum(held, chain)
         case "min":
             return min(values)
         case "max":
@@ -162,14 +169,27 @@ def _pooled(fn: str, held: Sequence[Sample]) -> float | Quantile:
     return Quantile(sorted(values)[int(int(fn[1:]) / 100 * (len(values) - 1))])
 
 
-def _sum(held: Sequence[Sample]) -> float:
-    by_partition: dict[int, float] = {}
+def _sum(held: Sequence[Sample], chain: tuple[int, ...]) -> float:
+    by_partition: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for sample in held:
-        by_partition[sample.partition] = by_partition.get(sample.partition, 0.0) + sample.value
+        by_partition[sample.partition].append((sample.time, sample.value))
     total = 0.0
     for partition in sorted(by_partition):
-        total += by_partition[partition]
+        total += _nested(by_partition[partition], chain)
     return total
+
+
+def _nested(amounts: Sequence[tuple[int, float]], chain: tuple[int, ...]) -> float:
+    """The sum of (time, amount) in their order; where finer buckets are rolled up, of their sums in the order of time."""
+    if not chain:
+        total = 0.0
+        for _, amount in amounts:
+            total += amount
+        return total
+    finer: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for time, amount in amounts:
+        finer[time // chain[-1]].append((time, amount))
+    return _nested([(bucket, _nested(finer[bucket], chain[:-1])) for bucket in sorted(finer)], ())
 
 
 def _of_series(item: Input, held: Sequence[Sample]) -> float | Quantile:
@@ -181,7 +201,7 @@ def _of_series(item: Input, held: Sequence[Sample]) -> float | Quantile:
         how = item.each
         if how == "auto":
             how = "sum" if kind in (DELTA, DISTRIBUTION) else "last"
-        value = _pooled(how, mine)
+        value = _pooled(how, mine, item.selection.rolled_from_ms)
         assert isinstance(value, float)
         reduced.append((max(sample.time for sample in mine), value))
     values = [value for _, value in reduced]
@@ -203,7 +223,7 @@ def _of_series(item: Input, held: Sequence[Sample]) -> float | Quantile:
 
 
 def _increases(item: Input, mine: Sequence[Sample], retention: int | None) -> Cells:
-    every = item.selection.every_ms
+    every = _sampled(item.selection).every_ms
     last: dict[bytes, tuple[int, float]] = {}  # a series stays in its partition, and goes on in the next log
     partial: dict[int, Cells] = defaultdict(dict)
 
@@ -231,6 +251,16 @@ def _increases(item: Input, mine: Sequence[Sample], retention: int | None) -> Ce
             add(sample, bucket, max(amount, 0.0) * (covered / (sample.time - begin)))
     merged: Cells = {}
     for partition in sorted(partial):
-        for at, amount in partial[partition].items():
+        for at, amount in _rolled(item.selection, partial[partition]).items():
             merged[at] = merged.get(at, 0.0) + amount
     return merged
+
+
+def _rolled(selection: Selection, partial: Cells) -> Cells:
+    """One partition's sums in the selection's own buckets."""
+    if selection.finer is None:
+        return partial
+    amounts: dict[tuple[Group, int], list[tuple[int, float]]] = defaultdict(list)
+    for (group, bucket), amount in sorted(partial.items()):
+        amounts[group, bucket // selection.every_ms * selection.every_ms].append((bucket, amount))
+    return {at: _nested(found, selection.rolled_from_ms[1:]) for at, found in amounts.items()}

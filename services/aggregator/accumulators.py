@@ -74,6 +74,19 @@ class Dense(ByBucket[Rows]):
         rows = unpack_page(blob, self.dtype)
         self._rows(bucket, page * PAGE + len(rows) - 1)[page * PAGE : page * PAGE + len(rows)] = rows
 
+    def put(self, bucket: int, rows: Rows) -> None:
+        """Hold these rows, by group, instead of what is there. Pages that differ count as changed; no group may be lost."""
+        if not rows["count"].any():
+            return
+        held = self._rows(bucket, int(np.flatnonzero(rows["count"])[-1]))
+        after = np.full(len(held), self.empty, self.dtype)
+        after[: len(rows)] = rows[: len(held)]
+        differs = held.view(np.uint8).reshape(-1, PAGE * held.itemsize) != after.view(np.uint8).reshape(
+            -1, PAGE * held.itemsize
+        )
+        self.dirty.update((bucket, page) for page in np.flatnonzero(differs.any(axis=1)).tolist())
+        held[:] = after
+
     def rows(self, bucket: int) -> Rows | None:
         """The rows of a bucket by group, None where it has none."""
         return self._buckets.get(bucket)

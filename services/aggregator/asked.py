@@ -11,7 +11,7 @@ import msgspec
 
 from services.aggregator import matching
 from services.aggregator.accumulators import accumulator
-from services.aggregator.bucketed import Accumulator
+from services.aggregator.bucketed import Accumulator, PageAt
 from services.aggregator.census import Census
 from services.aggregator.matching import overflow_of
 from services.contract import limits
@@ -21,6 +21,9 @@ from services.contract.views import Selection
 NO_NOTES: Final = SelectionNotes()
 SLACK_MS: Final = 60_000
 """How much longer than their retention cells are kept, for ingestors whose clocks or queues differ."""
+
+LOOKBACK_MS: Final = 420_000
+"""How far before the first bucket of interest the log is read: counters look back five minutes, clocks and queues differ."""
 
 MIN_COMPACTED: Final = 128
 """With fewer groups than this, dead ones are not worth the trouble."""
@@ -54,6 +57,8 @@ class SelectionCells:
         self.keys: list[bytes] = []
         self.stored_keys = 0
         self._numbers: dict[bytes, int] = {}
+        self.coarser_ms: tuple[int, ...] = ()  # lengths of the buckets that are rolled up from these
+        self.whole_from = 0  # buckets that start at or after this epoch ms have all of their samples
         self._pools: dict[bytes, int] = {}  # overflow groups: key -> number
         self._notes = notes
         self._census, self._left_out = Census(notes.census), Census(notes.left_out)
@@ -64,7 +69,9 @@ class SelectionCells:
 
     @property
     def limit(self) -> int:
-        """How many groups are kept apart, 0 for no limit."""
+        """How many groups are kept apart, 0 for no limit. What is rolled up has the groups that the finer cells were allowed."""
+        if self.selection.finer is not None:
+            return 0
         if self.selection.accumulator == "series":
             return limits.series(self.retention_ms + 2 * SLACK_MS + self.selection.every_ms, self.selection.every_ms)
         return self.selection.limit
@@ -77,7 +84,7 @@ class SelectionCells:
         """The number of a group; past the limit, that of the overflow group. ingest: epoch ms at which it was seen."""
         found = self._numbers.get(key)
         if found is None:
-            pool = overflow_of(self.selection, key)
+            pool = overflow_of(self.selection, key) if self.limit else b""
             full = 0 < self.limit <= len(self.keys) - len(self._pools)
             if full and key != pool:
                 self._census.see(key)
@@ -133,5 +140,12 @@ class SelectionCells:
         self._left_out = Census()
 
     def oldest(self, clock: int) -> int:
-        """Buckets that start before this epoch ms have ended so long ago that nobody is shown them."""
-        return clock - self.retention_ms - SLACK_MS - self.selection.every_ms
+        """Buckets that start before this epoch ms have ended so long ago that nobody is shown them, and no coarser one needs them."""
+        oldest = clock - self.retention_ms - SLACK_MS - self.selection.every_ms
+        return min((oldest // every * every for every in self.coarser_ms), default=oldest)
+
+    def forget(self, clock: int) -> list[PageAt]:
+        """Drop what is too old; the pages that it had."""
+        before = self.oldest(clock)
+        self.whole_from = max(self.whole_from, before)
+        return self.cells.forget(before)

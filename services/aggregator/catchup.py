@@ -7,13 +7,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
+from services.aggregator.asked import LOOKBACK_MS
 from services.aggregator.fold import Fold
-from services.aggregator.wanted import missing
+from services.aggregator.wanted import joined, lacking
 from services.contract.partials import Config
 from services.transport.lineage import read_lineage
 from services.transport.log import LogError, LogReader, OffsetGone
@@ -21,8 +22,6 @@ from services.transport.settings import KafkaSettings
 
 log = structlog.get_logger()
 
-LOOKBACK_MS: Final = 420_000
-"""How far before the first bucket of interest the log is read: counters look back five minutes, clocks and queues differ."""
 RETRY_S: Final = 0.5
 
 
@@ -30,13 +29,15 @@ RETRY_S: Final = 0.5
 class Slot:
     """One owned partition. held: digest of the configuration that lies in Redis, '' where nothing does.
 
-    catching: the fold of what is lacking here; caught_up: it stands where the live one does, or ahead. doubted: what was stored may be gone.
+    catching: the fold of what is lacking here; target: what the live one computes once both have joined; caught_up: it stands where the live one
+    does, or ahead. doubted: what was stored may be gone.
     """
 
     partition: int
     fold: Fold
     held: str
     catching: Fold | None = None
+    target: Config = field(default_factory=lambda: Config({}, {}))
     caught_up: bool = False
     doubted: bool = False
     counted: tuple[int, ...] = (0,) * 7
@@ -44,13 +45,22 @@ class Slot:
     @property
     def dirty(self) -> bool:
         """Something is to be stored; of a partition that nothing lies of, even that it is empty: merges wait for it."""
-        return self.fold.dirty or not self.held or self.doubted
+        return self.fold.dirty or not self.held or self.doubted or self.fold.due(int(time.time() * 1000))
 
 
 def first_time(config: Config) -> int:
     """Epoch ms from which on the log is read for these selections."""
     longest = max((config.retentions[name] + item.every_ms for name, item in config.selections.items()), default=0)
     return int(time.time() * 1000) - longest - LOOKBACK_MS
+
+
+def begin(fold: Fold, offset: int, start: int) -> None:
+    """Let a new fold begin at an offset. start: where the log begins, 0 as long as nothing of it was deleted."""
+    fold.offset = fold.stored_offset = offset
+    if offset > 0:
+        fold.begin_at(first_time(fold.config) + LOOKBACK_MS)
+    if 0 < offset == start:
+        fold.cut()
 
 
 async def check_lineage(kafka: KafkaSettings, lineage: str) -> None:
@@ -76,9 +86,9 @@ class CatchUp:
             slot.catching, slot.caught_up = None, False
             if slot.fold.config.digest == wanted.digest:
                 continue
-            lacking = missing(slot.fold.config, wanted)
-            slot.catching = Fold(lacking, slot.fold.offset)
-            slot.caught_up = not lacking.selections
+            part = lacking(slot.fold.config, wanted)
+            slot.catching, slot.target = Fold(part, slot.fold.offset), joined(slot.fold.config, part, wanted)
+            slot.caught_up = not part.selections
             if not slot.caught_up:
                 behind[slot.partition] = slot.catching
         if behind:
@@ -88,6 +98,11 @@ class CatchUp:
         """Raise what ended the work before its time."""
         if self._task is not None and self._task.done():
             self._task.result()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being read."""
+        return self._task is None or self._task.done()
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -101,20 +116,21 @@ class CatchUp:
         left = dict(behind)
         reader = LogReader(self._kafka)
         try:
-            offsets = await self._where_to_begin(reader, left)
-            for partition, fold in left.items():
-                fold.offset = fold.stored_offset = offsets[partition]
+            for partition, where in (await self._where_to_begin(reader, left)).items():
+                begin(left[partition], *where)
             while left := {partition: fold for partition, fold in left.items() if not self._reached(partition, fold)}:
                 reader.assign({partition: fold.offset for partition, fold in left.items()})
                 await self._read_on(reader, left)
         finally:
             await reader.stop()
 
-    async def _where_to_begin(self, reader: LogReader, left: Mapping[int, Fold]) -> dict[int, int]:
+    async def _where_to_begin(self, reader: LogReader, left: Mapping[int, Fold]) -> dict[int, tuple[int, int]]:
+        """By partition the offset to begin at, and where the log begins."""
         first = min(first_time(fold.config) for fold in left.values())
         while True:
             try:
-                return await reader.offsets_at(first, list(left))
+                offsets, starts = await reader.offsets_at(first, list(left)), await reader.start_offsets(list(left))
+                return {partition: (offsets[partition], starts[partition]) for partition in left}
             except LogError as error:
                 await self._wait(error)
 
@@ -137,6 +153,7 @@ class CatchUp:
             return
         for partition, fold in left.items():
             fold.apply(record for record in records if record.partition == partition)
+            fold.sweep()
             await asyncio.sleep(0)  # live views come first
 
     async def _skip_past(self, reader: LogReader, fold: Fold, error: OffsetGone) -> None:
@@ -147,6 +164,7 @@ class CatchUp:
             await self._wait(away)
         else:
             fold.offset = max(starts[error.partition], 0)
+            fold.cut()
 
     async def _wait(self, error: LogError) -> None:
         """Until the log is there again, and the same; while it is another, until whoever follows the lineage ends this."""

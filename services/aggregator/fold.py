@@ -13,11 +13,12 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from services.aggregator.asked import NO_NOTES, SLACK_MS, SelectionCells, Tally
+from services.aggregator.asked import LOOKBACK_MS, NO_NOTES, SLACK_MS, SelectionCells, Tally
 from services.aggregator.counters import Counters
 from services.aggregator.counting import Counting
 from services.aggregator.lanes import Lane, Samples, lanes
 from services.aggregator.late import Lateness, LateSamples, Reason, part_of
+from services.aggregator.rollup import RollUps
 from services.aggregator.serieslist import SeriesList
 from services.contract.batch import Batch, decode
 from services.contract.partials import (
@@ -96,6 +97,8 @@ class Fold:
             name: SelectionCells(item, config.retentions[name], notes.get(name, NO_NOTES))
             for name, item in config.selections.items()
         }
+        self._cut = False
+        self._rollups = RollUps(self.cells)
         self._begin_series()
 
     @classmethod
@@ -111,6 +114,9 @@ class Fold:
         pages = {page: unpack_page(blob, COUNTER) for (_, page), blob in stored.pages.get(COUNTERS, {}).items()}
         fold.counters.load(stored.keys.get(COUNTERS, []), pages)
         fold._stored_counters = len(fold.counters.keys)
+        for name, cells in fold.cells.items():
+            cells.whole_from = max(stored.state.begun.get(name, 0), cells.oldest(stored.state.edge))
+        fold._rollups.touch_all()
         return fold
 
     @classmethod
@@ -141,6 +147,27 @@ class Fold:
         """Samples that came too late: source -> reason -> how many, since the fold began."""
         return self._state.late
 
+    def begin_at(self, time: int) -> None:
+        """Of buckets before this epoch ms samples may be lacking: they are not rolled up."""
+        self._state.begun = dict.fromkeys(self.cells, time)
+        for cells in self.cells.values():
+            cells.whole_from = max(cells.whole_from, time)
+
+    def cut(self) -> None:
+        """Records before the next one were deleted before they could be read: what is rolled up begins after them."""
+        self._cut = True
+
+    def due(self, now_ms: int) -> bool:
+        """Whether it is time to roll something up. now_ms: epoch ms."""
+        return self._rollups.due(now_ms)
+
+    def sweep(self) -> None:
+        """Forget which pages changed, of a fold that is stored only when it has joined another."""
+        self._rollups.note()
+        self._gone.clear()
+        for cells in self.cells.values():
+            cells.cells.dirty.clear()
+
     @property
     def dirty(self) -> bool:
         return self.offset != self.stored_offset or bool(self._reset)
@@ -168,8 +195,9 @@ class Fold:
         if parts:
             self._add(parts)
 
-    def changes(self) -> Changes:
-        """What changed since the last commit."""
+    def changes(self, now_ms: int | None = None) -> Changes:
+        """What changed since the last commit. What is due by now (epoch ms; None: everything) is rolled up."""
+        self._rollups.roll(now_ms)
         changes = Changes(self.stored_offset, self.offset, self._state, reset=list(self._reset))
         for name, cells in self.cells.items():
             changes.pages += ((Page(name, *at), cells.cells.blob(*at)) for at in sorted(cells.cells.dirty))
@@ -213,16 +241,20 @@ class Fold:
                 cells.stored_keys = 0
                 cells.cells.dirty.update(cells.cells.pages())
         self.config = config
+        self._state.begun = {name: cells.whole_from for name, cells in self.cells.items() if cells.whole_from}
+        self._rollups = RollUps(self.cells)
+        self._rollups.touch_all()
         self._join_counters(other.counters)
         self._begin_series()
 
     def _pass_edge(self) -> None:
         """Drop what is old, and forget groups and counters that have come and gone. Where that is, the records alone say."""
         clock = self._state.edge = self._state.clock
+        self._rollups.roll_before(clock)
         for name, cells in self.cells.items():
-            self._gone += (Page(name, *at) for at in cells.cells.forget(cells.oldest(clock)))
+            self._gone += (Page(name, *at) for at in cells.forget(clock))
         done = [name for name, cells in self.cells.items() if cells.compact()]
-        counting = [cells for cells in self.cells.values() if cells.counts]
+        counting = [cells for cells in self.cells.values() if cells.counts and cells.selection.finer is None]
         longest = max((cells.retention_ms for cells in counting), default=0)
         if self.counters.forget(clock - longest - FOLLOWED_MS):
             done.append(COUNTERS)
@@ -253,6 +285,9 @@ class Fold:
             self.tally.duplicates += 1
             return None
         state.clock = max(state.clock, batch.ingest_ms)
+        if self._cut:
+            self._cut = False
+            self.begin_at(batch.ingest_ms + LOOKBACK_MS)
         known[batch.instance] = (batch.sequence, batch.ingest_ms)
         if len(state.sequences) > 16:
             state.sequences = {k: v for k, v in state.sequences.items() if v[1] > state.clock - INSTANCE_MS}
@@ -297,8 +332,9 @@ class Fold:
 
     def _begin_series(self) -> None:
         """Forget which series there are: they are matched anew when they are next seen."""
-        self._lanes = lanes([cells for cells in self.cells.values() if not cells.counts])
-        self._counting = Counting([cells for cells in self.cells.values() if cells.counts], self.counters, self.tally)
+        sampled = [cells for cells in self.cells.values() if cells.selection.finer is None]
+        self._lanes = lanes([cells for cells in sampled if not cells.counts])
+        self._counting = Counting([cells for cells in sampled if cells.counts], self.counters, self.tally)
         self._asked: dict[str, list[tuple[Lane, list[tuple[int, SelectionCells]]]]] = {}
         for lane in (*self._lanes, *self._counting.lanes):
             by_metric: dict[str, list[tuple[int, SelectionCells]]] = {}
@@ -307,7 +343,7 @@ class Fold:
             for metric, items in by_metric.items():
                 self._asked.setdefault(metric, []).append((lane, items))
         self._series = SeriesList(self._new_series)
-        self._lateness = Lateness(self.cells.values())
+        self._lateness = Lateness(sampled)
 
     def _new_series(self, number: int, kind: int, key: bytes) -> None:
         """Match a new series against every selection of its metric."""

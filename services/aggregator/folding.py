@@ -16,6 +16,7 @@ from services.aggregator import metrics
 from services.aggregator.catchup import CatchUp, Slot, check_lineage, first_time
 from services.aggregator.fold import Fold
 from services.aggregator.landmark import is_log_of
+from services.aggregator.wanted import sampled
 from services.contract.names import SAMPLES_TOPIC
 from services.contract.partials import COUNTERS, Config, Entry
 from services.contract.series import partition_of
@@ -49,6 +50,7 @@ class Folding:
         self.letters = LetterBox(kafka)
         self._catch_up = CatchUp(kafka, lineage, self.slots)
         self._was_away = False
+        self._joined = False  # some fold has been joined since the last plan
 
     async def want(self, owned: Iterable[int], config: Config) -> None:
         """Own these partitions and compute this from now on. LogError, redis errors: call again."""
@@ -61,7 +63,7 @@ class Folding:
         for partition in new:
             self.slots[partition] = await self._claim(partition)
         if new or changed:
-            await self._catch_up.plan(self._wanted)
+            await self._plan()
         self._assign()
 
     async def poll(self, timeout_ms: int) -> None:
@@ -80,6 +82,8 @@ class Folding:
 
     async def _read(self, timeout_ms: int) -> list[Record]:
         self._catch_up.check()
+        if self._joined and self._catch_up.idle and all(slot.catching is None for slot in self.slots.values()):
+            await self._plan()  # what is made of samples is there: now what is rolled up from it
         try:
             if self._was_away:
                 await check_lineage(self._kafka, self.lineage)
@@ -124,7 +128,7 @@ class Folding:
         for partition in refused:
             self.slots[partition] = await self._claim(partition)
         if refused:
-            await self._catch_up.plan(self._wanted)
+            await self._plan()
             self._assign()
         self._count()
         return [(slot.partition, outcome) for slot, outcome in zip(slots, outcomes, strict=True)]
@@ -168,17 +172,18 @@ class Folding:
         if stored is not None and await is_log_of(self._kafka, self._reader, partition, stored.state.last):
             log.info("partition claimed", partition=partition, offset=stored.offset)
             return Slot(partition, Fold.load(stored), stored.config.digest)
+        live = sampled(self._wanted)  # what is rolled up is filled from further back, beside what is live
         if stored is not None:
             await check_lineage(
                 self._kafka, self.lineage
             )  # else it is another log by its name, too, and what lies there stays right
-        offsets = await self._reader.offsets_at(first_time(self._wanted), [partition])
+        offsets = await self._reader.offsets_at(first_time(live), [partition])
         if stored is not None:
             log.error(
                 "what lies there was folded from another log, it is folded anew", partition=partition, offset=stored.offset
             )
-            return Slot(partition, Fold.instead(stored, self._wanted, offsets[partition]), stored.config.digest)
-        fold = Fold(self._wanted, offsets[partition])
+            return Slot(partition, Fold.instead(stored, live, offsets[partition]), stored.config.digest)
+        fold = Fold(live, offsets[partition])
         await self._seed(fold, partition)
         log.info("partition begun", partition=partition, offset=fold.offset, lineage=self.lineage)
         return Slot(partition, fold, "")
@@ -204,8 +209,13 @@ class Folding:
         slot = self.slots[error.partition]
         log.error("records were deleted before they were read", partition=error.partition, offset=error.offset, start=starts)
         slot.fold.offset = max(starts[error.partition], 0)
-        await self._catch_up.plan(self._wanted)
+        slot.fold.cut()
+        await self._plan()
         self._assign()
+
+    async def _plan(self) -> None:
+        self._joined = False
+        await self._catch_up.plan(self._wanted)
 
     def _assign(self) -> None:
         self._reader.assign({partition: slot.fold.offset for partition, slot in self.slots.items()})
@@ -221,13 +231,13 @@ class Folding:
         if later:  # the offsets just before the meeting may hold no records
             slot.fold.offset = max(slot.fold.offset, meeting)
         if slot.fold.offset == meeting:
-            slot.fold.join(slot.catching, self._wanted)
-            slot.catching = None
+            slot.fold.join(slot.catching, slot.target)
+            slot.catching, self._joined = None, True
         slot.fold.apply(later)
 
     async def _commit(self, slot: Slot) -> Entry | None:
         """One commit; None when it was refused."""
-        changes = slot.fold.changes()
+        changes = slot.fold.changes(int(time.time() * 1000))
         step = Commit(
             slot.held, slot.fold.config, changes.from_, changes.to, changes.state,
             changes.pages, changes.keys, changes.gone, changes.reset, changes.notes,

@@ -50,15 +50,15 @@ class Mirror:
         header = entry.header
         if header.digest != self.digest or header.whole or header.from_ > self.position or header.to < header.from_:
             return "gap"
-        if header.to <= self.position:
+        if header.to < self.position or (header.to == self.position and header.from_ < header.to):
             return "old"
         if header.from_ != self.position:
             return "gap"
         for new in header.keys:
             if (keys := self.keys.get(new.selection)) is not None:
-                if new.first != len(keys):
+                if new.first != len(keys) and header.from_ != header.to:  # the same offset again: it may be known
                     return "gap"
-                keys += new.keys
+                keys[new.first :] = new.keys
         for page, blob in entry.pages:
             if page.selection != COUNTERS and (cells := self.cells.get(page.selection)) is not None:
                 cells.load(page.bucket, page.page, blob)

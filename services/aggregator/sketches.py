@@ -70,6 +70,15 @@ class Sketches(ByBucket[Held]):
             held.settle()
         held.pages[page] = Bins(keys + page * _PAGE_KEYS, counts)
 
+    def put(self, bucket: int, bins: Bins) -> None:
+        """Hold these sketches instead of what is there. Pages that differ count as changed; no group may be lost."""
+        held = self.held(bucket)
+        before, held.bins = held.settle(), bins
+        for page in self._pages(held):
+            old, new = _page(before, page), _page(bins, page)
+            if not (np.array_equal(old.keys, new.keys) and np.array_equal(old.counts, new.counts)):
+                self.dirty.add((bucket, page))
+
     def bins(self, bucket: int) -> Bins:
         """The sketches of a bucket."""
         held = self._buckets.get(bucket)

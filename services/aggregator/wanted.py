@@ -1,16 +1,17 @@
 """What the dashboards in the registry ask for: views, and the selections under them. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from services.contract.levels import kept
 from services.contract.partials import Config
 from services.contract.registry import Entry
-from services.contract.views import View, retentions
+from services.contract.views import View
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """views: by id, with the longest window that shows each (ms). config: what folds compute for them."""
+    """views: by id, with the longest time for which a dashboard keeps each (ms). config: what folds compute for them."""
 
     views: Mapping[str, tuple[View, int]] = field(default_factory=dict)
     config: Config = field(default_factory=lambda: Config({}, {}))
@@ -21,7 +22,7 @@ def wanted(entries: Mapping[str, Entry]) -> Wanted:
     views: dict[str, tuple[View, int]] = {}
     for _, entry in sorted(entries.items()):
         if (dashboard := entry.dashboard()) is not None:
-            for view, window in retentions(dashboard).items():
+            for view, window in kept(dashboard).items():
                 views[view.id] = view, max(window, views.get(view.id, (view, 0))[1])
     config = Config({}, {})
     for view, window in views.values():
@@ -29,7 +30,43 @@ def wanted(entries: Mapping[str, Entry]) -> Wanted:
             name = item.selection.id
             config.selections[name] = item.selection
             config.retentions[name] = max(window, config.retentions.get(name, 0))
+    for name, selection in sorted(config.selections.items(), key=lambda found: found[1].every_ms):
+        if (
+            finer := selection.finer
+        ) is not None:  # another dashboard may keep the finer cells for longer than this one keeps the coarser ones
+            config.retentions[name] = max(config.retentions[name], config.retentions[finer.id] + finer.every_ms)
     return Wanted(views, config)
+
+
+def sampled(config: Config) -> Config:
+    """The part that is made of samples, not rolled up."""
+    names = [name for name, item in config.selections.items() if item.finer is None]
+    return _part(config, names)
+
+
+def lacking(held: Config, asked: Config) -> Config:
+    """What is to be folded next for a fold under `held` to give `asked`: first what is made of samples, which live views show and for which
+    little of the log is read; then what is rolled up, together with what it is rolled up from.
+    """
+    found = missing(held, asked)
+    if first := sampled(found).selections:
+        return _part(found, list(first))
+    names = set(found.selections)
+    for item in found.selections.values():
+        while (finer := item.finer) is not None:
+            names.add(finer.id)
+            item = finer
+    return _part(asked, sorted(names))
+
+
+def joined(held: Config, part: Config, asked: Config) -> Config:
+    """What a fold under `held` computes once it has been joined by one of `part`, on its way to `asked`: that, as far as it is there."""
+    retentions = {
+        name: asked.retentions[name] if name in part.selections else min(retention, held.retentions[name])
+        for name, retention in asked.retentions.items()
+        if name in part.selections or name in held.selections
+    }
+    return Config({name: asked.selections[name] for name in retentions}, retentions)
 
 
 def missing(held: Config, asked: Config) -> Config:
@@ -37,4 +74,9 @@ def missing(held: Config, asked: Config) -> Config:
     names = [
         name for name, retention in asked.retentions.items() if name not in held.retentions or retention > held.retentions[name]
     ]
-    return Config({name: asked.selections[name] for name in names}, {name: asked.retentions[name] for name in names})
+    return _part(asked, names)
+
+
+def _part(config: Config, names: Iterable[str]) -> Config:
+    names = list(names)
+    return Config({name: config.selections[name] for name in names}, {name: config.retentions[name] for name in names})

@@ -22,6 +22,9 @@ MAX_PANELS: Final = 200
 MAX_BUCKETS: Final = 2_000  # window / every of one view
 MIN_EVERY_MS: Final = 50
 MAX_EVERY_MS: Final = 3_600_000
+MAX_RESOLUTIONS: Final = 8
+MAX_RESOLUTION_MS: Final = 86_400_000
+MAX_KEPT: Final = 5_000  # buckets of one resolution
 COLUMNS: Final = 24
 MAX_ROW: Final = 10_000
 
@@ -102,11 +105,28 @@ class Panel(msgspec.Struct, frozen=True):
     max_groups: int | None = None
 
 
+class Resolution(msgspec.Struct, frozen=True):
+    """Buckets of every_ms are kept for for_ms, rolled up from finer ones."""
+
+    every_ms: int
+    for_ms: int
+
+
+DEFAULT_RESOLUTIONS: Final = (
+    Resolution(10_000, 21_600_000),
+    Resolution(60_000, 172_800_000),
+    Resolution(600_000, 1_209_600_000),
+)
+
+
 class Dashboard(msgspec.Struct, frozen=True):
+    """resolutions: coarser buckets that are kept beside the queries' own, the finest first; none: only the window is kept."""
+
     name: str
     title: str
     window_ms: int
     panels: tuple[Panel, ...]
+    resolutions: tuple[Resolution, ...] = DEFAULT_RESOLUTIONS
 
 
 # The document as it is written: shapes only; what the values must be is checked below, with their path.
@@ -125,6 +145,12 @@ class _Spec(msgspec.Struct, forbid_unknown_fields=True):
     window: str = "5m"
     every: str = "1s"
     maxGroups: int | None = None  # noqa: N815, the document's own spelling
+    resolutions: list[Any] | None = None
+
+
+class _Resolution(msgspec.Struct, forbid_unknown_fields=True, rename={"for_": "for"}):
+    every: str
+    for_: str
 
 
 class _Panel(msgspec.Struct, forbid_unknown_fields=True):
@@ -185,7 +211,7 @@ def parse(document: object) -> Dashboard:
     for draft in drafts:
         draft.maxGroups = spec.maxGroups if draft.maxGroups is None else draft.maxGroups
     panels = tuple(_panel(draft, f"spec.panels[{i}]", window_ms, spec.every, grids[i]) for i, draft in enumerate(drafts))
-    return Dashboard(name, spec.title or name, window_ms, panels)
+    return Dashboard(name, spec.title or name, window_ms, panels, _resolutions(spec.resolutions))
 
 
 def parse_duration(text: str, path: str) -> int:
@@ -254,6 +280,45 @@ def _check_cells(wanted: int | None, queries: tuple[Query, ...], window_ms: int,
             f"is {wanted:,}, which with {buckets:,} buckets (a window of {format_duration(window_ms)}, every {format_duration(query.every_ms)})"
             f" gives {wanted * buckets:,} cells, {limits.MAX_CELLS:,} at most; {fits} would fit",
         )
+
+
+def _resolutions(items: list[Any] | None) -> tuple[Resolution, ...]:
+    """As written, the finest first; the default ones where nothing is."""
+    if items is None:
+        return DEFAULT_RESOLUTIONS
+    if len(items) > MAX_RESOLUTIONS:
+        raise DashboardError("spec.resolutions", f"has {len(items)} resolutions, {MAX_RESOLUTIONS} at most")
+    found: list[Resolution] = []
+    for i, item in enumerate(items):
+        path = f"spec.resolutions[{i}]"
+        draft = _shape(item, _Resolution, path)
+        found.append(Resolution(parse_duration(draft.every, f"{path}.every"), parse_duration(draft.for_, f"{path}.for")))
+        _check_resolution(found, path)
+    return tuple(found)
+
+
+def _check_resolution(found: list[Resolution], path: str) -> None:
+    """The last of these, beside the one before it."""
+    last = found[-1]
+    every, kept = format_duration(last.every_ms), format_duration(last.for_ms)
+    if not MIN_EVERY_MS <= last.every_ms <= MAX_RESOLUTION_MS:
+        raise DashboardError(f"{path}.every", f"is {every}, expected 50ms to 1d")
+    if last.for_ms < last.every_ms:
+        raise DashboardError(f"{path}.for", f"is {kept}, expected at least one bucket of {every}")
+    if last.for_ms > last.every_ms * MAX_KEPT:
+        longest = format_duration(last.every_ms * MAX_KEPT)
+        raise DashboardError(f"{path}.for", f"{kept} is more than {MAX_KEPT} buckets of {every}, which is {longest}")
+    if len(found) > 1:
+        before = found[-2]
+        if last.every_ms <= before.every_ms or last.every_ms % before.every_ms:
+            finer = format_duration(before.every_ms)
+            raise DashboardError(
+                f"{path}.every", f"is {every}, expected a multiple of the one before, {finer}, and more than it"
+            )
+        if last.for_ms < before.for_ms:
+            raise DashboardError(
+                f"{path}.for", f"is {kept}, expected at least what the finer one has, {format_duration(before.for_ms)}"
+            )
 
 
 def _finite(number: float | None, path: str) -> None:

@@ -113,7 +113,8 @@ class FoldState(msgspec.Struct):
 
     marks: instance -> (sequence of its last sample folded, its ingest time), of those whose samples have sequences of their own.
     last: offset and CRC-32 of the last record folded, by which the fold knows its log again. edge: the clock when what is old was dropped last.
-    late: source -> reason -> samples that came too late. notes: by selection.
+    late: source -> reason -> samples that came too late. notes: by selection. begun: by selection, epoch ms before which samples may
+    be lacking, so that such buckets are not rolled up.
     """
 
     v: int = VERSION
@@ -125,6 +126,7 @@ class FoldState(msgspec.Struct):
     edge: int = 0
     late: dict[str, dict[str, int]] = {}
     notes: dict[str, SelectionNotes] = {}
+    begun: dict[str, int] = {}
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
     accumulator says what a cell holds: 'moments' count, sum, min, max, last of the samples of a group;
     'series' the same of each single series (by is empty then; the merge groups them); 'increase' of counters; 'sketch' log buckets.
     limit: how many groups are kept apart, 0 for no limit; the rest is pooled in the group limits.OVERFLOW.
+    rolled_from_ms: of a coarser resolution, `every_ms` of those that it is rolled up from, one from the other, the finest first.
     """
 
     metric: str
@@ -33,10 +34,23 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
     accumulator: Accumulator
     every_ms: int
     limit: int = 0
+    rolled_from_ms: tuple[int, ...] = ()
 
     @property
     def id(self) -> str:
         return _digest(self)
+
+    @property
+    def finer(self) -> "Selection | None":
+        """The selection whose cells this one's are rolled up from; None where they are made of samples."""
+        if not self.rolled_from_ms:
+            return None
+        *before, every_ms = self.rolled_from_ms
+        return msgspec.structs.replace(self, every_ms=every_ms, rolled_from_ms=tuple(before))
+
+    def coarser(self, every_ms: int) -> "Selection":
+        """The same in longer buckets, rolled up from this one."""
+        return msgspec.structs.replace(self, every_ms=every_ms, rolled_from_ms=(*self.rolled_from_ms, self.every_ms))
 
 
 class Input(msgspec.Struct, frozen=True, omit_defaults=True):

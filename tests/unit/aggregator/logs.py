@@ -81,7 +81,7 @@ def expression(text: str, window: str = "5m", **queries: Mapping[str, object]) -
 def document(panels: Sequence[object], window: str = "5m") -> dict[str, object]:
     return {
         "apiVersion": "tideboard.dev/v1alpha1", "kind": "Dashboard", "metadata": {"name": "test"},
-        "spec": {"window": window, "panels": list(panels)},
+        "spec": {"window": window, "panels": list(panels), "resolutions": []},
     }  # fmt: skip
 
 
@@ -97,9 +97,9 @@ class Store:
     stored: Stored = field(default_factory=lambda: Stored(Config({}, {}), -1, FoldState()))
     log: list[Entry] = field(default_factory=list)
 
-    def commit(self, fold: Fold) -> Changes:
-        """Store what changed in a fold, and tell it."""
-        changes = fold.changes()
+    def commit(self, fold: Fold, now_ms: int | None = None) -> Changes:
+        """Store what changed in a fold, and tell it. now_ms: for what is rolled up, by default everything."""
+        changes = fold.changes(now_ms)
         if self.stored.offset >= 0:
             assert changes.from_ == self.stored.offset
         for name in changes.reset:

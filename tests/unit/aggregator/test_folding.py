@@ -44,7 +44,7 @@ def log(*offsets: int) -> list[Record]:
 def catching(folding: Folding, *offsets: int) -> Slot:
     """The fold of the new selection has read so far."""
     slot = folding.slots[0]
-    slot.catching = Fold(config(NEW), 0)
+    slot.catching, slot.target = Fold(config(NEW), 0), BOTH
     slot.catching.apply(log(*offsets))
     slot.caught_up = True
     return slot

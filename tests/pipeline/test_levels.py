@@ -1,0 +1,134 @@
+"""Coarser resolutions on real servers: every cell of every level is what a batch job over the log computes."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from services.contract.levels import kept
+from services.contract.registry import Entry
+from services.contract.views import View
+from services.transport import registry
+from services.transport.settings import KafkaSettings, RedisSettings
+from tests.pipeline.test_aggregator import EVERYTHING
+from tests.pipeline.world import Log, Point, aggregating, feed, settled, writing
+from tests.servers import Broker, Valkey, running
+
+LEVELS = [{"every": "2s", "for": "20m"}, {"every": "10s", "for": "1h"}, {"every": "1m", "for": "2h"}]
+
+
+def with_levels(item: Entry) -> Entry:
+    document = dict(item.document or {})
+    return Entry(
+        item.version, item.name, "levels", document | {"spec": {**document["spec"], "resolutions": LEVELS}}, item.source
+    )
+
+
+def views(item: Entry) -> dict[str, View]:
+    dashboard = item.dashboard()
+    assert dashboard is not None
+    return {view.id: view for view in kept(dashboard)}
+
+
+DASHBOARD = with_levels(EVERYTHING)
+WANTED = views(DASHBOARD)
+
+
+@pytest.fixture
+async def servers() -> AsyncIterator[tuple[Valkey, Broker]]:
+    with running(Valkey()) as valkey, running(Broker()) as broker:
+        yield valkey, broker
+
+
+@pytest.fixture
+def kafka(servers: tuple[Valkey, Broker]) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=servers[1].bootstrap, partitions=2, fetch_wait_ms=50)
+
+
+@pytest.fixture
+def settings(servers: tuple[Valkey, Broker]) -> RedisSettings:
+    return RedisSettings(url=servers[0].url)
+
+
+@pytest.fixture
+async def redis(settings: RedisSettings) -> AsyncIterator[Redis]:
+    async with feed(settings) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def log(kafka: KafkaSettings) -> AsyncIterator[Log]:
+    async with writing(kafka) as written:
+        yield written
+
+
+async def write_past(log: Log, chance: random.Random, seconds: int) -> None:
+    """Records of the last seconds, each as if it had been written at its time; samples out of order."""
+    now = int(time.time() * 1000)
+    for second in range(seconds, 0, -1):
+        await log.write(_points(chance, now - second * 1_000, 3), ingest_ms=now - second * 1_000)
+
+
+def _points(chance: random.Random, now: int, n: int) -> list[Point]:
+    found: list[Point] = []
+    for _ in range(n):
+        at, host = now - chance.randrange(8_000), f"h{chance.randrange(3)}"
+        found += [
+            ("load", {"host": host, "core": str(chance.randrange(4))}, at, chance.uniform(-5, 5), "gauge"),
+            ("bytes", {"host": host, "code": chance.choice(["200", "503"])}, at, chance.randrange(10_000), "counter"),
+            ("added", {"host": host}, at, chance.randrange(5), "delta"),
+        ]
+    return found
+
+
+async def test_every_cell_of_every_level_is_what_a_batch_job_computes(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    await registry.write_entry(redis, DASHBOARD)
+    chance = random.Random(1)
+    await write_past(log, chance, 100)
+    async with aggregating(kafka, settings):
+        for _ in range(10):
+            await log.write(_points(chance, int(time.time() * 1000), 10), twice=chance.random() < 0.2)
+            await asyncio.sleep(0.05)
+        assert await settled(redis, log, WANTED, 30) > 1_000
+
+
+async def test_every_level_is_filled_again_from_the_log_when_the_feed_has_lost_everything(
+    servers: tuple[Valkey, Broker], kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    await registry.write_entry(redis, DASHBOARD)
+    chance = random.Random(2)
+    await write_past(log, chance, 100)
+    async with aggregating(kafka, settings):
+        await settled(redis, log, WANTED, 30)
+        servers[0].restart()
+        await log.write(_points(chance, int(time.time() * 1000), 10))
+        await registry.write_entry(redis, DASHBOARD)
+        await settled(redis, log, WANTED, 30)
+
+
+async def test_levels_of_a_dashboard_that_had_none_are_filled_from_the_past(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    document = dict(EVERYTHING.document or {})
+    bare = Entry(
+        EVERYTHING.version,
+        EVERYTHING.name,
+        "bare",
+        document | {"spec": {**document["spec"], "resolutions": []}},
+        EVERYTHING.source,
+    )
+    await registry.write_entry(redis, bare)
+    chance = random.Random(3)
+    await write_past(log, chance, 60)
+    async with aggregating(kafka, settings):
+        await settled(redis, log, views(bare))
+        await registry.write_entry(redis, DASHBOARD)
+        await settled(redis, log, WANTED, 30)
+    async with aggregating(kafka, settings, "b"):
+        await log.write(_points(chance, int(time.time() * 1000), 10))
+        await settled(redis, log, WANTED, 30)
