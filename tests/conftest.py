@@ -8,9 +8,14 @@ with `tests.servers.running`.
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.kafka.server import Kafka
 from tests.servers import Broker, Valkey, running
+
+# How fast the machine is proves nothing. What a test sets for itself inherits these.
+settings.register_profile("tideboard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tideboard")
 
 
 @pytest.hookimpl(optionalhook=True)
