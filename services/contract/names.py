@@ -16,6 +16,11 @@ DASHBOARDS: Final = "{tb:registry}:dashboards"  # hash: name -> registry.Entry a
 DASHBOARDS_REVISION: Final = "{tb:registry}:revision"  # counter, raised by every write
 DASHBOARDS_CHANNEL: Final = "tb:registry"  # pub/sub: the name of the dashboard that changed
 
+# The registry of sources, written by the same; and how far each is read, written by ingestors.
+SOURCES: Final = "{tb:registry}:sources"  # hash: name -> registry.Entry as JSON
+SOURCES_REVISION: Final = "{tb:registry}:sources:revision"  # counter, raised by every write
+SOURCES_CHANNEL: Final = "tb:registry:sources"  # pub/sub: the name of the source that changed
+
 # Who watches what. Written by gateways, read by aggregators to choose the pace of commits.
 WATCHED: Final = "tb:watched"  # sorted set: view id -> epoch ms until when it is watched
 WATCHED_CHANNEL: Final = "tb:watched"  # pub/sub: somebody began to watch; payload: the view ids, space separated
@@ -36,6 +41,11 @@ LINEAGES: Final = "tb:lineages"  # sorted set: "<lineage>:<partitions>" -> epoch
 def fold_key(lineage: str, partition: int, part: str) -> str:
     """A key of one partition's fold. `part`: meta, log, state, cells:<selection>, groups:<selection>."""
     return f"{{tb:{lineage}:{partition}}}:{part}"
+
+
+def source_key(source: str) -> str:
+    """A hash: how far each partition of a source's topic is read."""
+    return f"tb:source:{source}"
 
 
 def view_key(view: str, part: str) -> str:

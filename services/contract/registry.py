@@ -1,4 +1,4 @@
-"""What the registry in Redis holds: one entry per dashboard, as JSON with a version."""
+"""What the registry in Redis holds: one entry per dashboard and per source, as JSON with a version."""
 
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A dashboard as its owner last wrote it.
+    """A dashboard or a source as its owner last wrote it.
 
     document: the last good document, as an author writes it; None when there never was one.
     revision: a hash of the document. fault: what is wrong with the newest one, None when it is the document.

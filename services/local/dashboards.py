@@ -1,4 +1,4 @@
-"""The folder of dashboards: watches its files and keeps the registry as they say. What they say is `foldercontent`'s to tell."""
+"""The folder of dashboards and sources: watches its files and keeps the registry as they say. What they say is `foldercontent`'s to tell."""
 
 import asyncio
 import time
@@ -8,18 +8,45 @@ from typing import Final
 import structlog
 from redis.asyncio import Redis
 
-from services.contract.names import DASHBOARDS_REVISION
 from services.contract.registry import Entry
-from services.local.foldercontent import entries
+from services.local.foldercontent import Kind, entries
 from services.transport.feed import FeedErrors
-from services.transport.registry import delete_entry, read_all, write_entry
+from services.transport.registry import DASHBOARD_SHELF, SOURCE_SHELF, Shelf, delete_entry, read_all, write_entry
 
 log = structlog.get_logger()
 
 LOOK_S: Final = 0.25
 _CHECK_S: Final = 1.0
+_BROKEN: Final = {"Dashboard": "a dashboard is broken", "Source": "a source is broken"}
+_MENDED: Final = {"Dashboard": "a dashboard is in order again", "Source": "a source is in order again"}
 _SUFFIXES: Final = (".yaml", ".yml")
 Stamps = dict[Path, tuple[int, int]]
+
+
+class _Kept:
+    """The entries of one kind: wanted by the files, written to the registry."""
+
+    def __init__(self, kind: Kind, shelf: Shelf) -> None:
+        self.kind = kind
+        self.shelf = shelf
+        self.wanted: dict[str, Entry] = {}
+        self.written: dict[str, Entry] = {}
+
+    def faults(self) -> list[dict[str, object]]:
+        found = [(name, entry.fault) for name, entry in self.wanted.items() if entry.fault]
+        return [
+            {"kind": self.kind, "name": name, "source": it.source, "line": it.line, "path": it.path, "reason": it.reason}
+            for name, it in found
+        ]
+
+    async def write(self, redis: Redis) -> None:
+        changed = [entry for name, entry in self.wanted.items() if self.written.get(name) != entry]
+        if changed:
+            await write_entry(redis, *changed, shelf=self.shelf)
+            self.written |= {entry.name: entry for entry in changed}
+        for name in sorted(set(self.written) - set(self.wanted)):
+            await delete_entry(redis, name, self.shelf)
+            del self.written[name]
 
 
 class Folder:
@@ -30,8 +57,10 @@ class Folder:
         self._redis = redis
         self._seen: Stamps | None = None
         self._stamps: Stamps | None = None  # of what is in _wanted
-        self._wanted: dict[str, Entry] = {}
-        self._written: dict[str, Entry] | None = None  # None: not known what the registry holds
+        self._dashboards = _Kept("Dashboard", DASHBOARD_SHELF)
+        self._sources = _Kept("Source", SOURCE_SHELF)
+        self._kept = (self._dashboards, self._sources)
+        self._known = False  # what the registry holds
         self._away = ""
         self._checked = 0.0
 
@@ -43,59 +72,56 @@ class Folder:
                 self._away = ""
             except FeedErrors as error:
                 self._away = str(error) or type(error).__name__
-                self._written = None
+                self._known = False
             await asyncio.sleep(LOOK_S)
 
     async def close(self) -> None:
         await self._redis.aclose()
 
     def status(self) -> dict[str, object]:
-        faults = {name: entry.fault for name, entry in self._wanted.items() if entry.fault}
         return {
             "folder": str(self._folder),
-            "names": sorted(self._wanted),
+            "names": sorted(self._dashboards.wanted),
+            "sources": sorted(self._sources.wanted),
             "registry": self._away or "written",
-            "faults": [
-                {"name": name, "source": fault.source, "line": fault.line, "path": fault.path, "reason": fault.reason}
-                for name, fault in faults.items()
-            ],
+            "faults": [fault for kept in self._kept for fault in kept.faults()],
         }
 
     async def _look(self) -> None:
-        if self._written is None or await self._lost():
-            self._written = await self._owned()
-            self._wanted = {**self._written, **self._wanted}  # with the last good documents of a run before this one
+        if not self._known or await self._lost():
+            for kept in self._kept:
+                kept.written = await self._owned(kept.shelf)
+                kept.wanted = {**kept.written, **kept.wanted}  # with the last good documents of a run before this one
             self._stamps = None
+            self._known = True
         stamps = self._stat()
         settled, self._seen = stamps == self._seen, stamps
         if stamps != self._stamps and (settled or self._stamps is None):  # an editor may be in the middle of it
-            before, self._wanted = self._wanted, entries(self._read(stamps), self._wanted)
-            self._tell(before)
+            texts = self._read(stamps)
+            for kept in self._kept:
+                before, kept.wanted = kept.wanted, entries(texts, kept.wanted, kept.kind)
+                _tell(kept, before)
             self._stamps = stamps
-        await self._write(self._written)
+        for kept in self._kept:
+            await kept.write(self._redis)
 
     async def _lost(self) -> bool:
         """Whether the registry has been emptied behind our back, as when Valkey starts anew."""
         if time.monotonic() - self._checked < _CHECK_S:
             return False
         self._checked = time.monotonic()
-        return not await self._redis.exists(DASHBOARDS_REVISION) and bool(self._written)
+        for kept in self._kept:
+            if kept.written and not await self._redis.exists(kept.shelf.revision):
+                return True
+        return False
 
-    async def _owned(self) -> dict[str, Entry]:
+    async def _owned(self, shelf: Shelf) -> dict[str, Entry]:
         prefix = f"{self._folder.name}/"
-        return {name: entry for name, entry in (await read_all(self._redis)).items() if entry.source.startswith(prefix)}
-
-    async def _write(self, written: dict[str, Entry]) -> None:
-        changed = [entry for name, entry in self._wanted.items() if written.get(name) != entry]
-        if changed:
-            await write_entry(self._redis, *changed)
-            written |= {entry.name: entry for entry in changed}
-        for name in sorted(set(written) - set(self._wanted)):
-            await delete_entry(self._redis, name)
-            del written[name]
+        there = await read_all(self._redis, shelf)
+        return {name: entry for name, entry in there.items() if entry.source.startswith(prefix)}
 
     def _stat(self) -> Stamps:
-        """Every dashboard file with what changes when it is saved. A folder that is missing holds none."""
+        """Every file with what changes when it is saved. A folder that is missing holds none."""
         found: Stamps = {}
         for path in sorted(self._folder.glob("*")):
             if path.suffix in _SUFFIXES and not path.name.startswith("."):
@@ -115,15 +141,14 @@ class Folder:
                 continue
         return texts
 
-    def _tell(self, before: dict[str, Entry]) -> None:
-        for name, entry in self._wanted.items():
-            known = before.get(name)
-            if entry.fault and (known is None or known.fault != entry.fault):
-                fault = entry.fault
-                shown = "the last good version" if entry.document else "nothing"
-                where = f"{fault.source}:{fault.line}"
-                log.error(
-                    "a dashboard is broken", dashboard=name, where=where, path=fault.path, reason=fault.reason, shown=shown
-                )
-            elif known is not None and known.fault and not entry.fault:
-                log.warning("a dashboard is in order again", dashboard=name, source=entry.source)
+
+def _tell(kept: _Kept, before: dict[str, Entry]) -> None:
+    for name, entry in kept.wanted.items():
+        known = before.get(name)
+        if entry.fault and (known is None or known.fault != entry.fault):
+            fault = entry.fault
+            in_force = "the last good version" if entry.document else "nothing"
+            where = f"{fault.source}:{fault.line}"
+            log.error(_BROKEN[kept.kind], name=name, where=where, path=fault.path, reason=fault.reason, in_force=in_force)
+        elif known is not None and known.fault and not entry.fault:
+            log.warning(_MENDED[kept.kind], name=name, source=entry.source)

@@ -7,20 +7,24 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
-from services.contract.dashboards import NAME_PATTERN, DashboardError, parse
+from services.contract import dashboards, sources
+from services.contract.dashboards import NAME_PATTERN, DashboardError
+from services.contract.document import DocumentError
 from services.contract.registry import VERSION, Entry, Fault
 from services.local.yamlfile import Document, YamlError, documents
 
+Kind = Literal["Dashboard", "Source"]
+_SOURCE: Final = re.compile(r"^\s*kind:\s*[\"']?Source\b", re.MULTILINE)
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one document of a file says about one dashboard. line: of its name, or of the document."""
+    """What one document of a file says about one dashboard or source. line: of its name, or of the document."""
 
     name: str
     source: str
@@ -29,37 +33,53 @@ class Claim:
     fault: Fault | None
 
 
-def entries(files: Mapping[str, str], before: Mapping[str, Entry]) -> dict[str, Entry]:
-    """The entries by name. files: text by source; before: the entries of these files so far, which hold the last good documents.
+def entries(files: Mapping[str, str], before: Mapping[str, Entry], kind: Kind = "Dashboard") -> dict[str, Entry]:
+    """The entries of one kind by name. files: text by source; before: those of these files so far, which hold the last good documents.
 
     Of several documents with one name the file that had it before keeps it, or else the first one; the fault names the other.
     """
     found: dict[str, list[Claim]] = {}
     for source in sorted(files):
-        for claim in claims(source, files[source], before):
+        for claim in claims(source, files[source], before, kind):
             found.setdefault(claim.name, []).append(claim)
-    return {name: _entry(name, claiming, before.get(name)) for name, claiming in sorted(found.items())}
+    return {name: _entry(name, claiming, before.get(name), kind) for name, claiming in sorted(found.items())}
 
 
-def claims(source: str, text: str, before: Mapping[str, Entry]) -> Iterator[Claim]:
-    """What a file says. A file that cannot be read says of everything that it held that it is broken."""
+def claims(source: str, text: str, before: Mapping[str, Entry], kind: Kind = "Dashboard") -> Iterator[Claim]:
+    """What a file says of one kind. A file that cannot be read says of everything that it held that it is broken."""
     try:
         contents = documents(text)
     except YamlError as error:
         fault = Fault("", error.reason, error.line, source)
-        for name in [entry.name for entry in before.values() if entry.source == source] or [_name_of_file(source)]:
+        held = [entry.name for entry in before.values() if entry.source == source]
+        for name in held or ([_name_of_file(source)] if _looks_like(text) == kind else []):
             yield Claim(name, source, error.line, None, fault)
         return
     for document in contents:
-        yield _claim(source, document, sole=len(contents) == 1, before=before)
+        if _kind(document) == kind:
+            yield _claim(source, document, kind, sole=len(contents) == 1, before=before)
 
 
-def _claim(source: str, document: Document, *, sole: bool, before: Mapping[str, Entry]) -> Claim:
+def _kind(document: Document) -> Kind:
+    """Whatever is no source is a dashboard, if a broken one."""
+    match document.content:
+        case {"kind": "Source"}:
+            return "Source"
+    return "Dashboard"
+
+
+def _looks_like(text: str) -> Kind:
+    """What a file that is not YAML was meant to be."""
+    return "Source" if _SOURCE.search(text) else "Dashboard"
+
+
+def _claim(source: str, document: Document, kind: Kind, *, sole: bool, before: Mapping[str, Entry]) -> Claim:
     try:
+        parse = sources.parse if kind == "Source" else dashboards.parse
         name = parse(document.content).name
         line = document.line_of("metadata.name")
         return Claim(name, source, line, document.content, None)
-    except DashboardError as error:
+    except (DashboardError, DocumentError) as error:
         line = document.line_of(error.path)
         return Claim(_name(source, document, sole, before), source, line, None, Fault(error.path, error.reason, line, source))
 
@@ -78,13 +98,16 @@ def _name_of_file(source: str) -> str:
     return _NOT_IN_NAMES.sub("-", stem.lower()).strip("-")[:63].strip("-") or "unnamed"
 
 
-def _entry(name: str, claiming: list[Claim], before: Entry | None) -> Entry:
+def _entry(name: str, claiming: list[Claim], before: Entry | None, kind: Kind) -> Entry:
     chosen = next((claim for claim in claiming if before is not None and claim.source == before.source), claiming[0])
     others = [claim for claim in claiming if claim is not chosen]
     fault = chosen.fault
     if fault is None and others:
         fault = Fault(
-            "metadata.name", f"{name!r} is also the name of a dashboard in {chosen.source}", others[0].line, others[0].source
+            "metadata.name",
+            f"{name!r} is also the name of a {kind.lower()} in {chosen.source}",
+            others[0].line,
+            others[0].source,
         )
     if chosen.document is not None:
         return Entry(VERSION, name, _digest(chosen.document), chosen.document, chosen.source, fault)

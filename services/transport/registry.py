@@ -1,19 +1,27 @@
-"""The registry of dashboards in Redis: written by who owns the YAML, watched by aggregators and gateways.
+"""The registry in Redis: written by who owns the YAML; dashboards are watched by aggregators and gateways, sources by ingestors.
 
-One hash, a revision that every write raises, a channel. What an entry is, is in `contract.registry`; here it is only moved.
+Of each kind one hash, a revision that every write raises, a channel. What an entry is, is in `contract.registry`; here it is only moved.
 """
 
 import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
 
-from services.contract.names import DASHBOARDS, DASHBOARDS_CHANNEL, DASHBOARDS_REVISION
+from services.contract.names import (
+    DASHBOARDS,
+    DASHBOARDS_CHANNEL,
+    DASHBOARDS_REVISION,
+    SOURCES,
+    SOURCES_CHANNEL,
+    SOURCES_REVISION,
+)
 from services.contract.registry import VERSION, Entry, Fault, decode_entry, encode_entry
 from services.transport.feed import FeedErrors, Subscription
 
@@ -22,34 +30,49 @@ log = structlog.get_logger()
 CHECK_EVERY_S: Final = 1.0
 
 
-async def write_entry(redis: Redis, *entries: Entry) -> None:
-    """Write dashboards, all of them or none."""
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where the entries of one kind lie."""
+
+    entries: str
+    revision: str
+    channel: str
+
+
+DASHBOARD_SHELF: Final = Shelf(DASHBOARDS, DASHBOARDS_REVISION, DASHBOARDS_CHANNEL)
+SOURCE_SHELF: Final = Shelf(SOURCES, SOURCES_REVISION, SOURCES_CHANNEL)
+
+
+async def write_entry(redis: Redis, *entries: Entry, shelf: Shelf = DASHBOARD_SHELF) -> None:
+    """Write entries, all of them or none."""
     async with redis.pipeline(transaction=True) as together:
         for entry in entries:
-            together.hset(DASHBOARDS, entry.name, encode_entry(entry))
-            together.publish(DASHBOARDS_CHANNEL, entry.name)
-        together.incr(DASHBOARDS_REVISION)
+            together.hset(shelf.entries, entry.name, encode_entry(entry))
+            together.publish(shelf.channel, entry.name)
+        together.incr(shelf.revision)
         await together.execute()
 
 
-async def delete_entry(redis: Redis, name: str) -> None:
+async def delete_entry(redis: Redis, name: str, shelf: Shelf = DASHBOARD_SHELF) -> None:
     async with redis.pipeline(transaction=True) as together:
-        together.hdel(DASHBOARDS, name)
-        together.publish(DASHBOARDS_CHANNEL, name)
-        together.incr(DASHBOARDS_REVISION)
+        together.hdel(shelf.entries, name)
+        together.publish(shelf.channel, name)
+        together.incr(shelf.revision)
         await together.execute()
 
 
-async def read_all(redis: Redis) -> dict[str, Entry]:
-    """Every dashboard by name. What cannot be read is an entry without a document whose fault says why."""
-    return (await _read(redis))[1]
+async def read_all(redis: Redis, shelf: Shelf = DASHBOARD_SHELF) -> dict[str, Entry]:
+    """Every entry by name. What cannot be read is an entry without a document whose fault says why."""
+    return (await _read(redis, shelf))[1]
 
 
-async def watch(redis: Redis, on_away: Callable[[str], None] | None = None) -> AsyncGenerator[dict[str, Entry], None]:
-    """The whole registry: as it is, and again after each change. Waits while Redis is away; on_away hears why, once a second."""
+async def watch(
+    redis: Redis, on_away: Callable[[str], None] | None = None, shelf: Shelf = DASHBOARD_SHELF
+) -> AsyncGenerator[dict[str, Entry], None]:
+    """All entries: as they are, and again after each change. Waits while Redis is away; on_away hears why, once a second."""
     ear = _Ear()
     subscription = Subscription(redis, ear)
-    subscription.add(DASHBOARDS_CHANNEL)
+    subscription.add(shelf.channel)
     listening = asyncio.create_task(subscription.run())
     try:
         known: dict[str, Entry] | None = None
@@ -57,9 +80,9 @@ async def watch(redis: Redis, on_away: Callable[[str], None] | None = None) -> A
         while True:
             ear.event.clear()
             try:
-                if ear.returned or known is None or await _revision(redis) != revision:
+                if ear.returned or known is None or await _revision(redis, shelf) != revision:
                     ear.returned = False
-                    revision, entries = await _read(redis)
+                    revision, entries = await _read(redis, shelf)
                     if entries != known:
                         known = entries
                         yield dict(entries)
@@ -92,15 +115,15 @@ class _Ear:
         self.returned = True
 
 
-async def _revision(redis: Redis) -> bytes:
-    revision: bytes | None = await redis.get(DASHBOARDS_REVISION)  # type: ignore[assignment]  # the client does not decode
+async def _revision(redis: Redis, shelf: Shelf) -> bytes:
+    revision: bytes | None = await redis.get(shelf.revision)  # type: ignore[assignment]  # the client does not decode
     return revision or b""
 
 
-async def _read(redis: Redis) -> tuple[bytes, dict[str, Entry]]:
+async def _read(redis: Redis, shelf: Shelf) -> tuple[bytes, dict[str, Entry]]:
     async with redis.pipeline(transaction=True) as together:
-        together.get(DASHBOARDS_REVISION)
-        together.hgetall(DASHBOARDS)
+        together.get(shelf.revision)
+        together.hgetall(shelf.entries)
         revision, blobs = await together.execute()
     return revision or b"", {name.decode(): _entry(name.decode(), blob) for name, blob in sorted(blobs.items())}
 

@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 from services.contract.registry import VERSION, Entry
 from services.local.dashboards import Folder
 from services.transport.feed import connect
-from services.transport.registry import read_all, write_entry
+from services.transport.registry import DASHBOARD_SHELF, SOURCE_SHELF, Shelf, read_all, write_entry
 from services.transport.settings import RedisSettings
 from tests.servers import Valkey
-from tests.unit.local.test_foldercontent import dashboard
+from tests.unit.local.test_foldercontent import dashboard, source
 
 PATIENCE_S = 10.0
 
@@ -41,11 +41,11 @@ async def folder(tmp_path: Path, valkey: Valkey, redis: Redis) -> AsyncIterator[
     await watched.close()
 
 
-async def registry(redis: Redis, holds: Callable[[dict[str, Entry]], bool]) -> dict[str, Entry]:
+async def registry(redis: Redis, holds: Callable[[dict[str, Entry]], bool], shelf: Shelf = DASHBOARD_SHELF) -> dict[str, Entry]:
     """The registry as soon as it is as it should be."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
-            found = await read_all(redis)
+            found = await read_all(redis, shelf)
             if holds(found):
                 return found
             await asyncio.sleep(0.02)
@@ -124,3 +124,17 @@ async def test_a_folder_that_is_missing_is_empty(redis: Redis, valkey: Valkey, t
     await folder._look()
     assert folder.status()["names"] == []
     await folder.close()
+
+
+async def test_sources_lie_on_a_shelf_of_their_own(folder: Folder, redis: Redis, tmp_path: Path) -> None:
+    boards = tmp_path / "boards"
+    (boards / "s.yaml").write_text(source("orders"))
+    (boards / "broken.yaml").write_text(source("broken", topic="'a b'"))
+    found = await registry(redis, lambda held: len(held) == 2, SOURCE_SHELF)
+    assert (found["orders"].fault, found["orders"].source) == (None, "boards/s.yaml")
+    assert set(await read_all(redis)) == {"a"}
+    status = json.loads(json.dumps(folder.status()))
+    assert (status["names"], status["sources"]) == (["a"], ["broken", "orders"])
+    assert [(fault["kind"], fault["name"], fault["path"]) for fault in status["faults"]] == [("Source", "broken", "spec.topic")]
+    (boards / "s.yaml").unlink()
+    await registry(redis, lambda held: set(held) == {"broken"}, SOURCE_SHELF)

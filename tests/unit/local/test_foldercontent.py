@@ -114,3 +114,38 @@ def test_once_there_was_a_good_document_there_always_is_one_while_the_file_says_
         held = entries({"d/a.yaml": text}, held)
         assert all(held[name].document for name in had & set(held))
         assert all(entry.document or entry.fault for entry in held.values())
+
+
+# Sources
+
+
+def source(name: str, topic: str = "t") -> str:
+    return f"apiVersion: tideboard.dev/v1alpha1\nkind: Source\nmetadata:\n  name: {name}\nspec:\n  topic: {topic}\n  format: json\n"
+
+
+def test_a_file_may_hold_dashboards_and_sources_and_a_name_may_be_of_both() -> None:
+    files = {"d/a.yaml": dashboard("a") + "---\n" + source("a") + "---\n" + source("b")}
+    assert set(entries(files, {})) == {"a"}
+    found = entries(files, {}, "Source")
+    assert summary(found) == {"a": ("d/a.yaml", True, None), "b": ("d/a.yaml", True, None)}
+
+
+def test_a_broken_source_keeps_its_last_good_document_and_is_no_dashboard() -> None:
+    good = entries({"d/s.yaml": source("s")}, {}, "Source")
+    files = {"d/s.yaml": source("s", topic="'a b'")}
+    broken = entries(files, good, "Source")["s"]
+    assert broken.document == good["s"].document
+    assert broken.fault is not None
+    assert (broken.fault.path, broken.fault.line) == ("spec.topic", 6)
+    assert entries(files, {}) == {}
+
+
+def test_a_file_that_is_no_yaml_is_listed_once_as_what_it_was_meant_to_be() -> None:
+    files = {"d/s.yaml": source("s") + "\tbad", "d/a.yaml": dashboard("a") + "\tbad"}
+    assert (set(entries(files, {})), set(entries(files, {}, "Source"))) == ({"a"}, {"s"})
+
+
+def test_a_name_twice_is_told_of_the_kind_that_it_is() -> None:
+    found = entries({"d/a.yaml": source("a"), "d/b.yaml": source("a")}, {}, "Source")["a"]
+    assert found.fault is not None
+    assert found.fault.reason == "'a' is also the name of a source in d/a.yaml"
