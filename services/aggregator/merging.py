@@ -17,9 +17,10 @@ from services.aggregator import metrics
 from services.aggregator.asked import SLACK_MS
 from services.aggregator.combine import Combined, values_of
 from services.aggregator.mirror import Mirror
+from services.aggregator.notes import view_notes
 from services.aggregator.viewmerge import ViewMerge
 from services.aggregator.watermark import Progress, closed_until
-from services.contract.history import ViewCommit
+from services.contract.history import NO_NOTES, ViewCommit
 from services.contract.partials import Entry
 from services.contract.views import Selection, View
 from services.transport import history, partials
@@ -134,13 +135,15 @@ class Merging:
         dirty = _take_dirty(state)
         newest = max((item.mirror.clock for key, item in state.followed.items() if key[0] == state.lineage), default=0)
         positions = {f"{name}:{p}": item.mirror.position for (name, p), item in state.followed.items()}
+        noted = [item.mirror.notes for item in state.followed.values() if item.mirror.notes]
         steps = []
         for view_id, merge in state.views.items():
             if view_id in state.waiting:
                 continue
             buckets = {bucket for name in merge.selections for bucket in dirty.get(name, ())}
             every = merge.view.every_ms
-            step = merge.step(buckets, closed // every * every, now, newest, positions)
+            notes = view_notes(merge.view, noted) if noted else NO_NOTES
+            step = merge.step(buckets, closed // every * every, now, newest, positions, notes)
             if step is not None:
                 steps.append((merge, step))
         if steps:

@@ -7,6 +7,7 @@ values did not change cost nothing further. `accepted` moves it on; a commit tha
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -14,11 +15,24 @@ from services.aggregator import matching
 from services.aggregator.asked import MIN_COMPACTED
 from services.aggregator.combine import Values
 from services.contract.expressions import parse_expression
-from services.contract.history import VERSION, Cells, Change, NewGroup, Rows, ViewCommit, ViewHistory, pack_rows
+from services.contract.history import (
+    NO_NOTES,
+    VERSION,
+    Cells,
+    Change,
+    NewGroup,
+    Notes,
+    Rows,
+    ViewCommit,
+    ViewHistory,
+    pack_rows,
+)
 from services.contract.views import View
 
 KEEP_MS: Final = 10_000
 """How much longer than its window a bucket stays in the history."""
+
+NOTES_MS: Final = 1_000
 
 _NEVER: Final = int(np.iinfo(np.int64).max)
 _NO_PLACES: Final = np.zeros(0, np.int64)
@@ -38,6 +52,7 @@ class ViewMerge:
         self.window_ms = window_ms
         self.held = (history.epoch, history.version) if history else ("", 0)
         self.closed = history.closed if history else 0
+        self.notes = history.notes if history else NO_NOTES
         self.groups = 0
         self._epoch = history.epoch if history else new_epoch
         self._inputs = inputs
@@ -82,7 +97,13 @@ class ViewMerge:
         return {item.combined.name for item in self._inputs}
 
     def step(
-        self, buckets: Iterable[int], closed: int, now_ms: int, newest: int, positions: Mapping[str, int]
+        self,
+        buckets: Iterable[int],
+        closed: int,
+        now_ms: int,
+        newest: int,
+        positions: Mapping[str, int],
+        notes: Notes = NO_NOTES,
     ) -> ViewCommit | None:
         """What to commit now that these buckets changed; None when nothing did. closed: epoch ms, a multiple of `every`."""
         old = now_ms - self.window_ms - KEEP_MS - self._every  # buckets that start then or before have left
@@ -96,14 +117,15 @@ class ViewMerge:
                 written = np.flatnonzero(versions)
                 blobs[bucket] = pack_rows(written.astype(np.uint32), versions[written], values[written])
         closed = max(closed, self.closed)
-        if not cells and closed == self.closed and self.held[0]:
+        told = self._new_notes(notes, now_ms)
+        if not cells and closed == self.closed and told is None and self.held[0]:
             return None
         if not cells and not self.held[0]:
             return None  # nothing has ever been computed: there is no history to move
         new = [NewGroup(number, self._labels[number]) for number in range(self._told, len(self._labels))]
         change = Change(
             v=VERSION, epoch=self._epoch, prev=self.held[1], version=version if cells else self.held[1], closed=closed,
-            at=now_ms, newest=newest, groups=new, cells=cells,
+            at=now_ms, newest=newest, groups=new, cells=cells, notes=told,
         )  # fmt: skip
         gone = [bucket for bucket in self._values if bucket <= old] if self._first <= old else []
         return ViewCommit(self.view_id, self.held, self._every, change, blobs, gone, positions)
@@ -112,6 +134,7 @@ class ViewMerge:
         """The step was taken."""
         self.held = (step.change.epoch, step.change.version)
         self.closed = step.change.closed
+        self.notes = self.notes if step.change.notes is None else step.change.notes
         self._told += len(step.change.groups)
         for bucket, (values, versions) in self._pending.items():
             self._values[bucket], self._versions[bucket] = values, versions
@@ -120,6 +143,11 @@ class ViewMerge:
             self._versions.pop(bucket, None)
         self._first = min(self._values if step.gone else (self._first, *self._pending), default=_NEVER)
         self._pending = {}
+
+    def _new_notes(self, notes: Notes, now_ms: int) -> Notes | None:
+        """The notes where they are others than those of the history; at most once a second, since late samples may come with every record."""
+        changed = msgspec.structs.replace(notes, at=self.notes.at) != self.notes and now_ms - self.notes.at >= NOTES_MS
+        return msgspec.structs.replace(notes, at=now_ms) if changed else None
 
     def _compute(self, bucket: int, version: int) -> Cells | None:
         """The cells of a bucket that are not what the history has."""

@@ -35,11 +35,33 @@ class NewGroup(msgspec.Struct, frozen=True, array_like=True):
     labels: dict[str, str]
 
 
+class Notes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a reader of a view should know beside its values. Times in epoch ms; 0 of everything: nothing.
+
+    at: when it was last otherwise. late: samples that came after their cells had been dropped, late_at: when the newest of them came.
+    pooled: about how many groups are pooled in the overflow group, since when, and the limit of those that are shown apart.
+    left_out: about how many series no value contains. partial: groups that are shown of which some samples may be in the overflow group.
+    """
+
+    at: int = 0
+    late: int = 0
+    late_at: int = 0
+    pooled: int = 0
+    since: int = 0
+    limit: int = 0
+    left_out: int = 0
+    partial: int = 0
+
+
+NO_NOTES: Final = Notes()
+
+
 class Change(msgspec.Struct, frozen=True):
     """One message on a view's channel: what a reader at version `prev` lacks to be at `version`.
 
-    closed: buckets that end at or before this epoch ms are closed. A message with prev == version moves only `closed`.
+    closed: buckets that end at or before this epoch ms are closed. A message with prev == version moves only `closed` and `notes`.
     at: epoch ms when the merge wrote it. newest: ingest time of the newest record in it, epoch ms, for the measurement of delay.
+    notes: None where they are what they were.
     """
 
     v: int
@@ -51,6 +73,7 @@ class Change(msgspec.Struct, frozen=True):
     newest: int
     groups: list[NewGroup]
     cells: list[Cells]
+    notes: Notes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +87,7 @@ class ViewHistory:
     groups: dict[int, dict[str, str]]
     rows: dict[int, Rows]
     positions: dict[str, int]
+    notes: Notes = NO_NOTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from services.contract.dashboards import Grid, Threshold
-from services.contract.history import Cells, NewGroup
+from services.contract.history import NO_NOTES, Cells, NewGroup, Notes
 
 SUBPROTOCOL: Final = "tideboard.v1.json"
 VERSION: Final = 1
@@ -89,8 +89,11 @@ class PanelInfo(msgspec.Struct, frozen=True):
     lines: list[LineInfo]
 
 
-class ViewState(msgspec.Struct, frozen=True):
-    """A view whole. every, window: ms. additive: its open bucket is still growing. groups: labels by number (numbers may skip)."""
+class ViewState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A view whole. every, window: ms. additive: its open bucket is still growing. groups: labels by number (numbers may skip).
+
+    notes: what is to be known beside the values, missing where there is nothing.
+    """
 
     id: str
     every: int
@@ -99,6 +102,7 @@ class ViewState(msgspec.Struct, frozen=True):
     closed: int
     groups: list[NewGroup]
     cells: list[Cells]
+    notes: Notes = NO_NOTES
 
 
 class Snapshot(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"):
@@ -125,13 +129,21 @@ class ViewDelta(msgspec.Struct, frozen=True, array_like=True):
     cells: list[Cells]
 
 
-class Delta(msgspec.Struct, frozen=True, tag_field="type", tag="delta"):
-    """An empty `views` is a sign of life."""
+class ViewNotes(msgspec.Struct, frozen=True, array_like=True):
+    """The notes of one view, instead of those before. view: its index in the snapshot."""
+
+    view: int
+    notes: Notes
+
+
+class Delta(msgspec.Struct, frozen=True, tag_field="type", tag="delta", omit_defaults=True):
+    """An empty `views` is a sign of life. notes: of views of which they changed."""
 
     dashboard: str
     epoch: str
     now: int
     views: list[ViewDelta]
+    notes: list[ViewNotes] = []
 
 
 class Part(msgspec.Struct, frozen=True):

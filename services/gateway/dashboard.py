@@ -11,7 +11,7 @@ from typing import Final
 from services.contract import live
 from services.contract.dashboards import Dashboard
 from services.contract.history import NewGroup
-from services.contract.live import Delta, LineInfo, PanelInfo, Snapshot, ViewDelta
+from services.contract.live import Delta, LineInfo, PanelInfo, Snapshot, ViewDelta, ViewNotes
 from services.contract.views import PanelPlan, View, plan, retentions
 from services.gateway.viewstate import ViewState
 
@@ -49,7 +49,7 @@ class Picture:
         self._epoch_of: list[str] | None = None
         self._epoch = ""
         self._sent_epoch = ""
-        self._sent: list[tuple[int, int]] = []  # (version, closed) of each view
+        self._sent: list[tuple[int, int, int]] = []  # (version, closed, when its notes changed) of each view
         self.skip()
 
     @property
@@ -64,7 +64,7 @@ class Picture:
     def skip(self) -> None:
         """Count everything as sent."""
         self._sent_epoch = self.epoch
-        self._sent = [(state.version, state.closed) for state in self.states.values()]
+        self._sent = [(state.version, state.closed, state.notes.at) for state in self.states.values()]
 
     def trim(self, now: int) -> None:
         for state in self.states.values():
@@ -75,13 +75,15 @@ class Picture:
         if self.epoch != self._sent_epoch:
             self.skip()
             return self.snapshot(now)
-        parts = []
+        parts, notes = [], []
         for place, state in enumerate(self.states.values()):
-            version, closed = self._sent[place]
+            version, closed, noted = self._sent[place]
             if state.version > version or state.closed > closed:
                 parts.append(_part(place, state, version))
-                self._sent[place] = state.version, state.closed
-        return self._delta(parts, now) if parts else None
+            if state.notes.at > noted:
+                notes.append(ViewNotes(place, state.notes))
+            self._sent[place] = state.version, state.closed, state.notes.at
+        return self._delta(parts, now, notes) if parts or notes else None
 
     def alive(self, now: int) -> Delta:
         return self._delta([], now)
@@ -92,7 +94,9 @@ class Picture:
         for (view, (what, window_ms)), state in zip(composition.views.items(), self.states.values(), strict=True):
             groups = [NewGroup(number, labels) for number, labels in state.groups.items()]
             cells = state.cells(now - window_ms)
-            views.append(live.ViewState(view, state.every_ms, window_ms, what.additive, state.closed, groups, cells))
+            views.append(
+                live.ViewState(view, state.every_ms, window_ms, what.additive, state.closed, groups, cells, state.notes)
+            )
         return Snapshot(
             v=live.VERSION, dashboard=composition.name, epoch=self.epoch, now=now, hz=HZ, title=composition.title,
             window=composition.window_ms, versions={view: state.version for view, state in self.states.items()},
@@ -104,12 +108,14 @@ class Picture:
         if since.epoch != self.epoch:
             return self.snapshot(now)
         versions = since.versions
+        parts = [_part(place, state, versions.get(view, 0)) for place, (view, state) in enumerate(self.states.items())]
+        # What notes it has nobody knows; those that are gone are told too.
         return self._delta(
-            [_part(place, state, versions.get(view, 0)) for place, (view, state) in enumerate(self.states.items())], now
+            parts, now, [ViewNotes(place, state.notes) for place, state in enumerate(self.states.values()) if state.notes.at]
         )
 
-    def _delta(self, parts: list[ViewDelta], now: int) -> Delta:
-        return Delta(self.composition.name, self.epoch, now, parts)
+    def _delta(self, parts: list[ViewDelta], now: int, notes: list[ViewNotes] | None = None) -> Delta:
+        return Delta(self.composition.name, self.epoch, now, parts, notes or [])
 
 
 def _part(place: int, state: ViewState, version: int) -> ViewDelta:

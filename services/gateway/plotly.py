@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from services.contract.history import Rows
+from services.contract.limits import OVERFLOW
 from services.contract.views import Line, PanelPlan
 from services.gateway.viewstate import ViewState
 
@@ -123,7 +124,10 @@ class _Track:
 def name_of(plan: PanelPlan, line: Line, labels: Mapping[str, str]) -> str:
     """What a trace is called: as on the wall (frontend/src/wall/series.ts)."""
     legend = plan.panel.legend
-    words = [*labels.values()] if legend is None else [fill(legend, {"query": line.query, "fn": line.fn, **labels})]
+    if labels == OVERFLOW:
+        words = ["other groups"]
+    else:
+        words = [*labels.values()] if legend is None else [fill(legend, {"query": line.query, "fn": line.fn, **labels})]
     said = legend or ""
     if len({other.query for other in plan.lines}) > 1 and "{query}" not in said:
         words.append(line.query)

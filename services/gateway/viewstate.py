@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from services.contract.history import ROW, Cells, Change, NewGroup, Rows, ViewHistory
+from services.contract.history import NO_NOTES, ROW, Cells, Change, NewGroup, Notes, Rows, ViewHistory
 
 TRIM_EVERY_MS: Final = 1_000
 
@@ -37,6 +37,7 @@ class ViewState:
         "every_ms",
         "groups",
         "newest",
+        "notes",
         "version",
         "window_ms",
     )
@@ -52,6 +53,7 @@ class ViewState:
         self.version = 0
         self.closed = 0
         self.newest = 0  # start of the newest bucket
+        self.notes = NO_NOTES
         self.groups: dict[int, dict[str, str]] = {}
         self._born: dict[int, int] = {}  # group -> a version at which it was there for sure, and not long before
         self._buckets: dict[int, Rows] = {}
@@ -70,6 +72,7 @@ class ViewState:
         self._latest = dict(sorted(self._latest.items(), key=lambda item: item[1]))
         self.version = max(self.version, history.version)
         self.closed = max(self.closed, history.closed)
+        self._note(history.notes)
         return True
 
     def apply(self, change: Change) -> Verdict:
@@ -78,8 +81,9 @@ class ViewState:
             return Verdict.other_epoch
         if change.prev > self.version:
             return Verdict.gap
+        noted = self._note(change.notes)
         if change.version <= self.version and change.closed <= self.closed:
-            return Verdict.known
+            return Verdict.applied if noted else Verdict.known
         if change.version > self.version:
             self._add_groups(change.version, ((group.number, group.labels) for group in change.groups))
             for cells in change.cells:
@@ -88,6 +92,13 @@ class ViewState:
             self.version = change.version
         self.closed = max(self.closed, change.closed)
         return Verdict.applied
+
+    def _note(self, notes: Notes | None) -> bool:
+        """Take notes that are newer; whether they are."""
+        if notes is None or notes.at <= self.notes.at:
+            return False
+        self.notes = notes
+        return True
 
     def trim(self, now: int) -> None:
         """Forget what is older than the window. Cheap to call often."""

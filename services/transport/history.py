@@ -5,15 +5,17 @@ gap and catch-up are one query: rows changed after a version. Every commit is al
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 from redis.asyncio import Redis
 
 from services.contract.history import (
+    NO_NOTES,
     VERSION,
     HistoryError,
+    Notes,
     ViewCommit,
     ViewHistory,
     encode_change,
@@ -38,7 +40,8 @@ end
 local new = ARGV[4]
 redis.call('HSET', meta, 'v', ARGV[5], 'epoch', ARGV[3], 'version', new, 'closed', ARGV[6], 'every', ARGV[7],
   'at', ARGV[8], 'newest', ARGV[9], 'positions', ARGV[10])
-local at = 14
+if ARGV[14] ~= '' then redis.call('HSET', meta, 'notes', ARGV[14]) end
+local at = 15
 for i = 1, tonumber(ARGV[11]) do
   redis.call('HSET', rows, ARGV[at], ARGV[at + 1])
   redis.call('ZADD', buckets, ARGV[at], ARGV[at])
@@ -82,6 +85,7 @@ def _call(step: ViewCommit) -> tuple[list[str], list[Argument]]:
         len(step.blobs),
         len(change.groups),
         len(step.gone),
+        "" if change.notes is None else msgspec.json.encode(change.notes),
     ]
     for bucket, blob in step.blobs.items():
         arguments += (bucket, blob)
@@ -100,7 +104,7 @@ async def read_view(redis: Redis, view: str, after: int = -1) -> ViewHistory | N
     meta, rows, groups, _, versions = (view_key(view, part) for part in PARTS)
     for _ in range(READ_TRIES):
         async with redis.pipeline(transaction=True) as pipe:
-            pipe.hmget(meta, "v", "epoch", "version", "closed", "newest", "positions")
+            pipe.hmget(meta, "v", "epoch", "version", "closed", "newest", "positions", "notes")
             pipe.hgetall(groups)
             if after < 0:
                 pipe.hgetall(rows)
@@ -120,7 +124,7 @@ async def read_view(redis: Redis, view: str, after: int = -1) -> ViewHistory | N
     raise HistoryError(f"view {view} was committed to {READ_TRIES} times while it was read")
 
 
-def _history(head: list[bytes], labels: dict[bytes, bytes], blobs: dict[bytes, bytes], after: int) -> ViewHistory:
+def _history(head: list[Any], labels: dict[bytes, bytes], blobs: dict[bytes, bytes], after: int) -> ViewHistory:
     rows = {}
     for bucket, blob in sorted((int(bucket), blob) for bucket, blob in blobs.items()):
         unpacked = unpack_rows(blob)
@@ -128,9 +132,10 @@ def _history(head: list[bytes], labels: dict[bytes, bytes], blobs: dict[bytes, b
     try:
         groups = {int(number): msgspec.json.decode(text, type=dict[str, str]) for number, text in sorted(labels.items())}
         positions = msgspec.json.decode(head[5], type=dict[str, int])
+        notes = NO_NOTES if head[6] is None else msgspec.json.decode(head[6], type=Notes)
     except msgspec.DecodeError as error:
         raise HistoryError(f"history that cannot be read: {error}") from None
-    return ViewHistory(head[1].decode(), int(head[2]), int(head[3]), int(head[4]), groups, rows, positions)
+    return ViewHistory(head[1].decode(), int(head[2]), int(head[3]), int(head[4]), groups, rows, positions, notes)
 
 
 async def keep_view(redis: Redis, view: str) -> None:

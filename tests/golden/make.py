@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.contract import live
 from services.contract.dashboards import Grid, Threshold
-from services.contract.history import Cells, NewGroup
+from services.contract.history import Cells, NewGroup, Notes
 
 VIEW, OTHER = "55a58812079ba2b3", "09de97d8c545e3bb"
 
@@ -55,6 +55,15 @@ FRAMES: dict[str, live.ServerMessage | live.ClientMessage] = {
         ],
     ),
     "delta_empty": live.Delta("host", "9f2c", 1795385022500, []),
+    "delta_notes": live.Delta(
+        "host", "9f2c", 1795385023500, [],
+        [
+            live.ViewNotes(
+                0, Notes(at=1795385023400, late=12, late_at=1795385023336, pooled=1874, since=1795385020000, limit=666, partial=3)
+            ),
+            live.ViewNotes(1, Notes(at=1795385023400, left_out=40)),
+        ],
+    ),
     "status_fresh": live.Status("host", 1795385021500, False, 0, []),
     "status_stale": live.Status(
         "host", 1795385025500, True, 3200, [live.Part("log", 1795385022300, "Kafka does not answer: connection refused")]

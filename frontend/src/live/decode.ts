@@ -43,6 +43,7 @@ const CHECKS: Readonly<Record<string, (message: Record_) => void>> = {
     for (const key of ["dashboard", "epoch"]) string(message[key], key);
     number(message["now"], "now");
     list(message["views"], "views").forEach((part, index) => viewDelta(part, `views[${index}]`));
+    list(message["notes"] ?? [], "notes").forEach((pair, index) => viewNotes(pair, `notes[${index}]`));
   },
   status(message) {
     string(message["dashboard"], "dashboard");
@@ -69,6 +70,17 @@ function viewState(value: unknown, at: string): void {
   number(view["closed"], `${at}.closed`);
   groups(view["groups"], `${at}.groups`);
   cells(view["cells"], `${at}.cells`);
+  notes(view["notes"] ?? {}, `${at}.notes`);
+}
+
+function viewNotes(value: unknown, at: string): void {
+  const pair = list(value, at);
+  number(pair[0], `${at}[0]`);
+  notes(pair[1], `${at}[1]`);
+}
+
+function notes(value: unknown, at: string): void {
+  for (const [key, count] of Object.entries(record(value, at))) number(count, `${at}.${key}`);
 }
 
 function viewDelta(value: unknown, at: string): void {

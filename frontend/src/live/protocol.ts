@@ -26,6 +26,18 @@ export type ViewDelta = readonly [
   cells: readonly Cells[],
 ];
 
+/** What is to be known of a view beside its values; what is missing is 0. docs/protocol.md says what each number counts. */
+export interface Notes {
+  readonly at?: number;
+  readonly late?: number;
+  readonly late_at?: number;
+  readonly pooled?: number;
+  readonly since?: number;
+  readonly limit?: number;
+  readonly left_out?: number;
+  readonly partial?: number;
+}
+
 export interface Since {
   readonly epoch: string;
   readonly versions: Readonly<Record<string, number>>;
@@ -45,6 +57,7 @@ export interface ViewState {
   readonly closed: number;
   readonly groups: readonly NewGroup[];
   readonly cells: readonly Cells[];
+  readonly notes?: Notes;
 }
 
 export type PanelType = "timeseries" | "stat" | "gauge" | "bar" | "table";
@@ -92,6 +105,8 @@ export interface Delta {
   readonly epoch: string;
   readonly now: number;
   readonly views: readonly ViewDelta[];
+  /** Of views of which they changed: the index in the snapshot, and what to put in their place. */
+  readonly notes?: readonly (readonly [view: number, notes: Notes])[];
 }
 export interface Part {
   readonly part: string;

@@ -4,7 +4,7 @@
  */
 
 import { Columns } from "./columns";
-import type { Cells, Delta, NewGroup, PanelInfo, Since, Snapshot, ViewDelta } from "./protocol";
+import type { Cells, Delta, NewGroup, Notes, PanelInfo, Since, Snapshot, ViewDelta } from "./protocol";
 
 export interface View {
   readonly id: string;
@@ -14,6 +14,7 @@ export interface View {
   readonly columns: Columns;
   closed: number;
   version: number;
+  notes: Notes;
   /** Counts what was applied, so that a painter sees whether anything is new. */
   revision: number;
 }
@@ -50,7 +51,7 @@ export function fromSnapshot(message: Snapshot, before: DashboardState | null): 
     const columns = new Columns(view.every, view.window, message.now);
     write(columns, view.groups, view.cells);
     const { id, every, window, additive, closed } = view;
-    return { id, every, window, additive, closed, columns, version: message.versions[view.id] ?? 0, revision: 0 };
+    return { id, every, window, additive, closed, columns, version: message.versions[view.id] ?? 0, notes: view.notes ?? {}, revision: 0 };
   });
   const lost = before === null || before.epoch === message.epoch ? null : hole(before.views, views);
   const gaps = [...(before?.gaps ?? []), ...(lost === null ? [] : [lost])];
@@ -76,6 +77,10 @@ export function applyDelta(state: DashboardState, delta: Delta): Applied {
     if (view === undefined) continue;
     if (part[1] > view.version) missed = part[0];
     else cells += applyPart(view, part);
+  }
+  for (const [index, notes] of delta.notes ?? []) {
+    const view = state.views[index];
+    if (view !== undefined) view.notes = notes;
   }
   state.now = Math.max(state.now, delta.now);
   for (const view of state.views) view.columns.advance(state.now);

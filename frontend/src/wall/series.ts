@@ -1,6 +1,6 @@
 /** The series of a panel: one per line and group, with the names and the current values that are shown. Pure. */
 
-import { BRIDGED, lastShown, type Column, type DashboardState, type LineInfo, type PanelInfo, type View } from "../live";
+import { BRIDGED, lastShown, type Column, type DashboardState, type Labels, type LineInfo, type PanelInfo, type View } from "../live";
 
 export interface Series {
   /** Unique within the panel, and stable within an epoch. */
@@ -18,6 +18,7 @@ export interface Current {
   readonly fresh: boolean;
 }
 
+const OTHERS = "other groups";
 const NATURAL = new Intl.Collator("en", { numeric: true });
 
 /** Series with a value in the window, by line, then by name as a person counts (cpu 2 before cpu 10). */
@@ -74,12 +75,18 @@ function nameOf(panel: PanelInfo, line: LineInfo, column: Column): string {
   const queries = new Set(panel.lines.map((other) => other.query)).size > 1;
   const functions = new Set(panel.lines.map((other) => other.fn)).size > 1;
   const parts: string[] = [];
-  if (panel.legend === null) parts.push(...Object.values(column.labels));
+  if (isOverflow(column.labels)) parts.push(OTHERS);
+  else if (panel.legend === null) parts.push(...Object.values(column.labels));
   else parts.push(fill(panel.legend, { query: line.query, fn: line.fn, ...column.labels }));
   const said = panel.legend ?? "";
   if (queries && !said.includes("{query}")) parts.push(line.query);
   if (functions && line.fn !== "" && !said.includes("{fn}")) parts.push(line.fn);
   return parts.filter((part) => part !== "").join(" · ") || panel.title;
+}
+
+/** Whether this is the group in which all are pooled that are past the limit. */
+export function isOverflow(labels: Labels): boolean {
+  return labels["__overflow__"] === "true";
 }
 
 function fill(template: string, values: Readonly<Record<string, string>>): string {

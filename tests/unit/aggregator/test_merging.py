@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 
 from services.aggregator.fold import Fold
 from services.aggregator.merging import EXPIRE_MS, Merging
-from services.contract.history import Cells, Change, NewGroup, ViewCommit, pack_rows
-from services.contract.names import view_key
+from services.contract.history import Cells, Change, NewGroup, ViewCommit, decode_change, pack_rows
+from services.contract.names import view_channel, view_key
 from services.contract.partials import Config, Entry
 from services.contract.views import View
 from services.transport import history, partials
@@ -17,7 +17,7 @@ from services.transport.feed import connect
 from services.transport.partials import Commit, RefusedError
 from services.transport.settings import RedisSettings
 from tests.servers import Valkey
-from tests.unit.aggregator.logs import Sample, config, records, view, views, write
+from tests.unit.aggregator.logs import DAY, Sample, config, records, view, views, write
 
 LINEAGE = [("log", 2)]
 HOSTS = view(fn="max", by=["host"], window="1h", every="1h")
@@ -56,7 +56,7 @@ class Partition:
         changes = self.fold.changes()
         step = Commit(
             self.held, self.fold.config, changes.from_, changes.to, changes.state, changes.pages, changes.keys, changes.gone,
-            changes.reset,
+            changes.reset, changes.notes,
         )  # fmt: skip
         await partials.commit(self.redis, "log", self.number, step)
         self.fold.committed(changes)
@@ -315,3 +315,22 @@ async def test_an_epoch_that_begins_anew_leaves_nothing_of_the_one_before(redis:
     assert (found.epoch, found.version, found.groups, list(found.rows)) == ("e2", 20, {0: {"host": "new"}}, [2_000])
     changed = await history.read_view(redis, "v", 0)
     assert changed is not None and list(changed.rows) == [2_000]
+
+
+async def test_what_partitions_note_is_in_the_history_and_on_the_channel(redis: Redis, partitions: Sequence[Partition]) -> None:
+    mine = await merging(redis)
+    subscription = redis.pubsub()
+    await subscription.subscribe(view_channel(HOSTS.id))
+    await subscription.get_message(timeout=1.0)  # that it has
+    late = ("load", {"host": "b"}, -2 * DAY, 1.0, 0)
+    await turn(mine, (0, await partitions[0].write(load(1))), (1, await partitions[1].write(late, late, load(1, "b"))))
+    other = await merging(redis, ONE)  # reads the partitions whole
+    for merge in (mine, other):
+        await turn(merge)
+    held = await history.read_view(redis, HOSTS.id)
+    assert held is not None and held.notes.late == 2
+    heard = []
+    while (message := await subscription.get_message(ignore_subscribe_messages=True, timeout=0.5)) is not None:
+        heard.append(decode_change(message["data"]).notes)
+    await subscription.aclose()  # type: ignore[no-untyped-call]
+    assert [notes.late for notes in heard if notes is not None] == [2]

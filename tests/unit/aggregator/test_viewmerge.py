@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.aggregator.census import Census
 from services.aggregator.combine import Combined, Values, values_of
 from services.aggregator.fold import Fold
 from services.aggregator.mirror import Mirror
+from services.aggregator.notes import view_notes
 from services.aggregator.viewmerge import KEEP_MS, ViewMerge
-from services.contract.history import Cells, NewGroup, ViewCommit, ViewHistory, unpack_rows
+from services.contract.history import Cells, NewGroup, Notes, ViewCommit, ViewHistory, unpack_rows
+from services.contract.partials import SelectionNotes
 from services.contract.series import partition_of, series_key
 from services.contract.views import View
 from tests import batch_job
@@ -99,7 +102,8 @@ class World:
         rows = {bucket: held for bucket, held in rows.items() if bucket not in step.gone}
         groups = {**before.groups, **{group.number: group.labels for group in step.change.groups}}
         change = step.change
-        self.history = ViewHistory(change.epoch, change.version, change.closed, change.newest, groups, rows, {})
+        notes = before.notes if change.notes is None else change.notes
+        self.history = ViewHistory(change.epoch, change.version, change.closed, change.newest, groups, rows, {}, notes)
         return step
 
     def table(self) -> dict[tuple[batch_job.Group, int], float]:
@@ -359,3 +363,48 @@ def test_a_counter_that_is_a_gauge_elsewhere_counts_where_it_is_one() -> None:
     world.write(counter(1, at=0), gauge(50, metric="bytes"), counter(3, at=500))
     world.commit(world.step())
     assert world.table() == {((), T0): 2}
+
+
+# Notes
+
+
+def test_notes_are_committed_when_they_change_and_at_most_once_a_second() -> None:
+    world = World(view(fn="max"))
+    world.write(gauge(1))
+    run(world, world.step())
+    first = world.merge.step([], 0, NOW, 0, {}, Notes(late=1))
+    assert first is not None
+    assert (first.change.notes, first.change.cells, first.change.prev) == (Notes(at=NOW, late=1), [], first.change.version)
+    run(world, first)
+    assert world.merge.step([], 0, NOW + 999, 0, {}, Notes(late=2)) is None
+    second = run(world, world.merge.step([], 0, NOW + 1_000, 0, {}, Notes(late=2)))
+    assert second.change.notes == Notes(at=NOW + 1_000, late=2)
+    assert world.merge.step([], 0, NOW + 5_000, 0, {}, Notes(late=2)) is None
+    gone = run(world, world.merge.step([], 0, NOW + 9_000, 0, {}))
+    assert gone.change.notes == Notes(at=NOW + 9_000)
+
+
+def test_a_merge_that_takes_over_knows_the_notes() -> None:
+    world = World(view(fn="max"))
+    world.write(gauge(1))
+    run(world, world.merge.step([T0], 0, NOW, 0, {}, Notes(late=1)))
+    world.merge = world.merging()
+    assert world.merge.step([], 0, NOW + 9_000, 0, {}, Notes(late=1)) is None
+
+
+def test_what_is_noted_of_a_view_is_over_all_partitions_and_inputs() -> None:
+    first, second = (item.selection.id for item in RATIO.inputs)
+    seen = [Census(), Census()]
+    for number in range(8):
+        seen[number % 2].see(b"%d" % number)
+        seen[0].see(b"%d" % number)
+    partitions = [
+        {first: SelectionNotes(late=2, late_at=7, since=50, census=seen[0].held()), "other": SelectionNotes(late=99)},
+        {
+            first: SelectionNotes(since=40, census=seen[1].held()),
+            second: SelectionNotes(late=1, late_at=9, left_out=seen[1].held()),
+        },
+        {},
+    ]
+    assert view_notes(RATIO, partitions) == Notes(late=3, late_at=9, pooled=8, since=40, limit=666, left_out=4)
+    assert view_notes(RATIO, []) == Notes()

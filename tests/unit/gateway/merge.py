@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.contract.history import VERSION, Cells, Change, NewGroup, ViewHistory, pack_rows, unpack_rows
+from services.contract.history import (
+    NO_NOTES,
+    VERSION,
+    Cells,
+    Change,
+    NewGroup,
+    Notes,
+    ViewHistory,
+    pack_rows,
+    unpack_rows,
+)
 
 Table = dict[int, dict[int, float | None]]  # bucket -> group -> value
 
@@ -18,6 +28,7 @@ class Merge:
     closed: int = 0
     groups: dict[int, int] = field(default_factory=dict)  # group -> version that brought it
     cells: dict[tuple[int, int], tuple[float, int]] = field(default_factory=dict)  # (bucket, group) -> value, version
+    notes: Notes = NO_NOTES
 
     def write(self, values: Mapping[tuple[int, int], float], closed: int = 0, step: int = 1) -> Change:
         """values: (bucket, group) -> value; NaN is none."""
@@ -37,6 +48,11 @@ class Merge:
         self.closed = max(self.closed, closed)
         return Change(VERSION, self.epoch, self.version, self.version, self.closed, 0, 0, [], [])
 
+    def note(self, notes: Notes) -> Change:
+        """A message that brings only notes."""
+        self.notes = notes
+        return Change(VERSION, self.epoch, self.version, self.version, self.closed, 0, 0, [], [], notes)
+
     def history(self, after: int = -1) -> ViewHistory:
         rows = {}
         for bucket in sorted({bucket for bucket, _ in self.cells}):
@@ -45,7 +61,7 @@ class Merge:
                 groups, versions, values = zip(*row, strict=True)
                 blob = pack_rows(np.array(groups, np.uint32), np.array(versions, np.int64), np.array(values, np.float64))
                 rows[bucket] = unpack_rows(blob)
-        return ViewHistory(self.epoch, self.version, self.closed, 0, {g: _labels(g) for g in self.groups}, rows, {})
+        return ViewHistory(self.epoch, self.version, self.closed, 0, {g: _labels(g) for g in self.groups}, rows, {}, self.notes)
 
     def table(self, after: int = -1) -> Table:
         """Every cell that a later version wrote."""

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.history import Cells
-from services.contract.live import Delta, Since, Snapshot
+from services.contract.history import NO_NOTES, Cells, Notes
+from services.contract.live import Delta, Since, Snapshot, ViewNotes
 from services.gateway.dashboard import Composition, Picture
 from services.gateway.viewstate import ViewState
 from tests.unit.gateway.merge import Merge
@@ -216,3 +216,29 @@ def _changed(world: World, since: Since) -> set[tuple[int, int, int]]:
         for (bucket, group), (_, version) in merge.cells.items()
         if version > since.versions[view]
     }
+
+
+# Notes
+
+
+def test_notes_are_told_once_when_they_change_and_with_every_snapshot_and_resume() -> None:
+    world = World()
+    for place in range(3):
+        world.write(place, {(29_000, 0): 0.5})
+    world.picture.skip()
+    since = Since(world.picture.epoch, {view: state.version for view, state in world.states.items()})
+    second = list(world.states)[1]
+    notes = Notes(at=29_500, pooled=70, limit=20, since=28_000)
+    world.states[second].apply(world.merges[second].note(notes))
+    delta = world.picture.tick(NOW)
+    assert isinstance(delta, Delta)
+    assert (delta.views, delta.notes) == ([], [ViewNotes(1, notes)])
+    assert world.picture.tick(NOW) is None
+    resumed = world.picture.resume(since, NOW)
+    assert isinstance(resumed, Delta)
+    assert resumed.notes == [ViewNotes(1, notes)]
+    assert [view.notes for view in world.picture.snapshot(NOW).views] == [NO_NOTES, notes, NO_NOTES]
+    world.states[second].apply(world.merges[second].note(Notes(at=29_900)))
+    told = world.picture.tick(NOW)
+    assert isinstance(told, Delta)
+    assert told.notes == [ViewNotes(1, Notes(at=29_900))]

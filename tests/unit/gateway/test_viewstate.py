@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.history import Change
+from services.contract.history import Change, Notes
 from services.gateway.viewstate import Verdict, ViewState
 from tests.unit.gateway.merge import Merge, table
 from tests.unit.gateway.steady import steady
@@ -203,3 +203,16 @@ def test_groups_in_any_order_are_kept_apart(order: list[int]) -> None:
     assert state.apply(change) is Verdict.applied
     assert state.apply(merge2) is Verdict.applied
     assert table(state.cells(0)) == merge.table()
+
+
+def test_notes_come_with_the_history_or_by_themselves_and_older_ones_change_nothing() -> None:
+    merge, state = Merge(), ViewState(EVERY, WINDOW)
+    merge.write({(0, 0): 1.0})
+    merge.note(Notes(at=5, late=1))
+    state.load(merge.history(), -1)
+    assert state.notes == Notes(at=5, late=1)
+    assert state.apply(merge.note(Notes(at=9, late=3))) is Verdict.applied
+    assert state.apply(merge.note(Notes(at=7, late=2))) is Verdict.known
+    assert state.notes.late == 3
+    assert state.apply(merge.note(Notes(at=12))) is Verdict.applied
+    assert state.notes == Notes(at=12)

@@ -5,11 +5,13 @@ import type { ComponentChildren, ComponentType } from "preact";
 import type { DashboardState, PanelInfo, PanelType } from "../../live";
 import { beat } from "../frames";
 import { freshness, newestOf, type Newest } from "../freshness";
+import { noteOf } from "../notes";
 import { shownOf } from "../series";
 import { stateOf, worst } from "../thresholds";
 import { formatSpan } from "../units";
 import { useVisible } from "../visible";
 import { waitsFor } from "../waiting";
+import { Badge } from "./badge";
 import { Bar } from "./bar";
 import type { BodyProps, Shown } from "./body";
 import { Gauge } from "./gauge";
@@ -46,6 +48,7 @@ export function Panel({ panel, state }: PanelProps) {
       <header>
         <h2 title={panel.description === "" ? panel.title : panel.description}>{panel.title}</h2>
         <Sign state={overall} />
+        <Badge note={noteOf(state, panel, now.now)} />
         {fresh?.stale === true && <span class="age">stale {formatSpan(fresh.age)}</span>}
       </header>
       <div class="body">

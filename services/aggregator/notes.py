@@ -1,0 +1,25 @@
+"""What the readers of a view should know beside its values, from what partitions have noted of its selections. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from services.aggregator.census import Census
+from services.contract.history import Notes
+from services.contract.partials import SelectionNotes
+from services.contract.views import View
+
+
+def view_notes(view: View, partitions: Iterable[Mapping[str, SelectionNotes]]) -> Notes:
+    """partitions: what each one, of each lineage, has noted by selection."""
+    late = late_at = since = pooled_limit = 0
+    pooled, left_out = Census(), Census()
+    selections = {item.selection.id: (item.limit, item.selection.accumulator == "series") for item in view.inputs}
+    for notes in partitions:
+        for name, (limit, single) in selections.items():
+            if (held := notes.get(name)) is None:
+                continue
+            late, late_at = late + held.late, max(late_at, held.late_at)
+            left_out = left_out.with_(held.census if single else held.left_out)
+            if held.since and not single:
+                since = min(since or held.since, held.since)
+                pooled, pooled_limit = pooled.with_(held.census), limit
+    return Notes(late=late, late_at=late_at, pooled=pooled.count(), since=since, limit=pooled_limit, left_out=left_out.count())
