@@ -6,7 +6,7 @@ Live views go on meanwhile. Where a catching fold stands at the very offset of t
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,12 +17,15 @@ from services.aggregator.fold import Fold
 from services.aggregator.wanted import joined, lacking
 from services.contract.partials import Config
 from services.transport.lineage import read_lineage
-from services.transport.log import LogError, LogReader, OffsetGone
+from services.transport.log import LogError, LogReader, OffsetGone, Record
 from services.transport.settings import KafkaSettings
 
 log = structlog.get_logger()
 
 RETRY_S: Final = 0.5
+READ_BYTES: Final = 256 << 10  # of one partition in one answer
+SLICE_BYTES: Final = 64 << 10
+"""Of records that are folded in one go, but for one that is longer: some milliseconds. After each, live views have as long as that took."""
 
 
 @dataclass(slots=True)
@@ -114,7 +117,7 @@ class CatchUp:
     async def _run(self, behind: Mapping[int, Fold]) -> None:
         """Read the past for these folds, beside the live ones, until each has reached its partition's live fold."""
         left = dict(behind)
-        reader = LogReader(self._kafka)
+        reader = LogReader(self._kafka, partition_bytes=READ_BYTES)
         try:
             for partition, where in (await self._where_to_begin(reader, left)).items():
                 begin(left[partition], *where)
@@ -152,9 +155,11 @@ class CatchUp:
             await self._wait(error)
             return
         for partition, fold in left.items():
-            fold.apply(record for record in records if record.partition == partition)
+            for some in _slices([record for record in records if record.partition == partition]):
+                began = time.perf_counter()
+                fold.apply(some)
+                await asyncio.sleep(time.perf_counter() - began)  # live views come first
             fold.sweep()
-            await asyncio.sleep(0)  # live views come first
 
     async def _skip_past(self, reader: LogReader, fold: Fold, error: OffsetGone) -> None:
         """The log has dropped what was to be read next: a new view begins where the log does."""
@@ -174,3 +179,15 @@ class CatchUp:
             with contextlib.suppress(LogError):
                 await check_lineage(self._kafka, self._lineage)
                 return
+
+
+def _slices(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """In their order, each of SLICE_BYTES at most or of one record."""
+    begin = size = 0
+    for at, record in enumerate(records):
+        if at > begin and size + len(record.value) > SLICE_BYTES:
+            yield records[begin:at]
+            begin, size = at, 0
+        size += len(record.value)
+    if records:
+        yield records[begin:]

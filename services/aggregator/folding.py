@@ -17,12 +17,14 @@ from services.aggregator.catchup import CatchUp, Slot, check_lineage, first_time
 from services.aggregator.fold import Fold
 from services.aggregator.landmark import is_log_of
 from services.aggregator.wanted import sampled
+from services.aggregator.watchdog import Watchdog
 from services.contract.names import SAMPLES_TOPIC
 from services.contract.partials import COUNTERS, Config, Entry
 from services.contract.series import partition_of
 from services.transport import partials
 from services.transport.letters import Letter, LetterBox
 from services.transport.log import LogError, LogReader, OffsetGone, Record
+from services.transport.log_group import GroupOffsets
 from services.transport.partials import Commit, RefusedError
 from services.transport.settings import KafkaSettings
 
@@ -31,6 +33,8 @@ log = structlog.get_logger()
 MAX_DIRTY_PAGES: Final = 800
 """A fold with more dirty pages commits before its time, so that a log entry can carry them."""
 DRAINED_RECORDS: Final = 1_000
+CLAIMS: Final = 8  # at once
+ENDS_EVERY_S: Final = 4.0
 
 
 class Folding:
@@ -51,6 +55,11 @@ class Folding:
         self._catch_up = CatchUp(kafka, lineage, self.slots)
         self._was_away = False
         self._joined = False  # some fold has been joined since the last plan
+        self._watchdog = Watchdog()
+        self._stuck = False
+        self._group = GroupOffsets(kafka)
+        self._ends: dict[int, int] = {}  # of the log, asked for apart from reading it
+        self._ends_at = 0.0
 
     async def want(self, owned: Iterable[int], config: Config) -> None:
         """Own these partitions and compute this from now on. LogError, redis errors: call again."""
@@ -60,8 +69,8 @@ class Folding:
         for partition in set(self.slots) - owned:
             del self.slots[partition]
         new = sorted(owned - set(self.slots))
-        for partition in new:
-            self.slots[partition] = await self._claim(partition)
+        for some in (new[at : at + CLAIMS] for at in range(0, len(new), CLAIMS)):
+            self.slots.update(zip(some, await asyncio.gather(*map(self._claim, some)), strict=True))
         if new or changed:
             await self._plan()
         self._assign()
@@ -84,6 +93,8 @@ class Folding:
         self._catch_up.check()
         if self._joined and self._catch_up.idle and all(slot.catching is None for slot in self.slots.values()):
             await self._plan()  # what is made of samples is there: now what is rolled up from it
+        if self._stuck:
+            await self._replace_reader()
         try:
             if self._was_away:
                 await check_lineage(self._kafka, self.lineage)
@@ -140,6 +151,30 @@ class Folding:
         for slot, there in zip(slots, found, strict=True):
             slot.doubted = there != (slot.fold.stored_offset, slot.held)
 
+    async def look(self) -> None:
+        """Ask for the ends of the log, apart from reading it; see whether the reader gets there, and publish where the folds stand."""
+        if time.monotonic() - self._ends_at < ENDS_EVERY_S:
+            return
+        self._ends_at = time.monotonic()
+        try:
+            self._ends = await self._reader.end_offsets(list(self.slots))
+        except LogError:  # whoever reads it will say so
+            self._watchdog.forget()
+            return
+        now = time.monotonic()
+        standing = {p: (slot.fold.offset, self._ends.get(p, 0)) for p, slot in self.slots.items()}
+        self._stuck = bool(self._watchdog.stuck(now, standing))
+        await self._group.publish({p: slot.fold.stored_offset for p, slot in self.slots.items() if slot.held})
+
+    async def _replace_reader(self) -> None:
+        log.error("the log is not read on though it has more, the reader is replaced", lag=self.lag())
+        metrics.READERS_REPLACED.inc()
+        self._stuck = False
+        self._watchdog.forget()
+        await self._reader.stop()
+        self._reader = LogReader(self._kafka)
+        self._assign()
+
     def caught_up(self, partition: int) -> bool:
         """Whether everything that the log had at the last look is folded."""
         slot, end = self.slots.get(partition), self._reader.highwater(partition)
@@ -147,8 +182,14 @@ class Folding:
 
     def lag(self) -> int:
         """Records of the owned partitions that are not committed yet."""
-        ends = {partition: self._reader.highwater(partition) for partition in self.slots}
-        return sum(max(0, (ends[p] or 0) - slot.fold.stored_offset) for p, slot in self.slots.items())
+        return sum(self.lags().values())
+
+    def lags(self) -> dict[int, int]:
+        """The same by partition."""
+        return {p: max(0, self._end(p) - slot.fold.stored_offset) for p, slot in self.slots.items()}
+
+    def _end(self, partition: int) -> int:
+        return max(self._reader.highwater(partition) or 0, self._ends.get(partition, 0))
 
     def status(self) -> dict[str, object]:
         return {
@@ -164,6 +205,7 @@ class Folding:
     async def stop(self) -> None:
         await self.letters.stop()
         await self._catch_up.stop()
+        await self._group.stop()
         await self._reader.stop()
 
     async def _claim(self, partition: int) -> Slot:

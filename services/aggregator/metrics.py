@@ -34,3 +34,7 @@ LAG = Gauge("tideboard_aggregator_lag_records", "Records in the log that are not
 PARTITIONS = Gauge("tideboard_aggregator_partitions", "Partitions folded here.")
 VIEWS = Gauge("tideboard_aggregator_views", "Views merged here.")
 GROUPS = Gauge("tideboard_aggregator_groups", "Groups of all views merged here.")
+READERS_REPLACED = Counter(
+    "tideboard_aggregator_readers_replaced_total",
+    "Readers of the log that made no progress though it had more, and were replaced.",
+)

@@ -203,6 +203,7 @@ class Aggregator:
         if self._folding:
             await lineages.keep(self._redis, self._lineages, now)
             await self._folding.check()
+            await self._folding.look()
 
 
 def create(settings: AggregatorSettings, kafka: KafkaSettings, redis: RedisSettings) -> Aggregator:

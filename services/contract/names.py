@@ -11,6 +11,8 @@ LINEAGE_TOPIC: Final = "tideboard.lineage"  # one partition, kept for ever; its 
 LATE_TOPIC: Final = "tideboard.late"  # samples that came after their cells had been dropped; one partition
 DEAD_LETTER_TOPIC: Final = "tideboard.dead-letter"  # records that nobody could read; one partition
 
+AGGREGATOR_GROUP: Final = "tideboard-aggregator"  # consumer group: offsets that aggregators have committed, for who watches lag
+
 # The registry of dashboards. Written by who owns the YAML: services.local, later the operator.
 DASHBOARDS: Final = "{tb:registry}:dashboards"  # hash: name -> registry.Entry as JSON
 DASHBOARDS_REVISION: Final = "{tb:registry}:revision"  # counter, raised by every write

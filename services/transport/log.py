@@ -53,9 +53,11 @@ class LogReader:
     One fetch per broker is always under way, so that the answer is there when the caller comes back.
     """
 
-    def __init__(self, settings: KafkaSettings, topic: str = SAMPLES_TOPIC) -> None:
+    def __init__(self, settings: KafkaSettings, topic: str = SAMPLES_TOPIC, partition_bytes: int = PARTITION_BYTES) -> None:
+        """partition_bytes: of one partition in one answer, but for a record that is longer."""
         self._settings = settings
         self._topic = topic
+        self._partition_bytes = partition_bytes
         self._fetches: Wire | None = None
         self._questions: Wire | None = None  # apart, since a broker answers the requests of a connection one by one
         self._leaders: Leaders = {}
@@ -64,6 +66,8 @@ class LogReader:
         self._flying: dict[int, tuple[dict[int, int], asyncio.Task[Any]]] = {}  # node -> offsets asked for, answer
         self._fault: LogError | None = None  # came with records, which are handed over first
         self._retry_at = 0.0
+        self._opening = asyncio.Lock()
+        self._turn = 0
 
     async def start(self) -> None:
         """Connect. LogAway where no broker answers."""
@@ -108,6 +112,10 @@ class LogReader:
         """The first offset that each partition still has."""
         return {partition: offset for partition, (offset, _) in (await self._offsets(_EARLIEST, partitions)).items()}
 
+    async def end_offsets(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The offset that the next record of each partition will get."""
+        return {partition: offset for partition, (offset, _) in (await self._offsets(_LATEST, partitions)).items()}
+
     async def offsets_at(self, epoch_ms: int, partitions: Iterable[int]) -> dict[int, int]:
         """The first offset whose record is from epoch_ms or later; the end of the partition where there is none."""
         wanted = list(partitions)
@@ -151,7 +159,10 @@ class LogReader:
                 self._flying[node] = offsets, task
 
     def _request(self, offsets: dict[int, int]) -> FetchRequest:
-        partitions = [(partition, offset, PARTITION_BYTES) for partition, offset in offsets.items()]
+        partitions = [(partition, offset, self._partition_bytes) for partition, offset in offsets.items()]
+        # A broker fills its answer in this order: where there is more than fits, the first ones would get all of it.
+        self._turn = (self._turn + 1) % len(partitions)
+        partitions = partitions[self._turn :] + partitions[: self._turn]
         return FetchRequest(self._settings.fetch_wait_ms, 1, FETCH_BYTES, 0, [(self._topic, partitions)])
 
     async def _receive(self, deadline: float) -> list[Record]:
@@ -245,13 +256,14 @@ class LogReader:
     @contextlib.asynccontextmanager
     async def _asking(self) -> AsyncIterator[tuple[Wire, Leaders]]:
         """A Wire for questions, and the topic's leaders; the Wire is dropped when it turns out to be broken."""
-        if self._questions is None:
-            self._questions = await self._open()
+        async with self._opening:  # several may ask at once
+            wire = self._questions = self._questions or await self._open()
         try:
-            yield self._questions, (await self._questions.leaders([self._topic])).get(self._topic, {})
+            yield wire, (await wire.leaders([self._topic])).get(self._topic, {})
         except LogAway:
-            await self._questions.close()
-            self._questions = None
+            if self._questions is wire:
+                self._questions = None
+            await wire.close()
             raise
 
     async def _offsets(self, timestamp: int, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:

@@ -47,6 +47,7 @@ class Wire:
         self._addresses: dict[int, tuple[str, int]] = {}
         self._connections: dict[int, AIOKafkaConnection] = {}
         self._closing: list[asyncio.Future[None]] = []
+        self._connecting = asyncio.Lock()
         self._tls: ssl.SSLContext | None = None
         self.controller = -1
 
@@ -88,11 +89,12 @@ class Wire:
 
     async def ask(self, node: int, request: Any) -> Any:
         """The answer of one broker."""
-        if (connection := self._connections.get(node)) is None:
-            if node not in self._addresses:
-                raise LogAway(f"broker {node} is not known")
-            connection = await self._connect(*self._addresses[node])
-            self._connections[node] = connection
+        async with self._connecting:  # several may ask at once
+            if (connection := self._connections.get(node)) is None:
+                if node not in self._addresses:
+                    raise LogAway(f"broker {node} is not known")
+                connection = await self._connect(*self._addresses[node])
+                self._connections[node] = connection
         return await self._answer(connection, request)
 
     async def close(self) -> None:

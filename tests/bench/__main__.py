@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import bench_fold, bench_idle, bench_ingest, bench_latency
+from tests.bench import bench_fold, bench_idle, bench_ingest, bench_latency, bench_movement
 from tests.bench.report import Table, machine
 
 BENCHES: dict[str, Callable[[], Table]] = {
@@ -15,6 +15,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "ingest": bench_ingest.measure,
     "fold": bench_fold.measure,
     "idle": bench_idle.measure,
+    "movement": bench_movement.measure,
 }
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks

@@ -1,0 +1,115 @@
+"""Aggregators that come and go under load: every cell stays right, and what a viewer has assembled is what lies in the history."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+
+from services.transport.history import read_view
+from services.transport.settings import KafkaSettings, RedisSettings
+from tests.fleet import Fleet
+from tests.pipeline.gateway_world import Screen, serving, viewing
+from tests.pipeline.test_aggregator import EVERYTHING, points
+from tests.pipeline.world import Log, feed, register, settled, until, writing
+from tests.servers import Broker, Valkey, running
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with running(Valkey()) as server:
+        yield server
+
+
+@pytest.fixture
+def kafka(broker: Broker) -> KafkaSettings:
+    broker.restart()
+    return replace(KafkaSettings(bootstrap_servers=broker.bootstrap), fetch_wait_ms=50)
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
+    async with feed(RedisSettings(url=valkey.url)) as connected:
+        yield connected
+
+
+@pytest.fixture
+def fleet(valkey: Valkey, kafka: KafkaSettings) -> Iterator[Fleet]:
+    environ = {
+        "REDIS_URL": valkey.url,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "TIDEBOARD_KAFKA_FETCH_WAIT_MS": "50",
+    }
+    with Fleet(**environ) as started:
+        yield started
+
+
+@contextlib.asynccontextmanager
+async def loaded(log: Log) -> AsyncIterator[None]:
+    """Points come all the time."""
+
+    async def write() -> None:
+        chance = random.Random(1)
+        while True:
+            await log.write(points(chance, 10), twice=chance.random() < 0.1)
+            await asyncio.sleep(0.05)
+
+    task = asyncio.create_task(write())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def folding(fleet: Fleet, names: str, partitions: int = 4) -> None:
+    """Wait until these aggregators fold all partitions between them, each its own."""
+
+    def shared() -> str:
+        shares = {name: set(fleet.status(name)["partitions"]) for name in names}
+        once = sum(map(len, shares.values())) == partitions
+        return "" if once and len(set.union(*shares.values())) == partitions else f"they fold {shares}"
+
+    await until(lambda: shared(), 30)
+
+
+async def test_aggregators_come_and_go_under_load_and_every_cell_stays_right(
+    fleet: Fleet, kafka: KafkaSettings, redis: Redis, valkey: Valkey
+) -> None:
+    wanted = await register(redis, EVERYTHING)
+    async with writing(kafka) as log, serving(valkey.url) as gateway, viewing(gateway.port, EVERYTHING.name) as screen:
+        await asyncio.to_thread(fleet.start, "a", "aggregator")
+        hearing = asyncio.create_task(hear(screen))
+        async with loaded(log):
+            await asyncio.to_thread(fleet.start, "b", "aggregator")
+            await asyncio.to_thread(fleet.start, "c", "aggregator")
+            await folding(fleet, "abc")
+            await asyncio.to_thread(fleet.kill, "a")
+            await folding(fleet, "bc")
+            assert await asyncio.to_thread(fleet.stop, "c") == 0
+            await folding(fleet, "b")
+        assert await settled(redis, log, wanted, 30) > 200
+        for view in wanted:
+            held = await read_view(redis, view)
+            assert held is not None
+            table = {start: {group: value for group, _, value in rows.tolist()} for start, rows in held.rows.items()}
+            await until(lambda table=table, view=view: _difference(table, screen.table(view)))  # type: ignore[misc]
+        hearing.cancel()
+        await asyncio.wait([hearing])
+
+
+async def hear(screen: Screen) -> None:
+    while True:
+        await screen.hear()
+
+
+def _difference(held: dict[int, dict[int, float]], seen: dict[int, dict[int, float | None]]) -> str:
+    missing = {
+        (start, group): value
+        for start, row in held.items()
+        for group, value in row.items()
+        if value == value and seen.get(start, {}).get(group) != value
+    }
+    return f"a viewer does not see {list(missing.items())[:3]}" if missing else ""
