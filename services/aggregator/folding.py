@@ -126,8 +126,11 @@ class Folding:
             sum(len(cells.cells.dirty) for cells in slot.fold.cells.values()) > MAX_DIRTY_PAGES for slot in self.slots.values()
         )
 
-    async def commit(self) -> list[tuple[int, Entry | None]]:
-        """Store what changed; the entries that were taken, None of a partition that was refused and is claimed again."""
+    async def commit(self, *, last: bool = False) -> list[tuple[int, Entry | None]]:
+        """Store what changed; the entries that were taken, None of a partition that was refused and is claimed again.
+
+        last: the log is over and cannot be read again, so that what another has stored of it stays as it is.
+        """
         slots = [slot for slot in self.slots.values() if slot.dirty]
         if not slots:
             return []
@@ -137,8 +140,11 @@ class Folding:
         outcomes = [_unless_failed(answer) for answer in answers]
         refused = [slot.partition for slot, outcome in zip(slots, outcomes, strict=True) if outcome is None]
         for partition in refused:
-            self.slots[partition] = await self._claim(partition)
-        if refused:
+            if last:
+                del self.slots[partition]
+            else:
+                self.slots[partition] = await self._claim(partition)
+        if refused and not last:
             await self._plan()
             self._assign()
         self._count()

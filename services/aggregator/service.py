@@ -133,13 +133,13 @@ class Aggregator:
         if time.monotonic() >= due or folding.crowded:
             await self._commit()
 
-    async def _commit(self) -> None:
+    async def _commit(self, *, last: bool = False) -> None:
         if (folding := self._folding) is None:
             return
         self._committed_at = time.monotonic()
         readable = not self._facts.reach.error
         try:
-            entries = await folding.commit()
+            entries = await folding.commit(last=last)
             await self._merging.follow(entries)
             await self._merging.step({partition: readable and folding.caught_up(partition) for partition in folding.slots})
         except BaseException:
@@ -170,7 +170,7 @@ class Aggregator:
     async def _begin(self, lineage: str) -> None:
         """Fold another log from now on; cells of the one before go on to count while they are in the windows."""
         if self._folding is not None:
-            await self._commit()  # the log that is over cannot be read again
+            await self._commit(last=True)
             await self._folding.stop()
             self._folding = None
             self._taken = ()

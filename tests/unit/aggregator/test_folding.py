@@ -119,6 +119,18 @@ async def test_a_doubt_that_was_none_ends_with_the_next_commit(folding: Folding)
     assert (entry is not None, folding.dirty) == (True, False)
 
 
+async def test_what_another_has_stored_of_a_log_that_is_over_stays_as_it_is(folding: Folding, redis: Redis) -> None:
+    """Who slept through the end of the log cannot claim its partition again: there is nothing to read it from."""
+    another = Folding(redis, KafkaSettings(), "log", 1, [])
+    another.slots[0] = Slot(0, Fold(config(OLD), 0), "")
+    another._feed(another.slots[0], log(0, 1))
+    await another.commit()
+    folding._feed(folding.slots[0], log(0))
+    assert await folding.commit(last=True) == [(0, None)]
+    assert not folding.dirty
+    assert await partials.positions(redis, "log", [0]) == [(2, config(OLD).digest)]
+
+
 async def test_many_dirty_pages_do_not_wait_for_their_time(folding: Folding) -> None:
     slot = folding.slots[0]
     slot.fold.apply([Record(0, 0, 0, write([gauge(1, at=-60_000 * i) for i in range(MAX_DIRTY_PAGES)]))])
