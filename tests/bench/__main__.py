@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import bench_fold, bench_idle, bench_ingest, bench_latency, bench_movement
+from tests.bench import bench_engine, bench_fold, bench_idle, bench_ingest, bench_latency, bench_movement
 from tests.bench.report import Table, machine
 
 BENCHES: dict[str, Callable[[], Table]] = {
     "latency": bench_latency.measure,
     "ingest": bench_ingest.measure,
+    "engine": bench_engine.measure,
     "fold": bench_fold.measure,
     "idle": bench_idle.measure,
     "movement": bench_movement.measure,
@@ -31,14 +32,20 @@ def main(arguments: list[str]) -> int:
     if unknown := [name for name in names if name not in BENCHES]:
         print(f"there is no bench {unknown[0]!r}; there are {', '.join(BENCHES)}", file=sys.stderr)
         return 2
-    tables = []
+    sections = _sections(PAGE.read_text()) if write else {}
     for name in names:
-        table = BENCHES[name]().markdown()
-        print(table, flush=True)
-        tables.append(table)
+        table = BENCHES[name]()
+        sections[table.title] = table.markdown()
+        print(table.markdown(), flush=True)
     if write:
-        PAGE.write_text(HEAD.format(machine=machine()) + "\n".join(tables))
+        PAGE.write_text(HEAD.format(machine=machine()) + "\n".join(sections.values()))
     return 0
+
+
+def _sections(page: str) -> dict[str, str]:
+    """The sections of the page by title, in their order; those that are not measured now stay."""
+    _, *parts = page.split("\n## ")
+    return {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}
 
 
 if __name__ == "__main__":
