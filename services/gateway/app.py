@@ -13,12 +13,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.contract.history import HistoryError
 from services.contract.live import Error
 from services.contract.registry import Entry, Fault
+from services.gateway import past
 from services.gateway.hub import Hub
 from services.gateway.stage import readable, unknown
 from services.gateway.wall import IMMUTABLE, MIN_GZIP, NO_CACHE, Wall, accepts_gzip
+from services.transport.feed import FeedErrors
 
+NEGOTIATED: Final = {"vary": "Accept, Accept-Encoding"}
 SNAPSHOT_PATIENCE_S: Final = 2.0
 
 _POLICY: Final = (
@@ -74,12 +78,40 @@ class _Api:
         })  # fmt: skip
 
     async def snapshot(self, request: Request) -> Response:
+        """What is shown now; with parameters or as CSV, what was."""
+        try:
+            form = past.answers(request.query_params.multi_items(), request.headers.get("accept", ""))
+            return await (self._past(request, form) if form else self._present(request))
+        except past.ParameterError as error:
+            return _json(request, _body("bad_parameter", str(error)), 400)
+        except (*FeedErrors, HistoryError) as error:
+            return _unavailable(request, f"the history could not be read: {error or type(error).__name__}")
+
+    async def _past(self, request: Request, form: str) -> Response:
+        name, now = request.path_params["name"], self._hub.now()
+        if self._hub.entries is None:
+            return _unavailable(request, "the registry of dashboards has not been read yet")
+        dashboard, fault = readable(name, self._hub.entries.get(name))
+        if dashboard is None:
+            error = fault or unknown(name)
+            return _error(request, 404 if error.code == "unknown_dashboard" else 422, error)
+        wanted = past.span(request.query_params, dashboard.window_ms, now)
+        lines = past.lines(dashboard, wanted, now)
+        views = {line.view: past.first_bucket(line.view, wanted) for line in lines}
+        found = await self._hub.past((view, first, wanted.last) for view, first in views.items())
+        if form == "csv":
+            text = await asyncio.to_thread(lambda: "".join(past.as_csv(lines, found)).encode())
+            return await asyncio.to_thread(_answer, request, text, 200, NEGOTIATED, "text/csv; charset=utf-8; header=present")
+        content = await asyncio.to_thread(lambda: msgspec.json.encode(past.as_json(dashboard, wanted, lines, found, now)))
+        return await asyncio.to_thread(_answer, request, content, 200, NEGOTIATED, "application/json")
+
+    async def _present(self, request: Request) -> Response:
         async with self._hub.snapshot(request.path_params["name"], SNAPSHOT_PATIENCE_S) as (stage, snapshot):
             if stage.fault:
                 return _error(request, 404 if stage.fault.code == "unknown_dashboard" else 422, stage.fault)
             if snapshot is None:
                 return _unavailable(request, "the dashboard's history could not be read in time")
-            return _json(request, snapshot)
+            return _json(request, snapshot, 200, NEGOTIATED)
 
     async def upgrade(self, request: Request) -> Response:
         body = _body("upgrade_required", "this is a WebSocket")
@@ -168,12 +200,15 @@ def _body(code: str, reason: str) -> dict[str, dict[str, Any]]:
 
 
 def _json(request: Request, content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = msgspec.json.encode(content)
-    headers = {"cache-control": "no-store", "vary": "Accept-Encoding", **(headers or {})}
+    return _answer(request, msgspec.json.encode(content), status, headers or {}, "application/json")
+
+
+def _answer(request: Request, body: bytes, status: int, headers: dict[str, str], media_type: str) -> Response:
+    headers = {"cache-control": "no-store", "vary": "Accept-Encoding", **headers}
     if len(body) >= MIN_GZIP and accepts_gzip(request.headers.get("accept-encoding", "")):
         body = gzip.compress(body, 1, mtime=0)
         headers["content-encoding"] = "gzip"
-    return Response(body, status, headers, "application/json")
+    return Response(body, status, headers, media_type)
 
 
 async def _failed(request: Request, exception: Exception) -> Response:

@@ -15,16 +15,20 @@ from typing import Any, Final
 import structlog
 from redis.asyncio import Redis
 
+from services.contract.history import ViewHistory
 from services.contract.live import Since, Snapshot
 from services.contract.registry import Entry
+from services.contract.views import View
 from services.gateway import metrics
 from services.gateway.dashboard import HZ
 from services.gateway.health import Health
+from services.gateway.past import MAX_CELLS, ParameterError
 from services.gateway.pulse import Pulse
 from services.gateway.stage import LINGER_MS, Out, Stage, Viewer
 from services.gateway.streams import PanelStream
 from services.gateway.views import Views
 from services.transport import registry
+from services.transport.history import read_range
 
 log = structlog.get_logger()
 
@@ -32,6 +36,7 @@ TICK_S: Final = 1 / HZ  # between two ticks, at least
 SETTLE_S: Final = 0.005  # after a change: others of the same commit come along
 QUIET_S: Final = 0.25  # without a change: time for signs of life, and for what is away
 LOOK_S: Final = 0.02
+PAST_READERS: Final = 2  # at once: who looks back waits, who watches does not
 SLICE: Final = 200  # sends before others get their turn, about 2 ms
 
 
@@ -53,6 +58,7 @@ class Hub:
         self._streams: dict[tuple[str, str, int], PanelStream] = {}
         self._watched = asyncio.Event()
         self._changed = asyncio.Event()
+        self._readers = asyncio.Semaphore(PAST_READERS)
         self.views.on_changed = self._changed.set
 
     async def run(self) -> None:
@@ -100,6 +106,25 @@ class Hub:
         finally:
             stage.holders -= 1
             stage.idle_since = self._clock()
+
+    async def past(self, views: Iterable[tuple[View, int, int]]) -> dict[View, ViewHistory]:
+        """The histories of views between two times (epoch ms), straight from Redis: nothing of it stays in memory. FeedErrors, HistoryError."""
+        found: dict[View, ViewHistory] = {}
+        async with self._readers:
+            cells = 0
+            for view, first, last in views:
+                if (held := await read_range(self._redis, view.id, first, last)) is not None:
+                    found[view] = held
+                    cells += sum(len(rows) for rows in held.rows.values())
+                    if cells > MAX_CELLS:
+                        raise ParameterError(
+                            "from", f"the answer has more than {MAX_CELLS:,} cells; ask for less at a time, or a longer step"
+                        )
+        return found
+
+    def now(self) -> int:
+        """Epoch ms."""
+        return self._clock()
 
     def status(self) -> dict[str, Any]:
         """For a person."""

@@ -26,6 +26,8 @@ from services.transport.scripts import Argument, Script
 
 PARTS: Final = ("meta", "rows", "groups", "buckets", "versions")
 READ_TRIES: Final = 20
+READ_BUCKETS: Final = 500
+_HEAD: Final = ["v", "epoch", "version", "closed", "newest", "positions", "notes"]
 
 _COMMIT: Final = Script("""
 local meta, rows, groups, buckets, versions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -104,7 +106,7 @@ async def read_view(redis: Redis, view: str, after: int = -1) -> ViewHistory | N
     meta, rows, groups, _, versions = (view_key(view, part) for part in PARTS)
     for _ in range(READ_TRIES):
         async with redis.pipeline(transaction=True) as pipe:
-            pipe.hmget(meta, "v", "epoch", "version", "closed", "newest", "positions", "notes")
+            pipe.hmget(meta, _HEAD)
             pipe.hgetall(groups)
             if after < 0:
                 pipe.hgetall(rows)
@@ -122,6 +124,27 @@ async def read_view(redis: Redis, view: str, after: int = -1) -> ViewHistory | N
             found = {bucket: blob for bucket, blob in zip(found, blobs, strict=True) if blob is not None}
         return _history(head, labels, found, after)
     raise HistoryError(f"view {view} was committed to {READ_TRIES} times while it was read")
+
+
+async def read_range(redis: Redis, view: str, first: int, last: int) -> ViewHistory | None:
+    """The rows of buckets that start from `first` on and before `last`, both epoch ms, and no others; None where the view has no history.
+
+    Groups and rows are read in one transaction after the buckets are known; a bucket that left in between is not there.
+    """
+    meta, rows, groups, buckets, _ = (view_key(view, part) for part in PARTS)
+    found: list[Any] = await redis.zrangebyscore(buckets, first, f"({last}")
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.hmget(meta, _HEAD)
+        pipe.hgetall(groups)
+        for at in range(0, len(found), READ_BUCKETS):
+            pipe.hmget(rows, found[at : at + READ_BUCKETS])
+        head, labels, *answers = await pipe.execute()
+    if head[1] is None:
+        return None
+    if int(head[0]) != VERSION:
+        raise HistoryError(f"history of view {view} is of version {int(head[0])}, this reads {VERSION}")
+    blobs = [blob for answer in answers for blob in answer]
+    return _history(head, labels, {bucket: blob for bucket, blob in zip(found, blobs, strict=True) if blob is not None}, -1)
 
 
 def _history(head: list[Any], labels: dict[bytes, bytes], blobs: dict[bytes, bytes], after: int) -> ViewHistory:
