@@ -194,16 +194,17 @@ class Aggregator:
         return (self._settings.tick_ms if self._facts.watched else self._settings.idle_tick_ms) / 1000
 
     async def _beat(self) -> None:
-        lag = self._folding.lag() if self._folding else 0
+        folding = self._folding  # another log may begin while this waits for Redis
+        lag = folding.lag() if folding else 0
         metrics.LAG.set(lag)
-        owned = sorted(self._folding.slots) if self._folding else []
+        owned = sorted(folding.slots) if folding else []
         now = int(time.time() * 1000)
         beat = Beat(now, *self._facts.reach.told(now), lag, owned)
         await self._redis.hset(AGGREGATOR_BEATS, self._membership.instance, msgspec.json.encode(beat))
-        if self._folding:
+        if folding:
             await lineages.keep(self._redis, self._lineages, now)
-            await self._folding.check()
-            await self._folding.look()
+            await folding.check()
+            await folding.look()
 
 
 def create(settings: AggregatorSettings, kafka: KafkaSettings, redis: RedisSettings) -> Aggregator:
