@@ -1,14 +1,16 @@
 """The batch job: what every cell of a view must be, computed from the whole log in plain Python.
 
 It shares no code with the engine but the decoding of records and the definition of views. Sums are added in the order that the
-engine promises: in each partition as the log has them, then partition by partition; single series in the order of their keys.
+engine promises: in each partition as the log has them, then partition by partition, then the buckets of a sliding window in the order
+of time; single series in the order of their keys.
 """
 
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from services.contract.batch import decode
 from services.contract.expressions import parse_expression
@@ -43,6 +45,19 @@ class Quantile:
 
     def allows(self, value: float) -> bool:
         return math.isclose(value, self.exact, rel_tol=SKETCH_ERROR, abs_tol=1e-12)
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """What a number of different items may be: exact where they are few, within five standard errors where they are many."""
+
+    exact: int
+
+    def allows(self, value: float) -> bool:
+        return abs(value - self.exact) <= (0 if self.exact < 380 else 5 * 0.01625 * self.exact)
+
+
+Allowed = Quantile | Distinct
 
 
 def samples(log: Mapping[int, Sequence[bytes]]) -> list[Sample]:
@@ -80,16 +95,19 @@ def record_samples(partition: int, record: bytes, newest: dict[int, int]) -> lis
 
 def cells(
     view: View, taken: Sequence[Sample], retentions: Mapping[str, int] | None = None
-) -> dict[tuple[Group, int], float | Quantile]:
+) -> dict[tuple[Group, int], float | Allowed]:
     """Every cell of a view: (labels of the group, bucket start) -> its value.
 
     retentions: by selection, for how many ms its cells are kept: older samples are too late. None: everything counts.
     """
-    inputs = {item.name: _input(item, taken, (retentions or {}).get(_sampled(item.selection).id)) for item in view.inputs}
+    parts = {item.name: _parts(item, taken, (retentions or {}).get(_sampled(item.selection).id)) for item in view.inputs}
+    newest = max((min(sample.time, sample.ingest) for sample in taken), default=0)
+    ends = {end for item in view.inputs for end in _ends(item, {bucket for _, bucket in parts[item.name]}, newest)}
+    inputs = {item.name: _values(item, parts[item.name], ends) for item in view.inputs}
     if view.expr is None:
-        return dict(inputs[""])
+        return inputs[""]
     expression = parse_expression(view.expr)
-    found: dict[tuple[Group, int], float | Quantile] = {}
+    found: dict[tuple[Group, int], float | Allowed] = {}
     for at in {at for values in inputs.values() for at in values}:
         named = {name: values.get(at, math.nan) for name, values in inputs.items()}
         value = _arithmetic(expression.text, named)
@@ -103,7 +121,7 @@ def _sampled(selection: Selection) -> Selection:
     return selection if selection.finer is None else _sampled(selection.finer)
 
 
-def _arithmetic(text: str, values: Mapping[str, float | Quantile]) -> float:
+def _arithmetic(text: str, values: Mapping[str, float | Allowed]) -> float:
     """Python's own eval: the text has passed the engine's check, and the test wrote it."""
     try:
         value = float(eval(text, {"__builtins__": {}}, dict(values)))  # noqa: S307
@@ -112,23 +130,66 @@ def _arithmetic(text: str, values: Mapping[str, float | Quantile]) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _input(item: Input, taken: Sequence[Sample], retention: int | None) -> dict[tuple[Group, int], float | Quantile]:
-    selection = item.selection
-    chain = selection.rolled_from_ms
-    own = chain[0] if chain else selection.every_ms
-    mine = [sample for sample in taken if sample.metric == selection.metric and _meets(item, sample.labels)]
+Parts = Mapping[tuple[Group, int], Any]  # of each cell, its samples or its increase
+Window = Sequence[Sequence[Sample]]  # the samples of each bucket in it that has some, in the order of time
+
+
+def _parts(item: Input, taken: Sequence[Sample], retention: int | None) -> Parts:
+    every = item.selection.every_ms
+    own = _sampled(item.selection).every_ms
+    mine = [sample for sample in taken if sample.metric == item.selection.metric and _meets(item, sample.labels)]
     if item.fn in ("rate", "increase"):
-        seconds = selection.every_ms / 1000
-        increases = _increases(item, mine, retention)
-        return {at: value / seconds if item.fn == "rate" else value for at, value in increases.items()}
+        return _increases(item, mine, retention)
     by_cell: dict[tuple[Group, int], list[Sample]] = defaultdict(list)
     for sample in mine:
-        bucket = sample.time // selection.every_ms * selection.every_ms
-        if not _too_late(sample, sample.time // own * own, own, retention):
+        bucket = sample.time // every * every
+        named = not item.selection.of or item.selection.of in sample.labels
+        if named and not _too_late(sample, sample.time // own * own, own, retention):
             by_cell[_group(item, sample.labels), bucket].append(sample)
-    if item.each == "pool":
-        return {at: _pooled(item.fn, held, chain) for at, held in by_cell.items()}
-    return {at: _of_series(item, held) for at, held in by_cell.items()}
+    return by_cell
+
+
+def _ends(item: Input, buckets: set[int], newest: int) -> set[int]:
+    """The buckets in which a window ends that has samples: up to the newest sample of the log, or the bucket of a later one."""
+    every = item.selection.every_ms
+    return {
+        end
+        for bucket in buckets
+        for end in range(bucket, bucket + max(item.over_ms, every), every)
+        if end == bucket or end <= newest
+    }
+
+
+def _values(item: Input, parts: Parts, ends: set[int]) -> dict[tuple[Group, int], float | Allowed]:
+    every = item.selection.every_ms
+    found: dict[tuple[Group, int], float | Allowed] = {}
+    for group in {group for group, _ in parts}:
+        for end in ends:
+            window = range(end - max(item.over_ms, every) + every, end + 1, every)
+            held = [parts[group, bucket] for bucket in window if (group, bucket) in parts]
+            if held:
+                found |= {(at, end): value for at, value in _functions(item, group, held)}
+    return found
+
+
+def _functions(item: Input, group: Group, held: Sequence[Any]) -> list[tuple[Group, float | Allowed]]:
+    """The value of a window's group, or of each item in it."""
+    if item.fn in ("rate", "increase"):
+        total = _added(held)
+        return [(group, total / ((item.over_ms or item.selection.every_ms) / 1000) if item.fn == "rate" else total)]
+    if item.fn.startswith("topk"):
+        return [(tuple(sorted((*group, (item.selection.of, name)))), weight) for name, weight in _top(item, held)]
+    value = _pooled(item.fn, held, item.selection) if item.each == "pool" else _of_series(item, held)
+    return [] if value is None else [(group, value)]
+
+
+def _top(item: Input, window: Window) -> list[tuple[str, float]]:
+    weights: dict[str, int] = defaultdict(int)
+    for pane in window:
+        for sample in pane:
+            weights[sample.labels[item.selection.of]] += round(sample.value) if sample.kind == DELTA else 1
+    best = sorted((-weight, name) for name, weight in weights.items() if weight > 0)
+    return [(name, float(-weight)) for weight, name in best[: int(item.fn[5:-1])]]
 
 
 def _too_late(sample: Sample, bucket: int, every: int, retention: int | None) -> bool:
@@ -139,10 +200,8 @@ def _too_late(sample: Sample, bucket: int, every: int, retention: int | None) ->
 def _meets(item: Input, labels: Mapping[str, str]) -> bool:
     for matcher in item.selection.where:
         value = labels.get(matcher.label, "")
-        if matcher.op == "=~":
-            if not re.fullmatch(matcher.values[0], value):
-                return False
-        elif value not in matcher.values:
+        found = re.fullmatch(matcher.values[0], value) is not None if matcher.op in ("=~", "!~") else value in matcher.values
+        if found is (matcher.op in ("!=", "not in", "!~")):
             return False
     return True
 
@@ -151,13 +210,15 @@ def _group(item: Input, labels: Mapping[str, str]) -> Group:
     return tuple((name, labels[name]) for name in sorted(item.by) if name in labels)
 
 
-def _pooled(fn: str, held: Sequence[Sample], chain: tuple[int, ...]) -> float | Quantile:
+def _pooled(fn: str, window: Window, selection: Selection) -> float | Allowed | None:
+    held = [sample for pane in window for sample in pane]
     values = [sample.value for sample in held]
+    by_time = [(sample.time, i, sample.value) for i, sample in enumerate(held)]
     match fn:
         case "avg":
-            return _sum(held, chain) / len(values)
+            return _sum(window, selection) / len(values)
         case "sum":
-            return _sum(held, chain)
+            return _sum(window, selection)
         case "min":
             return min(values)
         case "max":
@@ -165,52 +226,119 @@ def _pooled(fn: str, held: Sequence[Sample], chain: tuple[int, ...]) -> float | 
         case "count":
             return float(len(values))
         case "last":
-            return max(enumerate(held), key=lambda item: (item[1].time, item[0]))[1].value
-    return Quantile(sorted(values)[int(int(fn[1:]) / 100 * (len(values) - 1))])
+            return max(by_time)[2]
+        case "first":
+            return min(by_time)[2]
+        case "delta":
+            return max(by_time)[2] - min(by_time)[2] if len(held) > 1 else None
+        case "stddev":
+            return _deviation(window, selection).root()
+        case "distinct":
+            return Distinct(
+                len({sample.labels[selection.of] if selection.of else (sample.kind, sample.key) for sample in held})
+            )
+    thousandths = round(float(fn[1:]) * 1_000)
+    return Quantile(sorted(values)[thousandths * (len(values) - 1) // 100_000])
 
 
-def _sum(held: Sequence[Sample], chain: tuple[int, ...]) -> float:
-    by_partition: dict[int, list[tuple[int, float]]] = defaultdict(list)
+Leaf = Callable[[Sequence[float]], Any]
+Join = Callable[[Sequence[Any]], Any]
+
+
+def _in_order(window: Window, chain: tuple[int, ...], leaf: Leaf, join: Join) -> Any:
+    """What the engine's order of additions gives: in each partition as the log has them, then finer buckets into the coarser ones that
+    are rolled up from them, then partition by partition, then the buckets of a sliding window. chain: lengths of the finer buckets."""
+    panes = []
+    for pane in window:
+        partitions: dict[int, list[Sample]] = defaultdict(list)
+        for sample in pane:
+            partitions[sample.partition].append(sample)
+        panes.append(join([_nested(mine, chain, leaf, join) for _, mine in sorted(partitions.items())]))
+    return join(panes)
+
+
+def _nested(held: Sequence[Sample], chain: tuple[int, ...], leaf: Leaf, join: Join) -> Any:
+    if not chain:
+        return leaf([sample.value for sample in held])
+    finer: dict[int, list[Sample]] = defaultdict(list)
     for sample in held:
-        by_partition[sample.partition].append((sample.time, sample.value))
+        finer[sample.time // chain[-1]].append(sample)
+    return join([_nested(mine, chain[:-1], leaf, join) for _, mine in sorted(finer.items())])
+
+
+def _added(values: Sequence[float]) -> float:
     total = 0.0
-    for partition in sorted(by_partition):
-        total += _nested(by_partition[partition], chain)
+    for value in values:
+        total += value
     return total
 
 
-def _nested(amounts: Sequence[tuple[int, float]], chain: tuple[int, ...]) -> float:
-    """The sum of (time, amount) in their order; where finer buckets are rolled up, of their sums in the order of time."""
-    if not chain:
-        total = 0.0
-        for _, amount in amounts:
-            total += amount
-        return total
-    finer: dict[int, list[tuple[int, float]]] = defaultdict(list)
-    for time, amount in amounts:
-        finer[time // chain[-1]].append((time, amount))
-    return _nested([(bucket, _nested(finer[bucket], chain[:-1])) for bucket in sorted(finer)], ())
+def _sum(window: Window, selection: Selection) -> float:
+    total: float = _in_order(window, selection.rolled_from_ms, _added, _added)
+    return total
 
 
-def _of_series(item: Input, held: Sequence[Sample]) -> float | Quantile:
-    series: dict[tuple[int, bytes], list[Sample]] = defaultdict(list)
-    for sample in held:
-        series[sample.kind, sample.key].append(sample)
+@dataclass
+class Deviation:
+    """Sums of what values are off the first of them."""
+
+    origin: float = math.nan
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def merge(self, other: "Deviation") -> None:
+        if not self.count:
+            self.origin = other.origin
+        off = other.origin - self.origin
+        self.count += other.count
+        self.total += other.total + other.count * off
+        self.squares += other.squares + (2 * other.total + other.count * off) * off
+
+    def root(self) -> float:
+        return math.sqrt(max(self.squares - self.total * self.total / self.count, 0.0) / self.count)
+
+
+def _deviation(window: Window, selection: Selection) -> Deviation:
+    found: Deviation = _in_order(
+        window, selection.rolled_from_ms, lambda values: _joined([Deviation(value, 1) for value in values]), _joined
+    )
+    return found
+
+
+def _joined(parts: Sequence[Deviation]) -> Deviation:
+    found = Deviation()
+    for part in parts:
+        found.merge(part)
+    return found
+
+
+def _of_series(item: Input, window: Window) -> float | None:
+    series: dict[tuple[int, bytes], list[list[Sample]]] = defaultdict(list)
+    for pane in window:
+        of_pane: dict[tuple[int, bytes], list[Sample]] = defaultdict(list)
+        for sample in pane:
+            of_pane[sample.kind, sample.key].append(sample)
+        for at, mine in of_pane.items():
+            series[at].append(mine)
     reduced = []
-    for (kind, _), mine in sorted(series.items()):
+    for (kind, _), panes in sorted(series.items()):
         how = item.each
         if how == "auto":
             how = "sum" if kind in (DELTA, DISTRIBUTION) else "last"
-        value = _pooled(how, mine, item.selection.rolled_from_ms)
-        assert isinstance(value, float)
-        reduced.append((max(sample.time for sample in mine), value))
+        if (value := _pooled(how, panes, item.selection)) is not None:
+            assert isinstance(value, float)
+            reduced.append((max(sample.time for pane in panes for sample in pane), value))
+    return _combined(item.fn, reduced) if reduced else None
+
+
+def _combined(fn: str, reduced: Sequence[tuple[int, float]]) -> float:
+    """Of series in the order of their keys, each with the time of its last sample."""
     values = [value for _, value in reduced]
-    match item.fn:
-        case "sum" | "avg":
-            total = 0.0
-            for value in values:
-                total += value
-            return total if item.fn == "sum" else total / len(values)
+    by_time = [(time, i, value) for i, (time, value) in enumerate(reduced)]
+    match fn:
+        case "sum" | "avg" | "delta":
+            return _added(values) / len(values) if fn == "avg" else _added(values)
         case "min":
             return min(values)
         case "max":
@@ -218,8 +346,12 @@ def _of_series(item: Input, held: Sequence[Sample]) -> float | Quantile:
         case "count":
             return float(len(values))
         case "last":
-            return max(enumerate(reduced), key=lambda entry: (entry[1][0], entry[0]))[1][1]
-    raise AssertionError(item.fn)
+            return max(by_time)[2]
+        case "first":
+            return min(by_time)[2]
+        case "stddev":
+            return _joined([Deviation(value, 1) for value in values]).root()
+    raise AssertionError(fn)
 
 
 def _increases(item: Input, mine: Sequence[Sample], retention: int | None) -> Cells:
@@ -263,4 +395,17 @@ def _rolled(selection: Selection, partial: Cells) -> Cells:
     amounts: dict[tuple[Group, int], list[tuple[int, float]]] = defaultdict(list)
     for (group, bucket), amount in sorted(partial.items()):
         amounts[group, bucket // selection.every_ms * selection.every_ms].append((bucket, amount))
-    return {at: _nested(found, selection.rolled_from_ms[1:]) for at, found in amounts.items()}
+    return {at: _nested_amounts(found, selection.rolled_from_ms[1:]) for at, found in amounts.items()}
+
+
+def _nested_amounts(amounts: Sequence[tuple[int, float]], chain: tuple[int, ...]) -> float:
+    """The sum of (time, amount) in their order; where finer buckets are rolled up, of their sums in the order of time."""
+    if not chain:
+        total = 0.0
+        for _, amount in amounts:
+            total += amount
+        return total
+    finer: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for time, amount in amounts:
+        finer[time // chain[-1]].append((time, amount))
+    return _nested_amounts([(bucket, _nested_amounts(finer[bucket], chain[:-1])) for bucket in sorted(finer)], ())

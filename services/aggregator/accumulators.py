@@ -2,43 +2,36 @@
 
 Each adds columns of samples to its cells in the order of the log, says which pages changed, and forgets old buckets.
 Those of several selections do it together. Cells are absolute, and a function of the samples alone: how the log was cut into polls
-does not show in them. Those of fixed rows are here, sketches are in `sketches`.
+does not show in them. Those of fixed rows are here, sketches are in `sketches`, items in `itemcells`.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from services.aggregator.arena import Arena, Place
 from services.aggregator.bucketed import Accumulator, ByBucket, PageAt
+from services.aggregator.itemcells import Distinct, Top
+from services.aggregator.rows import EDGES_LAYOUT, INCREASE_LAYOUT, MOMENTS_LAYOUT, VARIANCE_LAYOUT, Layout
 from services.aggregator.sketches import Sketches
 from services.aggregator.spots import Spots
-from services.contract.partials import INCREASE, MOMENTS, PAGE, Rows, pack_page, unpack_page
+from services.contract.partials import PAGE, Rows, pack_page, unpack_page
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
-
-_NO_TIME: Final = np.iinfo(np.int64).min
-EMPTY_MOMENTS: Final = np.array((0, 0.0, np.inf, -np.inf, _NO_TIME, np.nan), MOMENTS)
 
 
 class Dense(ByBucket[Rows]):
     """Rows of fixed size: one array of rows per bucket, indexed by group. Those of buckets that samples fall into lie in an arena."""
 
-    dtype: np.dtype[np.void]
-    empty: npt.NDArray[np.void]
+    layout: ClassVar[Layout]
 
     def __init__(self) -> None:
         super().__init__()
         self._places: dict[int, Place] = {}
         self._touched: set[int] = set()  # buckets whose places may have dirty pages
-
-    @staticmethod
-    def fold(rows: Rows, index: I64, times: I64, values: F64) -> None:
-        """Add samples in log order. index: the row of each."""
-        raise NotImplementedError
 
     @property
     def dirty(self) -> set[PageAt]:
@@ -56,13 +49,13 @@ class Dense(ByBucket[Rows]):
         index = np.array([place.start for place in places])[spots.of] + groups
         chunks = list({id(place.chunk): place.chunk for place in places}.values())
         if len(chunks) == 1:
-            self.fold(chunks[0].rows, index, times, values)
+            self.layout.add(chunks[0].rows, index, times, values)
             chunks[0].dirty[index // PAGE] = True
             return
         owner = np.array([chunks.index(place.chunk) for place in places])[spots.of]
         for number, chunk in enumerate(chunks):
             mine = np.flatnonzero(owner == number)
-            self.fold(chunk.rows, index[mine], times[mine], values[mine])
+            self.layout.add(chunk.rows, index[mine], times[mine], values[mine])
             chunk.dirty[index[mine] // PAGE] = True
 
     def blob(self, bucket: int, page: int) -> bytes:
@@ -71,25 +64,21 @@ class Dense(ByBucket[Rows]):
         return pack_page(rows[: held[-1] + 1] if len(held) else rows[:0])
 
     def load(self, bucket: int, page: int, blob: bytes) -> None:
-        rows = unpack_page(blob, self.dtype)
+        rows = unpack_page(blob, self.layout.dtype)
         self._rows(bucket, page * PAGE + len(rows) - 1)[page * PAGE : page * PAGE + len(rows)] = rows
 
-    def put(self, bucket: int, rows: Rows) -> None:
-        """Hold these rows, by group, instead of what is there. Pages that differ count as changed; no group may be lost."""
+    def put(self, bucket: int, content: Any) -> None:
+        rows: Rows = content
         if not rows["count"].any():
             return
         held = self._rows(bucket, int(np.flatnonzero(rows["count"])[-1]))
-        after = np.full(len(held), self.empty, self.dtype)
+        after = self.layout.rows(len(held))
         after[: len(rows)] = rows[: len(held)]
         differs = held.view(np.uint8).reshape(-1, PAGE * held.itemsize) != after.view(np.uint8).reshape(
             -1, PAGE * held.itemsize
         )
         self.dirty.update((bucket, page) for page in np.flatnonzero(differs.any(axis=1)).tolist())
         held[:] = after
-
-    def rows(self, bucket: int) -> Rows | None:
-        """The rows of a bucket by group, None where it has none."""
-        return self._buckets.get(bucket)
 
     def _live(self, held: Rows) -> I64:
         return np.flatnonzero(held["count"])
@@ -109,7 +98,7 @@ class Dense(ByBucket[Rows]):
         """The rows of a bucket, long enough for the highest group; whole pages, so that they seldom grow."""
         rows = self._buckets.get(bucket)
         if rows is None or highest >= len(rows):
-            grown = np.full((highest // PAGE + 1) * PAGE, self.empty, self.dtype)
+            grown = self.layout.rows((highest // PAGE + 1) * PAGE)
             rows = self._moved(bucket, grown)
             self._places.pop(bucket, None)
         return rows
@@ -120,7 +109,7 @@ class Dense(ByBucket[Rows]):
         if place is None or highest >= place.size:
             held = self._buckets.get(bucket)
             size = highest + 1 if held is None else max(highest + 1, len(held))
-            place = arena.take(-(-size // PAGE) * PAGE, self.empty)
+            place = arena.take(-(-size // PAGE) * PAGE, self.layout.empty)
             self._moved(bucket, place.rows)
             self._places[bucket] = place
         self._touched.add(bucket)
@@ -138,39 +127,35 @@ class Dense(ByBucket[Rows]):
 class Moments(Dense):
     """count, sum, min, max and last of the samples of each cell."""
 
-    dtype = MOMENTS
-    empty = EMPTY_MOMENTS
+    layout = MOMENTS_LAYOUT
 
-    @staticmethod
-    def fold(rows: Rows, index: I64, times: I64, values: F64) -> None:
-        np.add.at(rows["count"], index, 1)
-        np.add.at(rows["sum"], index, values)  # one after the other: sums do not depend on how polls were cut
-        np.minimum.at(rows["min"], index, values)
-        np.maximum.at(rows["max"], index, values)
-        np.maximum.at(rows["last_time"], index, times)
-        newest = np.flatnonzero(times == rows["last_time"][index])  # of equal times the later one in the log is written last
-        rows["last"][index[newest]] = values[newest]
+
+class Edges(Dense):
+    """count, first and last of the samples of each cell."""
+
+    layout = EDGES_LAYOUT
+
+
+class Variance(Dense):
+    """count, sum and sum of squares of the samples of each cell, counted from the first of them."""
+
+    layout = VARIANCE_LAYOUT
 
 
 class Increase(Dense):
     """What counters grew by; count says by how many samples."""
 
-    dtype = INCREASE
-    empty = np.array((0, 0.0), INCREASE)
+    layout = INCREASE_LAYOUT
 
-    @staticmethod
-    def fold(rows: Rows, index: I64, times: I64, values: F64) -> None:
-        np.add.at(rows["count"], index, 1)
-        np.add.at(rows["sum"], index, values)
+
+_CLASSES: Final[Mapping[str, type[Accumulator]]] = {
+    "moments": Moments, "series": Moments, "edges": Edges, "series_edges": Edges, "variance": Variance, "increase": Increase,
+    "sketch": Sketches, "distinct": Distinct, "topk": Top,
+}  # fmt: skip
 
 
 def accumulator(name: str) -> Accumulator:
     """A fresh accumulator by the name that a Selection gives it."""
-    match name:
-        case "moments" | "series":
-            return Moments()
-        case "increase":
-            return Increase()
-        case "sketch":
-            return Sketches()
-    raise ValueError(f"{name!r} is not an accumulator")
+    if name not in _CLASSES:
+        raise ValueError(f"{name!r} is not an accumulator")
+    return _CLASSES[name]()

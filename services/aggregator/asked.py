@@ -16,7 +16,7 @@ from services.aggregator.census import Census
 from services.aggregator.matching import overflow_of
 from services.contract import limits
 from services.contract.partials import SelectionNotes
-from services.contract.views import Selection
+from services.contract.views import BY_SERIES, Selection
 
 NO_NOTES: Final = SelectionNotes()
 SLACK_MS: Final = 60_000
@@ -72,7 +72,7 @@ class SelectionCells:
         """How many groups are kept apart, 0 for no limit. What is rolled up has the groups that the finer cells were allowed."""
         if self.selection.finer is not None:
             return 0
-        if self.selection.accumulator == "series":
+        if self.selection.accumulator in BY_SERIES:
             return limits.series(self.retention_ms + 2 * SLACK_MS + self.selection.every_ms, self.selection.every_ms)
         return self.selection.limit
 
@@ -108,7 +108,9 @@ class SelectionCells:
 
     def place(self, kind: int, key: bytes, labels: Mapping[str, str], ingest: int) -> int | None:
         """The group of a series that was just seen for the first time, None where it does not match."""
-        return self.number(matching.group_key(self.selection, kind, key, labels), ingest) if self.match(labels) else None
+        if not self.match(labels) or (self.selection.of and self.selection.of not in labels):
+            return None
+        return self.number(matching.group_key(self.selection, kind, key, labels), ingest)
 
     def compact(self) -> bool:
         """Forget groups that have no cell any more, where that is worth it; the others are numbered anew. Whether it was done.

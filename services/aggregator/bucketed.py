@@ -32,6 +32,13 @@ class Accumulator(Protocol):
     def load(self, bucket: int, page: int, blob: bytes) -> None:
         """Take over a stored page."""
 
+    def content(self, bucket: int) -> Any:
+        """What a bucket holds, by group and to be read only, as `pooling.pool` takes it; None where it holds nothing."""
+
+    def put(self, bucket: int, content: Any) -> None:
+        """Let a bucket hold this, as `pooling.pool` gives it, instead of what it holds. Pages that differ count as changed; no group may be
+        lost. This is how a coarse bucket is rolled up."""
+
     def forget(self, before: int) -> list[PageAt]:
         """Drop buckets that start before this epoch ms; the pages that they had."""
 
@@ -56,6 +63,9 @@ class ByBucket(Generic[Held]):
     @property
     def dirty(self) -> set[PageAt]:
         return self._dirty
+
+    def content(self, bucket: int) -> Any:
+        return self._buckets.get(bucket)
 
     def forget(self, before: int) -> list[PageAt]:
         if before <= self._oldest:

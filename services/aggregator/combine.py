@@ -4,25 +4,22 @@ Partitions are taken in one order, and series in the order of their keys, so tha
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from services.aggregator import matching, sketch
-from services.aggregator.accumulators import EMPTY_MOMENTS, Dense
+from services.aggregator import items, matching, sketch
 from services.aggregator.columns import Column
 from services.aggregator.mirror import Mirror
-from services.aggregator.sketch import Bins
-from services.aggregator.sketches import Sketches
-from services.contract.partials import INCREASE, MOMENTS, Rows
+from services.aggregator.pooling import pool
+from services.aggregator.rows import EDGES_LAYOUT, MOMENTS_LAYOUT, VARIANCE_LAYOUT
+from services.contract.partials import Rows
 from services.contract.series import Kind
-from services.contract.views import Input, Selection
+from services.contract.views import BY_SERIES, Input, Selection
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
-
-_QUANTILES: Final = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
 class Combined:
@@ -41,51 +38,12 @@ class Combined:
         """Every bucket that some partition has."""
         return {bucket for mirror in self._mirrors for bucket in mirror.buckets(self.name)}
 
-    def moments(self, bucket: int) -> Rows:
-        """Rows of MOMENTS by group."""
+    def cells(self, bucket: int) -> Any:
+        """What all partitions hold in a bucket as one, by our groups, as `accumulators.pool` gives it; to be read only."""
         places = self._all_places()
-        out = np.full(len(self.keys), EMPTY_MOMENTS, MOMENTS)
-        for mirror, place in zip(self._mirrors, places, strict=True):
-            rows, at = self._rows(mirror, bucket, place)
-            if rows is None:
-                continue
-            out["count"][at] += rows["count"]
-            out["sum"][at] += rows["sum"]
-            out["min"][at] = np.minimum(out["min"][at], rows["min"])
-            out["max"][at] = np.maximum(out["max"][at], rows["max"])
-            newer = rows["last_time"] >= out["last_time"][at]
-            out["last_time"][at[newer]] = rows["last_time"][newer]
-            out["last"][at[newer]] = rows["last"][newer]
-        return out
-
-    def increases(self, bucket: int) -> Rows:
-        """Rows of INCREASE by group."""
-        places = self._all_places()
-        out = np.zeros(len(self.keys), INCREASE)
-        for mirror, place in zip(self._mirrors, places, strict=True):
-            rows, at = self._rows(mirror, bucket, place)
-            if rows is not None:
-                out["count"][at] += rows["count"]
-                out["sum"][at] += rows["sum"]
-        return out
-
-    def sketches(self, bucket: int) -> Bins:
-        """Merged sketches."""
-        found = []
-        for mirror, place in zip(self._mirrors, self._all_places(), strict=True):
-            bins = cast("Sketches", mirror.cells[self.name]).bins(bucket)
-            if len(bins.keys):
-                found.append(sketch.regrouped(bins, place))
-        return sketch.pooled(found) if found else sketch.NOTHING
-
-    def _rows(self, mirror: Mirror, bucket: int, place: I64) -> tuple[Rows | None, I64]:
-        """The rows of one partition that hold something, and our numbers of their groups."""
-        rows = cast("Dense", mirror.cells[self.name]).rows(bucket)
-        if rows is None:
-            return None, np.zeros(0, np.int64)
-        rows = rows[: len(place)]
-        held = np.flatnonzero(rows["count"])
-        return rows[held], place[held]
+        held = [(mirror.cells[self.name].content(bucket), place) for mirror, place in zip(self._mirrors, places, strict=True)]
+        parts = [(cells, place) for cells, place in held if cells is not None]
+        return pool(self.selection.accumulator, parts, len(self.keys))
 
     def _all_places(self) -> list[I64]:
         """By mirror: our numbers of its groups."""
@@ -104,6 +62,23 @@ class Combined:
         return number
 
 
+class Windows:
+    """The sliding windows of a selection: of each bucket, what the buckets hold that end with it, merged in the order of time."""
+
+    def __init__(self, combined: Combined, over_ms: int) -> None:
+        self.combined = combined
+        self._every = combined.selection.every_ms
+        self._panes = max(1, over_ms // self._every)
+
+    def cells(self, bucket: int) -> Any:
+        """As `Combined.cells`."""
+        if self._panes == 1:
+            return self.combined.cells(bucket)
+        panes = [self.combined.cells(bucket - back * self._every) for back in reversed(range(self._panes))]
+        every = np.arange(len(self.combined.keys))
+        return pool(self.combined.selection.accumulator, [(pane, every) for pane in panes], len(every))
+
+
 class Values(Protocol):
     """What one input of a view has: a value per group of the view, NaN where there is none."""
 
@@ -114,28 +89,77 @@ class Values(Protocol):
         """Shape (len(keys),)."""
 
 
-class GroupValues:
-    """A function of pooled samples; the groups are the selection's."""
+class RowValues:
+    """A function of rows; the groups are the selection's."""
 
     def __init__(self, item: Input, combined: Combined) -> None:
         self.keys = combined.keys
         self.combined = combined
+        self._windows = Windows(combined, item.over_ms)
         self._fn = item.fn
-        self._seconds = item.selection.every_ms / 1000
+        self._seconds = (item.over_ms or item.selection.every_ms) / 1000
 
     def of(self, bucket: int) -> F64:
-        match self.combined.selection.accumulator:
-            case "moments":
-                return of_moments(self._fn, self.combined.moments(bucket))
+        rows: Rows = self._windows.cells(bucket)
+        match self._fn:
+            case "rate":
+                return of_rows("sum", rows) / self._seconds
             case "increase":
-                rows = self.combined.increases(bucket)
-                total = rows["sum"] / self._seconds if self._fn == "rate" else rows["sum"]
-                return np.where(rows["count"] > 0, total, np.nan)
-            case _:
-                groups, quantiles = sketch.quantiles(self.combined.sketches(bucket), _QUANTILES[self._fn])
-                values = np.full(len(self.keys), np.nan)
-                values[groups] = quantiles
-                return values
+                return of_rows("sum", rows)
+        return of_rows(self._fn, rows)
+
+
+class CellValues:
+    """A function of sketches; the groups are the selection's."""
+
+    def __init__(self, item: Input, combined: Combined) -> None:
+        self.keys = combined.keys
+        self.combined = combined
+        self._windows = Windows(combined, item.over_ms)
+        self._function = item.function
+
+    def of(self, bucket: int) -> F64:
+        cells = self._windows.cells(bucket)
+        values = np.full(len(self.keys), np.nan)
+        if self._function.kind == "quantile":
+            groups, quantiles = sketch.quantiles(cells, self._function.number)
+            values[groups] = quantiles
+        else:
+            for group, cell in cells.items():
+                values[group] = items.distinct_value(cell)
+        return values
+
+
+class TopValues:
+    """The best items of each group of the selection; each is a group of its own, with the label that they are values of."""
+
+    def __init__(self, item: Input, combined: Combined) -> None:
+        self.keys: list[bytes] = []
+        self.combined = combined
+        self._windows = Windows(combined, item.over_ms)
+        self._of = item.selection.of
+        self._n = item.function.number
+        self._numbers: dict[tuple[int, str], int] = {}  # by group and item
+
+    def of(self, bucket: int) -> F64:
+        cells = self._windows.cells(bucket)
+        best = [
+            (self._number(group, item), weight)
+            for group in sorted(cells)
+            for item, weight in items.top_values(cells[group], self._n)
+        ]
+        values = np.full(len(self.keys), np.nan)
+        for number, weight in best:
+            values[number] = weight
+        return values
+
+    def _number(self, group: int, item: str) -> int:
+        found = self._numbers.get((group, item))
+        if found is None:
+            found = self._numbers[group, item] = len(self.keys)
+            labels = matching.group_labels(self.combined.keys[group]) | {self._of: item}
+            self.keys.append(matching.labels_key(labels, tuple(labels)))
+        return found
 
 
 class SeriesValues:
@@ -144,6 +168,7 @@ class SeriesValues:
     def __init__(self, item: Input, combined: Combined) -> None:
         self.keys: list[bytes] = []
         self.combined = combined
+        self._windows = Windows(combined, item.over_ms)
         self._item = item
         self._numbers: dict[bytes, int] = {}
         self._groups = Column()  # by series: its group
@@ -151,19 +176,13 @@ class SeriesValues:
         self._order: I64 = np.zeros(0, np.int64)
 
     def of(self, bucket: int) -> F64:
-        rows = self.combined.moments(bucket)
+        rows: Rows = self._windows.cells(bucket)
         self._extend()
         order = self._order[rows["count"][self._order] > 0]
-        rows, groups = rows[order], self._groups.at(order)
-        out = np.full(len(self.keys), EMPTY_MOMENTS, MOMENTS)
-        value = _reduce(self._item.each, rows, self._pooled.at(order) != 0)
-        np.add.at(out["count"], groups, 1)
-        np.add.at(out["sum"], groups, value)
-        np.minimum.at(out["min"], groups, value)
-        np.maximum.at(out["max"], groups, value)
-        newest = np.argsort(rows["last_time"], kind="stable")
-        out["last"][groups[newest]] = value[newest]
-        return of_moments(self._item.fn, out)
+        value = _reduce(self._item.each, rows[order], self._pooled.at(order) != 0)
+        held = np.flatnonzero(~np.isnan(value))
+        order, value = order[held], value[held]
+        return _of_series(self._item.fn, self._groups.at(order), rows["last_time"][order], value, len(self.keys))
 
     def _extend(self) -> None:
         keys = self.combined.keys
@@ -183,29 +202,53 @@ class SeriesValues:
 def values_of(item: Input, combined: Mapping[str, Combined]) -> Values:
     """The values of an input, given the combined selections by id."""
     selection = combined[item.selection.id]
-    return SeriesValues(item, selection) if item.selection.accumulator == "series" else GroupValues(item, selection)
+    match item.selection.accumulator:
+        case name if name in BY_SERIES:
+            return SeriesValues(item, selection)
+        case "topk":
+            return TopValues(item, selection)
+        case "sketch" | "distinct":
+            return CellValues(item, selection)
+    return RowValues(item, selection)
 
 
-def of_moments(fn: str, rows: Rows) -> F64:
-    """A function of rows of MOMENTS, NaN where count is 0; shape as rows."""
+def of_rows(fn: str, rows: Rows) -> F64:
+    """A function of rows that have what it needs, NaN where there is nothing; shape as rows."""
     held = rows["count"] > 0
     match fn:
         case "avg":
             value = rows["sum"] / np.maximum(rows["count"], 1)
         case "count":
             value = rows["count"].astype(np.float64)
-        case "sum" | "min" | "max" | "last":
+        case "delta":
+            held = rows["count"] > 1
+            value = rows["last"] - rows["first"]
+        case "stddev":
+            count = np.maximum(rows["count"], 1)
+            value = np.sqrt(np.maximum(rows["squares"] - rows["sum"] * rows["sum"] / count, 0.0) / count)
+        case "sum" | "min" | "max" | "last" | "first":
             value = rows[fn]
         case _:
-            raise ValueError(f"{fn!r} is not a function of moments")
+            raise ValueError(f"{fn!r} is not a function of rows")
     return np.where(held, value, np.nan)
 
 
 def _reduce(each: str, rows: Rows, pooled: npt.NDArray[np.bool_]) -> F64:
     """One value per series and bucket."""
-    match each:
-        case "auto":
-            return np.where(pooled, rows["sum"], rows["last"])
-        case "avg" | "last" | "min" | "max":
-            return of_moments(each, rows)
-    raise ValueError(f"{each!r} does not reduce a series")
+    return np.where(pooled, rows["sum"], rows["last"]) if each == "auto" else of_rows(each, rows)
+
+
+def _of_series(fn: str, groups: I64, times: I64, values: F64, size: int) -> F64:
+    """Combine series, in the order of their keys, each with one value of the time of its last sample."""
+    match fn:
+        case "delta":
+            fn, layout = "sum", MOMENTS_LAYOUT
+        case "first":
+            layout = EDGES_LAYOUT
+        case "stddev":
+            layout = VARIANCE_LAYOUT
+        case _:
+            layout = MOMENTS_LAYOUT
+    rows = layout.rows(size)
+    layout.add(rows, groups, times, values)
+    return of_rows(fn, rows)

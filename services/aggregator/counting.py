@@ -11,7 +11,8 @@ import numpy.typing as npt
 from services.aggregator.asked import SelectionCells, Tally
 from services.aggregator.columns import Column
 from services.aggregator.counters import Counters, Increases, spread
-from services.aggregator.lanes import Lane, Samples, lanes
+from services.aggregator.itemlane import lanes
+from services.aggregator.lanes import Lane, Samples
 from services.contract.series import Kind
 
 I64 = npt.NDArray[np.int64]

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from services.aggregator.asked import LOOKBACK_MS, NO_NOTES, SLACK_MS, SelectionCells, Tally
 from services.aggregator.counters import Counters
 from services.aggregator.counting import Counting
-from services.aggregator.lanes import Lane, Samples, lanes
+from services.aggregator.itemlane import lanes
+from services.aggregator.lanes import Lane, Samples
 from services.aggregator.late import Lateness, LateSamples, Reason, part_of
 from services.aggregator.rollup import RollUps
 from services.aggregator.serieslist import SeriesList
@@ -353,7 +354,7 @@ class Fold:
             placed = [(slot, cells, cells.place(kind, key, labels, self._ingest)) for slot, cells in items]
             targets = [(slot, group) for slot, _, group in placed if group is not None]
             if targets:
-                lane.routes.add(number, targets)
+                lane.take(number, kind, key, labels, targets)
                 counting += [cells for _, cells, group in placed if cells.counts and group is not None]
         if counting:
             self._counting.number(number, kind, key, counting)

@@ -4,7 +4,7 @@ A lane knows for every series which of its selections read it, and into which gr
 selection and for a hundred, and grows with the selections that a sample meets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from services.aggregator.arena import Arena
 from services.aggregator.asked import SelectionCells
 from services.aggregator.columns import Column
-from services.aggregator.spots import spots
+from services.aggregator.spots import Spots, spots
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -27,6 +27,10 @@ class Samples:
     times: I64
     values: F64
     ingest: I64
+
+    def of(self, places: I64) -> "Samples":
+        """Those at these places."""
+        return Samples(self.series[places], self.times[places], self.values[places], self.ingest[places])
 
 
 class Routes:
@@ -72,6 +76,10 @@ class Lane:
         self._accumulators = [item.cells for item in cells]
         self._arena = Arena()
 
+    def take(self, series: int, kind: int, key: bytes, labels: Mapping[str, str], targets: Sequence[tuple[int, int]]) -> None:
+        """Take a series that was just seen for the first time. targets: (selection's place, group) of those that read it."""
+        self.routes.add(series, targets)
+
     def add(self, samples: Samples, buckets: I64, known: int) -> None:
         """Add samples to the cells that they meet, but for those that came too late for them (`late` counts these).
 
@@ -88,13 +96,8 @@ class Lane:
             if not len(sample):
                 return
         where = spots(slots, buckets, self.every_ms)
-        self._accumulators[0].add(self._accumulators, self._arena, where, groups, samples.times[sample], samples.values[sample])
+        self._accumulate(where, slots, groups, samples.of(sample))
 
-
-def lanes(cells: Sequence[SelectionCells]) -> list[Lane]:
-    """Lanes for all of them."""
-    alike: dict[tuple[str, int, int], list[SelectionCells]] = {}
-    for item in cells:
-        key = type(item.cells).__name__, item.selection.every_ms, item.retention_ms
-        alike.setdefault(key, []).append(item)
-    return [Lane(items) for items in alike.values()]
+    def _accumulate(self, spots: Spots, slots: I64, groups: I64, samples: Samples) -> None:
+        """Add samples of which all are in time. slots, groups: by sample."""
+        self._accumulators[0].add(self._accumulators, self._arena, spots, groups, samples.times, samples.values)

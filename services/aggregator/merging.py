@@ -133,6 +133,7 @@ class Merging:
             self._compact(state)
         closed = closed_until(self._progress(state, caught_up, now), now, self._disorder_ms, self._idle_ms)
         dirty = _take_dirty(state)
+        reached = max((item.mirror.max_time for item in state.followed.values()), default=0)
         newest = max((item.mirror.clock for key, item in state.followed.items() if key[0] == state.lineage), default=0)
         positions = {f"{name}:{p}": item.mirror.position for (name, p), item in state.followed.items()}
         noted = [item.mirror.notes for item in state.followed.values() if item.mirror.notes]
@@ -140,7 +141,7 @@ class Merging:
         for view_id, merge in state.views.items():
             if view_id in state.waiting:
                 continue
-            buckets = {bucket for name in merge.selections for bucket in dirty.get(name, ())}
+            buckets = merge.affected(dirty, reached)
             every = merge.view.every_ms
             notes = view_notes(merge.view, noted) if noted else NO_NOTES
             step = merge.step(buckets, closed // every * every, now, newest, positions, notes)
@@ -224,7 +225,9 @@ class Merging:
         before: dict[str, int] = {}
         for merge in state.views.values():
             for name in merge.selections:
-                before[name] = min(before.get(name, now), now - merge.window_ms - merge.view.every_ms - SLACK_MS)
+                before[name] = min(
+                    before.get(name, now), now - merge.window_ms - merge.view.over_ms - merge.view.every_ms - SLACK_MS
+                )
         for item in state.followed.values():
             item.mirror.forget(before)
 

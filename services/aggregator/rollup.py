@@ -10,12 +10,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from services.aggregator.accumulators import Dense
 from services.aggregator.asked import SelectionCells
 from services.aggregator.bucketed import PageAt
-from services.aggregator.sketch import CODE_BITS, Bins, pooled, regrouped
-from services.aggregator.sketches import Sketches
-from services.contract.partials import INCREASE, Rows
+from services.aggregator.pooling import groups_in, pool
 
 I64 = npt.NDArray[np.int64]
 
@@ -102,29 +99,10 @@ class _RollUp:
     def _compute(self, bucket: int) -> None:
         finer, coarse = self.finer.cells, self.coarse.cells
         starts = range(bucket, bucket + self.every_ms, self.finer.selection.every_ms)
-        match finer, coarse:
-            case Sketches(), Sketches():
-                coarse.put(bucket, self._bins(finer, starts))
-            case Dense(), Dense():
-                coarse.put(bucket, self._rows(finer, starts))
-
-    def _rows(self, finer: Dense, starts: Iterable[int]) -> Rows:
-        held = [rows for rows in map(finer.rows, starts) if rows is not None]
-        live = np.unique(np.concatenate([np.flatnonzero(rows["count"]) for rows in held])) if held else _NOBODY
-        places = self._placing(live)
-        out = np.full(len(self.coarse.keys), finer.empty, finer.dtype)
-        for rows in held:
-            mine = np.flatnonzero(rows["count"])
-            add_rows(out, places[mine], rows[mine])
-        return out
-
-    def _bins(self, finer: Sketches, starts: Iterable[int]) -> Bins:
-        held = [bins for bins in map(finer.bins, starts) if len(bins.keys)]
-        parts = []
-        for bins in held:
-            places = self._placing(np.unique(bins.keys >> CODE_BITS))
-            parts.append(regrouped(bins, places))
-        return pooled(parts)
+        held = [content for content in map(finer.content, starts) if content is not None]
+        parts = [(content, self._placing(groups_in(content))) for content in held]
+        if parts:
+            coarse.put(bucket, pool(self.coarse.selection.accumulator, parts, len(self.coarse.keys)))
 
     def _placing(self, groups: I64) -> I64:
         """By group of the finer one its number in the coarse one, which these get if they have none."""
@@ -139,16 +117,3 @@ class _RollUp:
 
 _LAST: Final = int(np.iinfo(np.int64).max)
 _NOBODY: Final = np.zeros(0, np.int64)
-
-
-def add_rows(out: Rows, groups: I64, rows: Rows) -> None:
-    """Add rows to those of their groups, each of which is there once. Rows of later samples come later."""
-    out["count"][groups] += rows["count"]
-    out["sum"][groups] += rows["sum"]
-    if rows.dtype == INCREASE:
-        return
-    out["min"][groups] = np.minimum(out["min"][groups], rows["min"])
-    out["max"][groups] = np.maximum(out["max"][groups], rows["max"])
-    newer = rows["last_time"] >= out["last_time"][groups]
-    out["last_time"][groups[newer]] = rows["last_time"][newer]
-    out["last"][groups[newer]] = rows["last"][newer]

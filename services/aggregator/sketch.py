@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from services.contract.functions import WHOLE
+
 SCALE: Final = 6
 PER_OCTAVE: Final = 1 << SCALE
 OFFSET: Final = 1 << 20  # more than any index: exponents of doubles reach 1074 * 64 = 68,736
@@ -91,13 +93,15 @@ def merged(one: Bins, other: Bins) -> Bins:
 
 
 def regrouped(bins: Bins, groups: I64) -> Bins:
-    """The same sketches where group i is groups[i]; no two become one."""
+    """The same sketches where group i is groups[i]; several may become one."""
     numbers = groups[bins.keys >> CODE_BITS]
     keys = numbers << CODE_BITS | bins.keys & ((1 << CODE_BITS) - 1)
-    if (np.diff(numbers) >= 0).all():
-        return Bins(keys, bins.counts)
-    order = np.argsort(keys)
-    return Bins(keys[order], bins.counts[order])
+    if not (np.diff(keys) > 0).all():
+        order = np.argsort(keys)
+        keys, counts = keys[order], bins.counts[order]
+        first = np.flatnonzero(np.diff(keys, prepend=-1))
+        return Bins(keys[first], np.add.reduceat(counts, first))
+    return Bins(keys, bins.counts)
 
 
 def values_of(codes: I64) -> F64:
@@ -107,12 +111,12 @@ def values_of(codes: I64) -> F64:
     return np.where(codes == 0, 0.0, np.where(codes > 0, middles, -middles))
 
 
-def quantiles(bins: Bins, q: float) -> tuple[I64, F64]:
-    """(groups, ascending; of each the sample at rank floor(q * (n - 1)), counted from 0)."""
+def quantiles(bins: Bins, number: int) -> tuple[I64, F64]:
+    """(groups, ascending; of each the sample at rank floor(number * (n - 1) / WHOLE), counted from 0). number: as functions.Function has it."""
     group = bins.keys >> CODE_BITS
     first = np.flatnonzero(np.diff(group, prepend=-1))
     seen = np.cumsum(bins.counts)
     total = np.diff(seen[np.append(first[1:], len(seen)) - 1] if len(first) else seen, prepend=0)
-    rank = (q * (total - 1)).astype(np.int64)
+    rank = number * (total - 1) // WHOLE
     at = np.searchsorted(seen, seen[first] - bins.counts[first] + rank, side="right")
     return group[first], values_of(codes_of(bins.keys[at]))

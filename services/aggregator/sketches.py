@@ -6,7 +6,7 @@ sorted and counted as they come; what came between two looks is merged in at the
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -70,8 +70,8 @@ class Sketches(ByBucket[Held]):
             held.settle()
         held.pages[page] = Bins(keys + page * _PAGE_KEYS, counts)
 
-    def put(self, bucket: int, bins: Bins) -> None:
-        """Hold these sketches instead of what is there. Pages that differ count as changed; no group may be lost."""
+    def put(self, bucket: int, content: Any) -> None:
+        bins: Bins = content
         held = self.held(bucket)
         before, held.bins = held.settle(), bins
         for page in self._pages(held):
@@ -79,10 +79,9 @@ class Sketches(ByBucket[Held]):
             if not (np.array_equal(old.keys, new.keys) and np.array_equal(old.counts, new.counts)):
                 self.dirty.add((bucket, page))
 
-    def bins(self, bucket: int) -> Bins:
-        """The sketches of a bucket."""
+    def content(self, bucket: int) -> Bins | None:
         held = self._buckets.get(bucket)
-        return NOTHING if held is None else held.settle()
+        return None if held is None else held.settle()
 
     @staticmethod
     def _add_sorted(beside: Sequence["Sketches"], at: Sequence[tuple[int, int]], keys: I64) -> None:

@@ -65,6 +65,7 @@ class ViewMerge:
         self._versions: dict[int, I64] = {}
         self._pending: dict[int, tuple[F64, I64]] = {}
         self._every = view.every_ms
+        self._reached = 0  # start of the newest bucket that a sliding window ended in, epoch ms; 0: none yet
         if history:
             self._take_over(history.groups, history.rows)
         self._first = min(self._values, default=_NEVER)  # no bucket starts before it
@@ -95,6 +96,28 @@ class ViewMerge:
     @property
     def selections(self) -> set[str]:
         return {item.combined.name for item in self._inputs}
+
+    def affected(self, dirty: Mapping[str, Iterable[int]], reached: int) -> set[int]:
+        """The buckets whose values may have changed now that others did. dirty: buckets by selection.
+
+        reached: time of the newest sample of the log, epoch ms. A sliding window ends in every bucket up to there, whether
+        that one has samples or not.
+        """
+        last = reached // self._every * self._every
+        found: set[int] = set()
+        for item in self.view.inputs:
+            following = max(item.over_ms, self._every)
+            done = 0
+            for bucket in sorted(dirty.get(item.selection.id, ())):
+                end = bucket + min(following, max(last - bucket, 0) + self._every)
+                found.update(range(max(bucket, done), end, self._every))
+                done = max(done, end)
+        if self.view.over_ms:
+            if self._reached:
+                first = max(self._reached + self._every, last - self.window_ms - KEEP_MS)
+                found.update(range(-(-first // self._every) * self._every, last + 1, self._every))
+            self._reached = max(self._reached, last)
+        return found
 
     def step(
         self,

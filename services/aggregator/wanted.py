@@ -29,7 +29,7 @@ def wanted(entries: Mapping[str, Entry]) -> Wanted:
         for item in view.inputs:
             name = item.selection.id
             config.selections[name] = item.selection
-            config.retentions[name] = max(window, config.retentions.get(name, 0))
+            config.retentions[name] = max(window + item.over_ms, config.retentions.get(name, 0))
     for name, selection in sorted(config.selections.items(), key=lambda found: found[1].every_ms):
         if (
             finer := selection.finer

@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from services.contract.dashboards import MAX_BUCKETS, Dashboard, Resolution
+from services.contract.dashboards import Dashboard, Resolution
+from services.contract.queries import MAX_BUCKETS
 from services.contract.views import Input, View, retentions
 
 OWN_MS: Final = 900_000
@@ -25,7 +26,8 @@ class Level(msgspec.Struct, frozen=True):
 def levels(view: View, window_ms: int, resolutions: tuple[Resolution, ...]) -> tuple[Level, ...]:
     """A view and its coarser levels, the finest first. window_ms: the longest window that shows it.
 
-    A resolution that is not coarser than the view's own buckets keeps those for as long as it says; one that is no multiple of them is left out.
+    A resolution that is not coarser than the view's own buckets keeps those for as long as it says; one that is no multiple of them, or of which
+    a sliding window is no multiple, is left out.
     """
     if not resolutions:
         return (Level(view, window_ms),)
@@ -33,7 +35,8 @@ def levels(view: View, window_ms: int, resolutions: tuple[Resolution, ...]) -> t
     found = [Level(view, max(window_ms, min(own, MAX_BUCKETS * view.every_ms)))]
     for item in resolutions:
         finer = found[-1]
-        if item.every_ms > finer.view.every_ms and item.every_ms % finer.view.every_ms == 0:
+        fits = item.every_ms % finer.view.every_ms == 0 and all(one.over_ms % item.every_ms == 0 for one in view.inputs)
+        if item.every_ms > finer.view.every_ms and fits:
             # What is kept shorter than the finer cells could not take all corrections that those still take.
             kept = max(item.for_ms, finer.kept_ms + finer.view.every_ms)
             found.append(Level(_coarser(finer.view, item.every_ms), kept))

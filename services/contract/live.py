@@ -8,8 +8,9 @@ from typing import Final
 
 import msgspec
 
-from services.contract.dashboards import Grid, Threshold
+from services.contract.dashboards import Threshold
 from services.contract.history import NO_NOTES, Cells, NewGroup, Notes
+from services.contract.layout import Grid
 
 SUBPROTOCOL: Final = "tideboard.v1.json"
 VERSION: Final = 1

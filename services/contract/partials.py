@@ -5,7 +5,7 @@ A fold's log entry carries the pages that a commit changed, so that a merge appl
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +26,8 @@ COUNTERS: Final = "counters"
 MOMENTS: Final = np.dtype(
     [("count", "<i8"), ("sum", "<f8"), ("min", "<f8"), ("max", "<f8"), ("last_time", "<i8"), ("last", "<f8")]
 )
+EDGES: Final = np.dtype([("count", "<i8"), ("first_time", "<i8"), ("first", "<f8"), ("last_time", "<i8"), ("last", "<f8")])
+VARIANCE: Final = np.dtype([("count", "<i8"), ("origin", "<f8"), ("sum", "<f8"), ("squares", "<f8")])
 INCREASE: Final = np.dtype([("count", "<i8"), ("sum", "<f8")])
 COUNTER: Final = np.dtype([("time", "<i8"), ("value", "<f8")])
 
@@ -141,7 +143,7 @@ class Stored:
 
 
 def pack_page(rows: Rows) -> bytes:
-    """A page of fixed rows (MOMENTS, INCREASE or COUNTER); shape (<= PAGE,)."""
+    """A page of fixed rows (MOMENTS, EDGES, VARIANCE, INCREASE or COUNTER); shape (<= PAGE,)."""
     return bytes([VERSION]) + rows.tobytes()
 
 
@@ -172,6 +174,19 @@ def unpack_bins(blob: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int6
     return bins, np.frombuffer(blob, f"<u{width}", n, 2 + 4 * n).astype(np.int64)
 
 
+def pack_images(images: Mapping[int, bytes]) -> bytes:
+    """A page of sketches in the bytes of the library that made them; keys are the places of the groups in the page."""
+    return bytes([VERSION]) + msgspec.msgpack.encode(sorted(images.items()))
+
+
+def unpack_images(blob: bytes) -> dict[int, bytes]:
+    try:
+        rows = _IMAGES.decode(_content(blob))
+    except msgspec.DecodeError as error:
+        raise PartialsError(str(error)) from None
+    return {place: image for place, image in rows}  # noqa: C416, mypy does not know that a row is a pair
+
+
 def _old_bins(blob: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """A page of sketches of version 1."""
     try:
@@ -182,6 +197,7 @@ def _old_bins(blob: bytes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
     return np.array([key for key, _ in bins], np.int64), np.array([count for _, count in bins], np.int64)
 
 
+_IMAGES: Final = msgspec.msgpack.Decoder(list[tuple[int, bytes]])
 _SKETCHES: Final = msgspec.msgpack.Decoder(list[tuple[int, list[tuple[int, int]]]])
 
 

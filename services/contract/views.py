@@ -10,20 +10,24 @@ from typing import Final, Literal
 import msgspec
 
 from services.contract import limits
-from services.contract.dashboards import QUANTILES, Dashboard, Matcher, Panel, Query
+from services.contract.conditions import Matcher
+from services.contract.dashboards import Dashboard, Panel
+from services.contract.functions import ADDITIVE, Function, parse_function
+from services.contract.queries import Query
 
-PLAN_VERSION: Final = 1  # part of every id: raise it when the meaning of a cell changes
+PLAN_VERSION: Final = 2  # part of every id: raise it when the meaning of a cell changes
 
-Accumulator = Literal["moments", "series", "increase", "sketch"]
-ADDITIVE: Final = frozenset({"sum", "count", "rate", "increase"})
-"""Functions whose open bucket is still growing, so that it must not be drawn as if it were complete."""
+Accumulator = Literal["moments", "series", "edges", "series_edges", "variance", "increase", "sketch", "distinct", "topk"]
+BY_SERIES: Final = frozenset({"series", "series_edges"})
+"""Accumulators of single series: the merge groups them."""
 
 
 class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a view reads from the log; shared by all views that ask for the same.
 
-    accumulator says what a cell holds: 'moments' count, sum, min, max, last of the samples of a group;
-    'series' the same of each single series (by is empty then; the merge groups them); 'increase' of counters; 'sketch' log buckets.
+    accumulator says what a cell holds of the samples of a group: 'moments' count, sum, min, max, last; 'edges' first and last;
+    'variance' count, sum and sum of squares; 'increase' of counters; 'sketch' log buckets; 'distinct' and 'topk' sketches of the values of
+    the label `of`, of series where that is ''. 'series' and 'series_edges' are moments and edges of each single series: by is empty then.
     limit: how many groups are kept apart, 0 for no limit; the rest is pooled in the group limits.OVERFLOW.
     rolled_from_ms: of a coarser resolution, `every_ms` of those that it is rolled up from, one from the other, the finest first.
     """
@@ -35,6 +39,7 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
     every_ms: int
     limit: int = 0
     rolled_from_ms: tuple[int, ...] = ()
+    of: str = ""
 
     @property
     def id(self) -> str:
@@ -54,7 +59,10 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Input(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One query as a view reads it. by: labels of the groups; each: how a series' samples are reduced first; limit: of groups, 0 for none."""
+    """One query as a view reads it. by: labels of the groups; each: how a series' samples are reduced first; limit: of groups, 0 for none.
+
+    over_ms: a bucket's value is that of the merged buckets of this length that end with it, a multiple of its own; 0: of itself alone.
+    """
 
     name: str
     selection: Selection
@@ -62,6 +70,14 @@ class Input(msgspec.Struct, frozen=True, omit_defaults=True):
     fn: str
     each: str
     limit: int = 0
+    over_ms: int = 0
+
+    @property
+    def function(self) -> Function:
+        found = parse_function(self.fn)
+        if found is None:
+            raise ValueError(f"{self.fn!r} is not a function")
+        return found
 
 
 class View(msgspec.Struct, frozen=True):
@@ -84,7 +100,12 @@ class View(msgspec.Struct, frozen=True):
 
     @property
     def additive(self) -> bool:
-        return any(item.fn in ADDITIVE for item in self.inputs)
+        return any(item.function.kind in ADDITIVE for item in self.inputs)
+
+    @property
+    def over_ms(self) -> int:
+        """How far before a bucket its value looks."""
+        return max(item.over_ms for item in self.inputs)
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -158,24 +179,31 @@ def _lines(panel: Panel, groups: _Groups) -> tuple[Line, ...]:
 
 def _input(name: str, query: Query, fn: str, limit: int) -> Input:
     accumulator, each = _accumulator(query, fn)
-    single = accumulator == "series"
+    single = accumulator in BY_SERIES
+    of = query.of if accumulator in ("distinct", "topk") else ""
     selection = Selection(
-        query.metric, query.where, () if single else query.by, accumulator, query.every_ms, 0 if single else limit
+        query.metric, query.where, () if single else query.by, accumulator, query.every_ms, 0 if single else limit, of=of
     )
-    return Input(name, selection, query.by, fn, each, limit)
+    return Input(name, selection, query.by, fn, each, limit, query.over_ms)
+
+
+_OF_GROUPS: Final[dict[str, Accumulator]] = {
+    "rate": "increase", "increase": "increase", "first": "edges", "stddev": "variance", "distinct": "distinct", "topk": "topk",
+    "quantile": "sketch",
+}  # fmt: skip
 
 
 def _accumulator(query: Query, fn: str) -> tuple[Accumulator, str]:
     """What a function needs, and its `each`: 'auto' is the sum of gauges by each series' last value, of others by all values."""
-    if fn in ("rate", "increase"):
-        return "increase", "pool"
-    if fn in QUANTILES:
-        return "sketch", "pool"
-    if fn == "sum" and query.each is None:
+    function = parse_function(fn)
+    kind = function.kind if function else fn
+    if kind == "delta":
+        return "series_edges", "delta"
+    if kind == "sum" and query.each is None:
         return "series", "auto"
     if query.each in (None, "pool"):
-        return "moments", "pool"
-    return "series", query.each or "pool"
+        return _OF_GROUPS.get(kind, "moments"), "pool"
+    return "series_edges" if query.each in ("first", "delta") else "series", query.each or "pool"
 
 
 def _digest(item: msgspec.Struct) -> str:

@@ -15,7 +15,7 @@ KINDS = {"gauge": 0, "counter": 1, "delta": 2, "distribution": 3}
 PARTITIONS = 4
 
 Cell = tuple[batch_job.Group, int]
-Expected = dict[str, dict[Cell, float | batch_job.Quantile]]  # by view
+Expected = dict[str, dict[Cell, float | batch_job.Allowed]]  # by view
 
 
 def lines(name: str, spec: Mapping[str, Any]) -> dict[str, list[Line]]:
@@ -55,10 +55,10 @@ def differences(found: Mapping[str, Mapping[Cell, float]], wanted: Expected) -> 
     return wrong
 
 
-def same(found: float | None, value: float | batch_job.Quantile) -> bool:
+def same(found: float | None, value: float | batch_job.Allowed) -> bool:
     if found is None or math.isnan(found):
         return False
-    return value.allows(found) if isinstance(value, batch_job.Quantile) else found == value
+    return value.allows(found) if isinstance(value, batch_job.Allowed) else found == value
 
 
 def group_of(text: str) -> batch_job.Group:
@@ -70,4 +70,5 @@ def _as_logged(sample: Sample) -> batch_job.Sample:
     metric, labels = sample["metric"], sample.get("labels", {})
     key = series_key(metric, labels)
     kind = KINDS[sample.get("kind", "gauge")]
-    return batch_job.Sample(partition_of(key, PARTITIONS), key, kind, metric, labels, sample["time"], float(sample["value"]))
+    time = sample["time"]
+    return batch_job.Sample(partition_of(key, PARTITIONS), key, kind, metric, labels, time, float(sample["value"]), time)

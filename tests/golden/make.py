@@ -6,8 +6,9 @@ Run from the root: python -m tests.golden.make
 from pathlib import Path
 
 from services.contract import live
-from services.contract.dashboards import Grid, Threshold
+from services.contract.dashboards import Threshold
 from services.contract.history import Cells, NewGroup, Notes
+from services.contract.layout import Grid
 
 VIEW, OTHER = "55a58812079ba2b3", "09de97d8c545e3bb"
 

@@ -139,7 +139,7 @@ async def settled(
 
 
 async def faults(
-    redis: Redis, view: str, expected: Mapping[tuple[batch_job.Group, int], float | batch_job.Quantile]
+    redis: Redis, view: str, expected: Mapping[tuple[batch_job.Group, int], float | batch_job.Allowed]
 ) -> list[str]:
     """How the history of a view differs from what it must be, bit for bit but for quantiles."""
     held = await read_view(redis, view)
@@ -152,7 +152,7 @@ async def faults(
     wrong = [f"{view} {at}: {found[at]} {UNEXPECTED}" for at in found.keys() - expected.keys()]
     for at, value in expected.items():
         got = found.get(at)
-        right = got is not None and (value.allows(got) if isinstance(value, batch_job.Quantile) else got == value)
+        right = got is not None and (value.allows(got) if isinstance(value, batch_job.Allowed) else got == value)
         if not right:
             wrong.append(f"{view} {at}: {got} instead of {value}")
     return wrong

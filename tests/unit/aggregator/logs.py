@@ -147,12 +147,16 @@ def cells(wanted: View, mirrors: Sequence[Mirror]) -> dict[tuple[Group, int], fl
     """The values of a view of one input, over all partitions: (labels, bucket start) -> value."""
     item = wanted.inputs[0]
     combined = Combined(item.selection.id, item.selection, mirrors)
-    return table(values_of(item, {item.selection.id: combined}))
+    return table(values_of(item, {item.selection.id: combined}), item.over_ms, max(mirror.max_time for mirror in mirrors))
 
 
-def table(values: Values) -> dict[tuple[Group, int], float]:
+def table(values: Values, over_ms: int = 0, reached: int = 0) -> dict[tuple[Group, int], float]:
+    """reached: time of the newest sample of the log; sliding windows end in every bucket up to there."""
     found = {}
-    for bucket in values.combined.buckets():
+    every = values.combined.selection.every_ms
+    buckets = values.combined.buckets()
+    later = {at for bucket in buckets for at in range(bucket, bucket + over_ms, every) if at <= reached}
+    for bucket in buckets | later:
         column = values.of(bucket).tolist()
         for key, value in zip(values.keys, column, strict=True):
             if value == value:

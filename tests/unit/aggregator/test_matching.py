@@ -3,7 +3,7 @@
 import pytest
 
 from services.aggregator.matching import group_key, group_labels, labels_key, matcher, series_of_group
-from services.contract.dashboards import Matcher
+from services.contract.conditions import Matcher
 from services.contract.series import Kind, series_key
 from services.contract.views import Selection
 

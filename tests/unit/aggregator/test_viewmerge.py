@@ -146,7 +146,7 @@ def test_the_history_is_what_a_batch_job_computes(wanted: View, written: list[li
     assert world.table().keys() == expected.keys()
     for at, value in world.table().items():
         right = expected[at]
-        assert right.allows(value) if isinstance(right, batch_job.Quantile) else value == right
+        assert right.allows(value) if isinstance(right, batch_job.Allowed) else value == right
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,22 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.contract.dashboards import (
-    COLUMNS,
-    DEFAULT_SIZES,
-    FUNCTIONS,
-    LATER_PANEL_TYPES,
-    MAX_BUCKETS,
-    MAX_PANELS,
-    Dashboard,
-    DashboardError,
-    Grid,
-    Matcher,
-    Threshold,
-    format_duration,
-    parse,
-    parse_duration,
-)
+from services.contract.conditions import Matcher
+from services.contract.dashboards import LATER_PANEL_TYPES, MAX_PANELS, Dashboard, DashboardError, Threshold, parse
+from services.contract.document import format_duration, parse_duration
+from services.contract.functions import NAMES
+from services.contract.layout import COLUMNS, DEFAULT_SIZES, Grid
+from services.contract.queries import MAX_BUCKETS, MAX_PANES
 
 Document = dict[str, Any]
 
@@ -142,6 +132,15 @@ def test_the_function_of_a_panel_goes_for_its_queries() -> None:
         ([200, False, "x"], ("in", ("200", "false", "x"))),
         ("=~ 5..", ("=~", ("5..",))),
         ("=~5..|x", ("=~", ("5..|x",))),
+        ("!= eu", ("!=", ("eu",))),
+        ("!~ 5..", ("!~", ("5..",))),
+        ("= eu", ("=", ("= eu",))),
+        (["!= eu"], ("in", ("!= eu",))),
+        ({"=": "!= eu"}, ("=", ("!= eu",))),
+        ({"!=": [200, "x"]}, ("not in", ("200", "x"))),
+        ({"!=": True}, ("!=", ("true",))),
+        ({"=~": "a.*"}, ("=~", ("a.*",))),
+        ({"!~": "a.*"}, ("!~", ("a.*",))),
     ],
 )
 def test_where_takes_values_lists_and_regular_expressions(condition: object, matcher: tuple[str, tuple[str, ...]]) -> None:
@@ -216,20 +215,46 @@ def test_where_takes_values_lists_and_regular_expressions(condition: object, mat
         (query(id="a b"), "spec.panels[0].query.id", "is 'a b'"),
         (query(by="host"), "spec.panels[0].query.by", "expected `array`, got `str`"),
         (query(by=["host", "a-b"]), "spec.panels[0].query.by[1]", "is 'a-b', which is not a label name"),
-        (query(fn="mean"), "spec.panels[0].query.fn", f"'mean' is not a function; expected one of {', '.join(FUNCTIONS)}"),
+        (query(fn="mean"), "spec.panels[0].query.fn", f"'mean' is not a function; expected one of {', '.join(NAMES)}"),
         (query(fn=["avg", "avg"]), "spec.panels[0].query.fn[1]", "function 'avg' is there twice"),
         (query(fn=[]), "spec.panels[0].query.fn", "is empty"),
         (query(fn=7), "spec.panels[0].query.fn", "got `int`"),
-        (query(each="mean"), "spec.panels[0].query.each", "'mean' is not one of pool, last, avg, min, max"),
+        (query(each="mean"), "spec.panels[0].query.each", "'mean' is not one of pool, last, first, avg, sum, min, max"),
         (query(fn="rate", each="last"), "spec.panels[0].query.each", "cannot be combined with fn rate; leave it out or use pool"),
         (query(fn=["avg", "p99"], each="avg"), "spec.panels[0].query.each", "cannot be combined with fn p99"),
         (query(where={"a-b": "x"}), "spec.panels[0].query.where.a-b", "is not a label name"),
         (query(where={"host": None}), "spec.panels[0].query.where.host", "expected a value, a list of values"),
         (query(where={"host": []}), "spec.panels[0].query.where.host", "expected a value, a list of values"),
         (query(where={"host": [["x"]]}), "spec.panels[0].query.where.host", "expected a value, a list of values"),
-        (query(where={"host": "=~ ("}), "spec.panels[0].query.where.host", "'(' is not a regular expression: missing )"),
-        (query(where={"host": "=~ a{99999999999}"}), "spec.panels[0].query.where.host", "is not a regular expression"),
-        (query(where={"host": "=~ " + "(" * 5000 + ")" * 5000}), "spec.panels[0].query.where.host", "is not a regular expression"),
+        (query(where={"host": "=~ ("}), "spec.panels[0].query.where.host", "'(' is not a regular expression (RE2): missing )"),
+        (query(where={"host": "=~ a{2000}"}), "spec.panels[0].query.where.host", "is not a regular expression"),
+        (query(where={"host": "=~ " + "(" * 5000 + ")" * 5000}), "spec.panels[0].query.where.host", "has 10000 characters, 1000 at most"),
+        (query(where={"host": "=~ (?=a)b"}), "spec.panels[0].query.where.host", "is not a regular expression (RE2): invalid perl operator"),
+        (query(where={"host": "!~ ("}), "spec.panels[0].query.where.host", "missing )"),
+        (query(where={"host": {"~": "a"}}), "spec.panels[0].query.where.host", "'~' is not an operator; expected one of =~, !~, !=, ="),
+        (query(where={"host": {"=~": ["a"]}}), "spec.panels[0].query.where.host.=~", "expected a regular expression"),
+        (query(where={"host": {"!=": None}}), "spec.panels[0].query.where.host.!=", "expected a value, a list of values"),
+        (query(where={"host": {}}), "spec.panels[0].query.where.host", "expected a value, a list of values"),
+        # Functions with numbers and labels
+        (query(fn="p0"), "spec.panels[0].query.fn", "between 0 and 100 with three decimals at most"),
+        (query(fn="p100"), "spec.panels[0].query.fn", "between 0 and 100"),
+        (query(fn="p99.9999"), "spec.panels[0].query.fn", "three decimals at most"),
+        (query(fn="topk(0)", of="url"), "spec.panels[0].query.fn", "'topk(0)' is not a function; expected topk(n) with n from 1 to 100"),
+        (query(fn="topk(101)", of="url"), "spec.panels[0].query.fn", "n from 1 to 100"),
+        (query(fn="topk", of="url"), "spec.panels[0].query.fn", "expected topk(n)"),
+        (query(fn="topk(3)"), "spec.panels[0].query.of", "is missing; topk(3) needs the label whose values it lists"),
+        (query(fn="topk(3)", of="a-b"), "spec.panels[0].query.of", "is not a label name"),
+        (query(fn="avg", of="url"), "spec.panels[0].query.of", "only distinct and topk take it"),
+        (query(fn="topk(3)", of="url", by=["url"]), "spec.panels[0].query.of", "'url' is in by too"),
+        (query(fn="distinct", of="url", each="last"), "spec.panels[0].query.each", "cannot be combined with fn distinct"),
+        (query(fn=["p99", "p99.0"]), "spec.panels[0].query.fn[1]", "function 'p99' is there twice"),
+        # Sliding windows
+        (query(over="x"), "spec.panels[0].query.over", "expected a duration"),
+        (query(over="1500ms"), "spec.panels[0].query.over", "is 1500ms, expected a multiple of every 1s; 2s would fit"),
+        (query(over="20m"), "spec.panels[0].query.over", "is 20m, which takes 1200 buckets of 1s, 600 at most; every 2s would fit"),
+        (query(over="1d", every="1s"), "spec.panels[0].query.over", "every 5m would fit"),
+        (query(over="1500s"), "spec.panels[0].query.over", "every 5s would fit"),
+        (query(over="601s"), "spec.panels[0].query.over", "over 10m would fit"),
         (dashboard(panel(query=None, queries=[{"metric": "a"}, {"metric": "b", "id": "a"}])), "spec.panels[0].queries[1]", "id 'a' is there twice"),
         (dashboard(panel(query=None, queries=[{"metric": "a"}, {"metric": "b", "fn": "x"}])), "spec.panels[0].queries[1].fn", "'x' is not a function"),
         # How fine: what would fit is said
@@ -251,6 +276,7 @@ def test_where_takes_values_lists_and_regular_expressions(condition: object, mat
         (expr("a", {"metric": "x", "fn": ["avg", "max"]}), "spec.panels[0].queries[0].fn", "one function per query"),
         (expr("a + b", {"metric": "x", "by": ["h"]}, {"metric": "y"}), "spec.panels[0].queries[1]", "the same by and every"),
         (expr("a + b", {"metric": "x", "every": "2s"}, {"metric": "y"}), "spec.panels[0].queries[1]", "the same by and every"),
+        (expr("a", {"metric": "x", "fn": "topk(3)", "of": "url"}), "spec.panels[0].queries[0].fn", "topk makes groups of its own"),
     ],
 )  # fmt: skip
 def test_a_broken_document_is_refused_with_its_path_and_a_reason_that_names_the_fix(
@@ -273,6 +299,24 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert parse(dashboard(panel(), window=f"{MAX_BUCKETS}s")).panels
     assert parse(query(every="50ms") | {"spec": {"window": "100s", "panels": query(every="50ms")["spec"]["panels"]}}).panels
     assert parse(query(every="1h")).panels
+    assert parse(query(over=f"{MAX_PANES}s")).panels
+
+
+def test_a_label_may_meet_several_conditions_at_once() -> None:
+    (item,) = parse(query(where={"code": {"=~": "5..", "!=": ["503", "504"]}})).panels[0].queries
+    assert item.where == (Matcher("code", "=~", ("5..",)), Matcher("code", "not in", ("503", "504")))
+
+
+@pytest.mark.parametrize(
+    ("fn", "name"),
+    [("p5", "p5"), ("p05", "p5"), ("p99.9", "p99.9"), ("p99.900", "p99.9"), ("p0.001", "p0.001"), ("p99.999", "p99.999"), ("topk(07)", "topk(7)")],
+)  # fmt: skip
+def test_a_function_with_a_number_has_one_name(fn: str, name: str) -> None:
+    assert parse(query(fn=fn, of="url" if fn.startswith("topk") else None)).panels[0].queries[0].fns == (name,)
+
+
+def test_a_window_as_long_as_its_bucket_is_none() -> None:
+    assert [parse(query(over=over)).panels[0].queries[0].over_ms for over in (None, "1s", "2s")] == [0, 0, 2_000]
 
 
 def test_a_limit_of_groups_that_just_fits_is_taken() -> None:

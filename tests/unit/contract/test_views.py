@@ -66,9 +66,9 @@ def views_of(document: object) -> list[View]:
 @pytest.mark.parametrize(
     ("document", "ids"),
     [
-        (HOST, ["24d2643495a5503e", "0c12fd943c859140", "24d2643495a5503e"]),
-        (NETWORK, ["8e25368912d14cf2"]),
-        (ORDERS, ["fa7be9fb47f09d22", "56ffcc666ee9c101", "f12bb0b62418c831"]),
+        (HOST, ["b3245efa3c3fa789", "8638b0742eb408c3", "b3245efa3c3fa789"]),
+        (NETWORK, ["f655899177fe7bee"]),
+        (ORDERS, ["845ffb534290c316", "7e157b2cfe17491f", "6053cc923d9562b0"]),
     ],
 )
 def test_ids_are_the_same_in_every_process_and_every_release(document: object, ids: list[str]) -> None:
@@ -105,7 +105,16 @@ def test_quantiles_share_one_sketch_and_rates_one_increase() -> None:
         ("sum", "last", "series", (), "last"),
         ("max", "avg", "series", (), "avg"),
         ("p99", "pool", "sketch", ("host",), "pool"),
+        ("p99.9", None, "sketch", ("host",), "pool"),
         ("rate", None, "increase", ("host",), "pool"),
+        ("first", None, "edges", ("host",), "pool"),
+        ("avg", "first", "series_edges", (), "first"),
+        ("count", "last", "series", (), "last"),
+        ("delta", None, "series_edges", (), "delta"),
+        ("max", "delta", "series_edges", (), "delta"),
+        ("stddev", None, "variance", ("host",), "pool"),
+        ("stddev", "last", "series", (), "last"),
+        ("distinct", None, "distinct", ("host",), "pool"),
     ],
 )
 def test_what_is_read_from_the_log_follows_from_function_and_each(
@@ -141,6 +150,7 @@ def test_what_means_the_same_has_the_same_id(one: dict[str, object], other: dict
         {"fn": "max"},
         {"every": "2s"},
         {"each": "last"},
+        {"over": "2s"},
     ],
 )
 def test_what_means_something_else_has_another_id(change: dict[str, object]) -> None:
@@ -161,9 +171,31 @@ def test_how_a_panel_looks_does_not_change_its_views() -> None:
     assert [view.id for view in views_of(changed)] == [view.id for view in views_of(HOST)]
 
 
-@pytest.mark.parametrize(("fn", "additive"), [("sum", True), ("count", True), ("rate", True), ("avg", False), ("p99", False)])
+@pytest.mark.parametrize(
+    ("fn", "additive"),
+    [("sum", True), ("count", True), ("rate", True), ("delta", True), ("distinct", True), ("avg", False), ("p99", False)],
+)
 def test_an_open_bucket_still_grows_of_additive_functions(fn: str, additive: bool) -> None:
     assert views_of(_with_query({"metric": "load", "fn": fn}))[0].additive is additive
+
+
+def test_functions_of_items_share_a_sketch_of_each_label() -> None:
+    views = views_of(_with_query({"metric": "hits", "of": "url", "fn": ["distinct", "topk(3)", "topk(10)"]}))
+    selections = [view.inputs[0].selection for view in views]
+    assert [(item.accumulator, item.of) for item in selections] == [("distinct", "url"), ("topk", "url"), ("topk", "url")]
+    assert (
+        selections[1]
+        == selections[2]
+        != views_of(_with_query({"metric": "hits", "of": "x", "fn": "topk(3)"}))[0].inputs[0].selection
+    )
+
+
+def test_a_sliding_window_reads_the_selection_of_its_buckets() -> None:
+    (plain, long) = views_of(
+        {**ORDERS, "spec": {"panels": [{"id": f"p{i}", "type": "stat", "query": {"metric": "load", "over": over}} for i, over in enumerate(["1s", "1m"])]}}
+    )  # fmt: skip
+    assert plain.inputs[0].selection == long.inputs[0].selection
+    assert (plain.over_ms, long.over_ms) == (0, 60_000)
 
 
 def test_an_expression_is_one_view_of_all_its_queries() -> None:
