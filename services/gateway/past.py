@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from services.contract.dashboards import MAX_BUCKETS, Dashboard, DashboardError, format_duration, parse_duration
+from services.contract.dashboards import Dashboard, DashboardError
+from services.contract.document import format_duration, parse_duration
 from services.contract.history import Rows, ViewHistory
 from services.contract.levels import Level, levels
+from services.contract.queries import MAX_BUCKETS
 from services.contract.views import View, plan, retentions
 
 PARAMETERS: Final = ("from", "to", "step", "format")
