@@ -74,7 +74,7 @@ async def compare(redis: Redis, logs: Sequence[tuple[str, Records]], entries: Se
         ends = [await _offset(redis, lineage, partition) for partition in sorted(log)]
         kept[i] = {partition: log[partition][:end] for partition, end in zip(sorted(log), ends, strict=True)}
     samples = reference.all_samples(kept)
-    held = {name: reference.partials(item, config.retentions[name], samples) for name, item in config.selections.items()}
+    held = {name: reference.partials(item, config.retentions, samples) for name, item in config.selections.items()}
     for i, (lineage, log) in enumerate(logs):
         for partition in sorted(log):
             expected = {name: cells.get(i * PER_LOG + partition, {}) for name, cells in held.items()}

@@ -30,13 +30,14 @@ class Faults:
         self.done: dict[str, int] = {}
         self.story: list[str] = []
 
-    async def do(self, kind: str) -> None:
-        """One fault. It counts when it was really done."""
+    async def do(self, kind: str) -> bool:
+        """One fault. It counts when it was really done; whether it was."""
         work: Callable[[], Awaitable[str | None]] = getattr(self, f"_{kind}")
         said = await work()
         if said is not None:
             self.done[kind] = self.done.get(kind, 0) + 1
         self.tell(f"{kind}: {'not now' if said is None else said}")
+        return said is not None
 
     def tell(self, text: str) -> None:
         """One line of the run's story, with the time of day, as the services' logs have it."""

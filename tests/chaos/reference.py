@@ -32,8 +32,12 @@ def all_samples(logs: Sequence[Mapping[int, Iterable[bytes]]]) -> list[Sample]:
     return found
 
 
-def partials(selection: Selection, retention: int, samples: Sequence[Sample]) -> dict[int, dict[At, Partial]]:
-    """By partition: what the fold holds of one selection."""
+def partials(selection: Selection, retentions: Mapping[str, int], samples: Sequence[Sample]) -> dict[int, dict[At, Partial]]:
+    """By partition: what the fold holds of one selection. retentions: by selection, ms."""
+    if (finer := selection.finer) is not None:
+        below = partials(finer, retentions, samples)
+        return {partition: _rolled(cells, selection.every_ms) for partition, cells in below.items()}
+    retention = retentions[selection.id]
     item = Input("", selection, selection.by, "", "pool")
     mine = [sample for sample in samples if sample.metric == selection.metric and _meets(item, sample.labels)]
     if selection.accumulator == "increase":
@@ -53,6 +57,31 @@ def partials(selection: Selection, retention: int, samples: Sequence[Sample]) ->
         else:
             cells[at] = _moments(cells.get(at), sample)
     return found
+
+
+def _rolled(finer: Mapping[At, Partial], every_ms: int) -> dict[At, Partial]:
+    """Longer buckets, each from the shorter ones in the order of time."""
+    found: dict[At, Partial] = {}
+    for (key, bucket), partial in sorted(finer.items(), key=lambda item: item[0][1]):
+        at = key, bucket // every_ms * every_ms
+        found[at] = _added(found[at], partial) if at in found else _added_to_nothing(partial)
+    return found
+
+
+def _added_to_nothing(partial: Partial) -> Partial:
+    return dict(partial) if isinstance(partial, dict) else (partial[0], 0.0 + partial[1], *partial[2:])
+
+
+def _added(held: Partial, later: Partial) -> Partial:
+    if isinstance(held, dict):
+        assert isinstance(later, dict)
+        return {code: held.get(code, 0) + later.get(code, 0) for code in held.keys() | later.keys()}
+    assert isinstance(later, tuple)
+    if len(held) == 2:
+        return held[0] + later[0], held[1] + later[1]
+    assert len(later) == 6
+    last = later[4:] if later[4] >= held[4] else held[4:]
+    return held[0] + later[0], held[1] + later[1], min(held[2], later[2]), max(held[3], later[3]), *last
 
 
 def _moments(held: object, sample: Sample) -> Moments:

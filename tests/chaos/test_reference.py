@@ -14,10 +14,11 @@ from services.contract.dashboards import parse
 from services.contract.partials import Config
 from services.contract.series import series_key
 from services.contract.views import Selection, View, retentions
+from tests.batch_job import Sample
 from tests.chaos import wanted
 from tests.chaos.checking import page_cells
 from tests.chaos.points import Points
-from tests.chaos.reference import Partial, all_samples, code_of, partials, quantiles
+from tests.chaos.reference import At, Partial, all_samples, code_of, partials, quantiles
 
 
 def record(sequence: int, values: list[tuple[int, float]], kind: int = 0, ingest: int = 100_000, instance: int = 1) -> bytes:
@@ -32,13 +33,17 @@ def selection(accumulator_: str) -> Selection:
     return Selection("load", (), ("host",), accumulator_, 1_000)  # type: ignore[arg-type]
 
 
+def held_of(asked: Selection, kept_ms: int, samples: list[Sample]) -> dict[int, dict[At, Partial]]:
+    return partials(asked, {asked.id: kept_ms}, samples)
+
+
 KEY = b"\xffhost\xfea\xff"
 
 
 def test_what_is_said_twice_counts_once_also_in_the_next_log_and_what_cannot_be_read_not_at_all() -> None:
     first = {0: [record(0, [(99_000, 1.0)]), record(0, [(99_000, 1.0)]), b"poison", record(1, [(99_500, 2.0)])]}
     second = {0: [record(1, [(99_500, 2.0)]), record(2, [(99_700, 4.0)])]}
-    held = partials(selection("moments"), 60_000, all_samples([first, second]))
+    held = held_of(selection("moments"), 60_000, all_samples([first, second]))
     assert held == {
         0: {(KEY, 99_000): (2, 3.0, 1.0, 2.0, 99_500, 2.0)},
         1_000: {(KEY, 99_000): (1, 4.0, 4.0, 4.0, 99_700, 4.0)},
@@ -46,15 +51,13 @@ def test_what_is_said_twice_counts_once_also_in_the_next_log_and_what_cannot_be_
 
 
 def test_a_sample_whose_bucket_had_left_the_retention_when_it_came_does_not_count() -> None:
-    held = partials(
-        selection("moments"), 10_000, all_samples([{0: [record(0, [(89_000, 1.0), (89_999, 1.0), (90_000, 1.0)])]}])
-    )
-    assert set(held[0]) == {(KEY, 90_000)}
+    log = {0: [record(0, [(89_000, 1.0), (89_999, 1.0), (90_000, 1.0)])]}
+    assert set(held_of(selection("moments"), 10_000, all_samples([log]))[0]) == {(KEY, 90_000)}
 
 
 def test_a_counter_goes_on_in_the_next_log_and_is_spread_over_its_buckets() -> None:
     logs = [{0: [record(0, [(98_500, 10.0)], kind=1)]}, {0: [record(1, [(99_500, 14.0), (99_800, 3.0)], kind=1)]}]
-    held = partials(selection("increase"), 60_000, all_samples(logs))
+    held = held_of(selection("increase"), 60_000, all_samples(logs))
     assert held == {1_000: {(KEY, 98_000): (1, 2.0), (KEY, 99_000): (2, 2.0 + 3.0)}}
 
 
@@ -89,14 +92,20 @@ def views() -> list[View]:
 def test_partials_are_the_pages_of_the_engine() -> None:
     chance = random.Random(4)
     values = [(chance.randrange(90_000, 100_000), chance.uniform(-3, 3)) for _ in range(300)]
-    for name in ("moments", "sketch", "series"):
-        asked = selection(name)
-        fold = Fold(Config({asked.id: asked}, {asked.id: 60_000}), 0)
-        fold.apply([Record(0, record(0, values))])
+    for name in ("moments", "sketch", "series", "increase"):
+        finest = selection(name)
+        coarser = finest.coarser(3_000)
+        asked = {item.id: item for item in (finest, coarser, coarser.coarser(6_000))}
+        kept = dict.fromkeys(asked, 60_000)
+        records = [record(0, values, kind=2 if name == "increase" else 0)]
+        fold = Fold(Config(asked, kept), 0)
+        fold.apply([Record(0, records[0])])
         pages = fold.changes().pages
-        found = {(page.bucket, partial) for page, blob in pages for _, partial in _hashed(page_cells(blob, name))}
-        expected = partials(asked, 60_000, all_samples([{0: [record(0, values)]}]))[0]
-        assert found == {(bucket, partial) for (_, bucket), partial in _hashed(expected.items())}
+        for item in asked.values():
+            mine = [(page.bucket, page_cells(blob, name)) for page, blob in pages if page.selection == item.id]
+            found = {(bucket, partial) for bucket, cells in mine for _, partial in _hashed(cells)}
+            expected = partials(item, kept, all_samples([{0: records}]))[0]
+            assert found == {(bucket, partial) for (_, bucket), partial in _hashed(expected.items())}
 
 
 @dataclass(frozen=True)

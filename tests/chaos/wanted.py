@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from services.contract.levels import kept
 from services.contract.partials import Config
 from services.contract.registry import VERSION, Entry
-from services.contract.views import Selection, View, retentions
+from services.contract.views import Selection, View
 
 ALL: Final = ["avg", "sum", "min", "max", "count", "last"]
 QUANTILES: Final = ["p50", "p90", "p99"]
@@ -15,10 +16,12 @@ def _panel(name: str, metric: str, fn: list[str] | str, **query: Any) -> dict[st
     return {"id": name, "type": "timeseries", "query": {"metric": metric, "fn": fn, **query}}
 
 
-def _entry(name: str, window: str, panels: list[dict[str, Any]]) -> Entry:
+def _entry(name: str, window: str, panels: list[dict[str, Any]], resolutions: tuple[tuple[str, str], ...] = ()) -> Entry:
+    """resolutions: (every, for) of what is kept beside the queries' own buckets."""
+    coarser = [{"every": every, "for": kept} for every, kept in resolutions]
     document = {
         "apiVersion": "tideboard.dev/v1alpha1", "kind": "Dashboard", "metadata": {"name": name},
-        "spec": {"window": window, "panels": panels},
+        "spec": {"window": window, "panels": panels, "resolutions": coarser},
     }  # fmt: skip
     return Entry(VERSION, name, f"r-{name}", document, "chaos")
 
@@ -46,6 +49,11 @@ BASE: Final = (
         _panel("quick", "load", ["avg", "count"], by=["core"], every="200ms"),
         _panel("turns", "bytes", "increase", by=["code"], every="500ms"),
     ]),
+    _entry("levels", "5m", [
+        _panel("load", "load", ["avg", "max", "last", "p90"], by=["core"], every="500ms"),
+        _panel("each", "load", ["sum", "count"], by=["host"], each="last", every="500ms"),
+        _panel("bytes", "bytes", "rate", by=["code"], every="1s"),
+    ], (("5s", "15m"), ("20s", "1h"))),
 )  # fmt: skip
 
 OTHERS: Final = (
@@ -63,12 +71,12 @@ OTHERS: Final = (
 
 
 def views(entries: Iterable[Entry]) -> dict[str, tuple[View, int]]:
-    """Every view by id with its window in ms."""
+    """Every view, at each of its resolutions, by id with the time in ms for which it is kept."""
     found: dict[str, tuple[View, int]] = {}
     for entry in entries:
         dashboard = entry.dashboard()
         assert dashboard is not None, f"{entry.name} is not a dashboard"
-        for view, window in retentions(dashboard).items():
+        for view, window in kept(dashboard).items():
             found[view.id] = view, max(window, found.get(view.id, (view, 0))[1])
     return found
 
@@ -76,9 +84,12 @@ def views(entries: Iterable[Entry]) -> dict[str, tuple[View, int]]:
 def config(entries: Iterable[Entry]) -> Config:
     """What folds keep for these dashboards."""
     selections: dict[str, Selection] = {}
-    kept: dict[str, int] = {}
+    longest: dict[str, int] = {}
     for view, window in views(entries).values():
         for item in view.inputs:
             selections[item.selection.id] = item.selection
-            kept[item.selection.id] = max(window, kept.get(item.selection.id, 0))
-    return Config(selections, kept)
+            longest[item.selection.id] = max(window, longest.get(item.selection.id, 0))
+    for name, selection in sorted(selections.items(), key=lambda item: item[1].every_ms):
+        if (finer := selection.finer) is not None:
+            longest[name] = max(longest[name], longest[finer.id] + finer.every_ms)
+    return Config(selections, longest)
