@@ -122,9 +122,7 @@ class Folding:
     @property
     def crowded(self) -> bool:
         """Whether a commit should not wait for its time."""
-        return any(
-            sum(len(cells.cells.dirty) for cells in slot.fold.cells.values()) > MAX_DIRTY_PAGES for slot in self.slots.values()
-        )
+        return any(_crowded(slot) for slot in self.slots.values())
 
     async def commit(self, *, last: bool = False) -> list[tuple[int, Entry | None]]:
         """Store what changed; the entries that were taken, None of a partition that was refused and is claimed again.
@@ -201,6 +199,8 @@ class Folding:
         return {
             str(p): {
                 "offset": slot.fold.stored_offset,
+                "folded": slot.fold.offset,
+                "paused": _crowded(slot),
                 "end": self._reader.highwater(p),
                 "newest_sample": slot.fold.max_time,
                 "catching_up": slot.catching is not None,
@@ -322,6 +322,10 @@ _TALLY: Final = (
     metrics.SAMPLES, metrics.RECORDS, metrics.DUPLICATES, metrics.LATE, metrics.POISON, metrics.NOT_COUNTERS,
     metrics.DISORDERED,
 )  # fmt: skip
+
+
+def _crowded(slot: Slot) -> bool:
+    return sum(len(cells.cells.dirty) for cells in slot.fold.cells.values()) > MAX_DIRTY_PAGES
 
 
 def _unless_failed(answer: Entry | BaseException | None) -> Entry | None:

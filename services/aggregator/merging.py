@@ -18,6 +18,7 @@ from services.aggregator.asked import SLACK_MS
 from services.aggregator.combine import Combined, values_of
 from services.aggregator.mirror import Mirror
 from services.aggregator.notes import view_notes
+from services.aggregator.sweeping import EXPIRE_MS
 from services.aggregator.viewmerge import ViewMerge
 from services.aggregator.watermark import Progress, closed_until
 from services.contract.history import NO_NOTES, ViewCommit
@@ -30,8 +31,6 @@ log = structlog.get_logger()
 
 Views = Mapping[str, tuple[View, int]]
 COMPACT_MS: Final = 60_000
-EXPIRE_MS: Final = 30_000
-"""How long a view that nobody asks for any more stays, for gateways that still show it."""
 
 
 @dataclass(slots=True)
@@ -132,6 +131,7 @@ class Merging:
             self._compacted_at = now
             self._compact(state)
         closed = closed_until(self._progress(state, caught_up, now), now, self._disorder_ms, self._idle_ms)
+        metrics.WATERMARK_DELAY_SECONDS.set(max(0, now - closed) / 1000)
         dirty = _take_dirty(state)
         reached = max((item.mirror.max_time for item in state.followed.values()), default=0)
         newest = max((item.mirror.clock for key, item in state.followed.items() if key[0] == state.lineage), default=0)

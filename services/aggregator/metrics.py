@@ -38,3 +38,7 @@ READERS_REPLACED = Counter(
     "tideboard_aggregator_readers_replaced_total",
     "Readers of the log that made no progress though it had more, and were replaced.",
 )
+PARTITION_LAG = Gauge(
+    "tideboard_aggregator_partition_lag_records", "Records of a partition that are not committed yet.", ["partition"]
+)
+WATERMARK_DELAY_SECONDS = Gauge("tideboard_aggregator_watermark_delay_seconds", "How far behind now buckets are closed.")

@@ -18,6 +18,7 @@ from services.aggregator.facts import RETRY_S, Facts
 from services.aggregator.folding import Folding
 from services.aggregator.merging import Merging
 from services.aggregator.settings import AggregatorSettings
+from services.aggregator.sweeping import SWEEP_S, sweep
 from services.contract import ownership
 from services.contract.history import HistoryError
 from services.contract.names import AGGREGATOR_BEATS
@@ -62,6 +63,7 @@ class Aggregator:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._facts.follow())
             tasks.create_task(self._facts.every(BEAT_S, self._beat))
+            tasks.create_task(self._facts.every(SWEEP_S, self._sweep))
             tasks.create_task(self._loop())
 
     async def stop(self) -> None:
@@ -124,9 +126,10 @@ class Aggregator:
                 # While nobody watches, what comes in a second is folded at once: a tenth of the passes, and as many cells.
                 await self._facts.wait(due - time.monotonic())
                 await folding.drain(DRAIN_MS)
-            left = max(0.0, due - time.monotonic()) if folding.dirty else min(self._tick_s, 0.25)
-            await folding.poll(int(left * 1000))
-            self._facts.log_back()
+            if not folding.crowded:  # while the feed takes nothing, nothing more is read than one commit holds
+                left = max(0.0, due - time.monotonic()) if folding.dirty else min(self._tick_s, 0.25)
+                await folding.poll(int(left * 1000))
+                self._facts.log_back()
         except LogError as error:  # what was folded before goes its way nevertheless
             self._facts.log_away(str(error))
             await asyncio.sleep(RETRY_S)
@@ -195,8 +198,12 @@ class Aggregator:
 
     async def _beat(self) -> None:
         folding = self._folding  # another log may begin while this waits for Redis
-        lag = folding.lag() if folding else 0
+        lags = folding.lags() if folding else {}
+        lag = sum(lags.values())
         metrics.LAG.set(lag)
+        metrics.PARTITION_LAG.clear()  # others have those that went
+        for partition, behind in lags.items():
+            metrics.PARTITION_LAG.labels(str(partition)).set(behind)
         owned = sorted(folding.slots) if folding else []
         now = int(time.time() * 1000)
         beat = Beat(now, *self._facts.reach.told(now), lag, owned)
@@ -205,6 +212,13 @@ class Aggregator:
             await lineages.keep(self._redis, self._lineages, now)
             await folding.check()
             await folding.look()
+
+    async def _sweep(self) -> None:
+        """One of all aggregators does it: whoever has the first partition."""
+        while self._folding is None or not self._taken:  # noqa: ASYNC110, once, at the beginning
+            await asyncio.sleep(RETRY_S)
+        if 0 in self._folding.slots:
+            await sweep(self._redis)
 
 
 def create(settings: AggregatorSettings, kafka: KafkaSettings, redis: RedisSettings) -> Aggregator:

@@ -37,6 +37,7 @@ INGESTORS: Final = "tb:ingestors"  # sorted set: instance -> epoch ms until when
 INGESTORS_CHANNEL: Final = "tb:ingestors"  # pub/sub: an instance came or left
 
 # Logs.
+VIEWS: Final = "tb:views"  # set: the views that have a history, or are about to
 LINEAGES: Final = "tb:lineages"  # sorted set: "<lineage>:<partitions>" -> epoch ms when it was first seen
 
 

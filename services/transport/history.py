@@ -21,7 +21,7 @@ from services.contract.history import (
     encode_change,
     unpack_rows,
 )
-from services.contract.names import view_channel, view_key
+from services.contract.names import VIEWS, view_channel, view_key
 from services.transport.scripts import Argument, Script
 
 PARTS: Final = ("meta", "rows", "groups", "buckets", "versions")
@@ -162,11 +162,18 @@ def _history(head: list[Any], labels: dict[bytes, bytes], blobs: dict[bytes, byt
 
 
 async def keep_view(redis: Redis, view: str) -> None:
-    """Take back `expire_view`."""
+    """Enter a view among the known ones, and take back `expire_view`."""
     async with redis.pipeline(transaction=False) as pipe:
+        pipe.sadd(VIEWS, view)
         for part in PARTS:
             pipe.persist(view_key(view, part))
         await pipe.execute()
+
+
+async def known_views(redis: Redis) -> set[str]:
+    """Which views were kept and have not been let go since."""
+    found: set[bytes] = await redis.smembers(VIEWS)  # type: ignore[assignment]  # the client does not decode
+    return {view.decode() for view in found}
 
 
 async def expire_view(redis: Redis, view: str, after_ms: int) -> None:
@@ -174,4 +181,5 @@ async def expire_view(redis: Redis, view: str, after_ms: int) -> None:
     async with redis.pipeline(transaction=False) as pipe:
         for part in PARTS:
             pipe.pexpire(view_key(view, part), after_ms)
+        pipe.srem(VIEWS, view)
         await pipe.execute()

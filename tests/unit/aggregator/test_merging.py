@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from services.aggregator.fold import Fold
-from services.aggregator.merging import EXPIRE_MS, Merging
+from services.aggregator.merging import Merging
+from services.aggregator.sweeping import EXPIRE_MS
 from services.contract.history import Cells, Change, NewGroup, ViewCommit, decode_change, pack_rows
 from services.contract.names import view_channel, view_key
 from services.contract.partials import Config, Entry

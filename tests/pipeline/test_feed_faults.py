@@ -1,0 +1,135 @@
+"""A feed that is slow, that hangs, or that was changed while nobody looked: the aggregator bears it, and says so."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+
+from services.aggregator import folding
+from services.transport import registry
+from services.transport.settings import KafkaSettings, RedisSettings
+from tests.chaos.proxy import Proxy
+from tests.pipeline.gateway_world import serving, viewing
+from tests.pipeline.test_aggregator import EVERYTHING, points
+from tests.pipeline.world import aggregating, entry, feed, register, settled, until, writing
+from tests.servers import Broker, Valkey, running
+
+KEPT = entry("kept", [{"id": "a", "type": "stat", "query": {"metric": "load", "fn": "avg"}}])
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with running(Valkey()) as server:
+        yield server
+
+
+@pytest.fixture
+def kafka(broker: Broker) -> KafkaSettings:
+    broker.restart()
+    return replace(KafkaSettings(bootstrap_servers=broker.bootstrap), fetch_wait_ms=50)
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
+    async with feed(RedisSettings(url=valkey.url)) as connected:
+        yield connected
+
+
+async def lasting(redis: Redis, pattern: str) -> set[bytes]:
+    """The keys that nobody has let go."""
+    return {key async for key in redis.scan_iter(match=pattern, count=1_000) if await redis.pttl(key) < 0}
+
+
+async def test_a_dashboard_that_went_while_nobody_looked_leaves_no_keys(
+    valkey: Valkey, kafka: KafkaSettings, redis: Redis
+) -> None:
+    settings = RedisSettings(url=valkey.url)
+    async with writing(kafka) as log:
+        removed = await register(redis, EVERYTHING)
+        kept = await register(redis, KEPT)
+        async with aggregating(kafka, settings):
+            await log.write(points(random.Random(1), 20))
+            await settled(redis, log, removed | kept)
+        alone = {view: item for view, item in kept.items() if view not in removed}
+        assert len(await lasting(redis, "{tb:view:*")) > len(removed)
+        await registry.delete_entry(redis, EVERYTHING.name)
+        async with aggregating(kafka, settings), asyncio.timeout(60):
+            asked = {selection.selection.id for view in kept.values() for selection in view.inputs}
+            while True:
+                views = {key.decode()[len("{tb:view:") :].partition("}")[0] for key in await lasting(redis, "{tb:view:*")}
+                cells = {key.decode().rpartition(":")[2] for key in await lasting(redis, "{tb:*cells:*")} - {"counters"}
+                if not (
+                    views & removed.keys() - kept.keys()
+                    or cells & {i.selection.id for v in removed.values() for i in v.inputs} - asked
+                ):
+                    break
+                await asyncio.sleep(0.2)
+            await log.write(points(random.Random(2), 20))
+            await settled(redis, log, alone or kept)
+
+
+async def test_a_slow_feed_costs_time_and_no_cell(valkey: Valkey, kafka: KafkaSettings, redis: Redis) -> None:
+    proxy = Proxy(valkey.port)
+    await proxy.start()
+    async with writing(kafka) as log:
+        wanted = await register(redis, EVERYTHING)
+        async with aggregating(kafka, RedisSettings(url=f"redis://127.0.0.1:{proxy.port}/0")) as aggregator:
+            await log.write(points(random.Random(1), 20))
+            await settled(redis, log, wanted)
+            proxy.delay_s = 0.15
+            for seed in range(5):
+                await log.write(points(random.Random(seed), 20))
+            await settled(redis, log, wanted, 30)
+            # So slow that nothing is answered in time: what was asked for may have happened.
+            proxy.delay_s = 3.0
+            await log.write(points(random.Random(9), 20))
+            await until(lambda: "" if aggregator.readiness().startswith("feed: ") else "it does not say that the feed is away")
+            proxy.delay_s = 0.0
+            await log.write(points(random.Random(10), 20))
+            await settled(redis, log, wanted, 30)
+    await proxy.stop()
+
+
+async def test_while_the_feed_hangs_partitions_pause_and_viewers_see_the_age_and_then_all_goes_on(
+    valkey: Valkey, kafka: KafkaSettings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "MAX_DIRTY_PAGES", 20)
+    async with (
+        writing(kafka) as log,
+        aggregating(kafka, RedisSettings(url=valkey.url)) as aggregator,
+        serving(valkey.url) as gateway,
+    ):
+        wanted = await register(redis, EVERYTHING)
+        await log.write(points(random.Random(1), 20))
+        await settled(redis, log, wanted)
+        async with viewing(gateway.port, EVERYTHING.name) as screen:
+            await screen.hear_a("snapshot")
+            os.kill(valkey.pid, signal.SIGSTOP)
+            try:
+                said = await screen.hear_a("status", stale=True)
+                assert [part["part"] for part in said["parts"]] == ["feed"] and said["age_ms"] >= 0
+                for seed in range(30):
+                    await log.write(points(random.Random(seed), 20, 60_000))
+                await until(lambda: "" if paused(aggregator.status()) else "nothing has paused")
+                before = where(aggregator.status())
+                await log.write(points(random.Random(99), 20))
+                await asyncio.sleep(1.0)
+                assert where(aggregator.status()) == before
+            finally:
+                os.kill(valkey.pid, signal.SIGCONT)
+            await settled(redis, log, wanted, 30)
+            await screen.hear_a("status", stale=False)
+
+
+def where(status: dict[str, object]) -> dict[str, int]:
+    """The offset that each partition's fold has reached, stored or not."""
+    return {name: item["folded"] for name, item in status["partitions"].items()}  # type: ignore[attr-defined]
+
+
+def paused(status: dict[str, object]) -> bool:
+    return any(item["paused"] for item in status["partitions"].values())  # type: ignore[attr-defined]
