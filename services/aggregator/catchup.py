@@ -44,6 +44,10 @@ class Slot:
     caught_up: bool = False
     doubted: bool = False
     counted: tuple[int, ...] = (0,) * 7
+    late: dict[str, dict[str, int]] = field(default_factory=dict)  # as the metrics know it
+
+    def __post_init__(self) -> None:
+        self.late = {source: dict(reasons) for source, reasons in self.fold.late_samples.items()}
 
     @property
     def dirty(self) -> bool:

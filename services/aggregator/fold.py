@@ -37,7 +37,6 @@ from services.contract.partials import (
 from services.contract.series import parse_series_key
 
 _I64 = npt.NDArray[np.int64]
-SOURCE: Final = "samples"
 
 EDGE_MS: Final = 60_000
 """What is old is dropped where the clock of the log enters another minute."""
@@ -45,6 +44,9 @@ FOLLOWED_MS: Final = 3_600_000
 """How much longer than its selections' cells the last sample of a counter is remembered."""
 MAX_LATE_SAMPLES: Final = 20_000
 """Late samples that wait to be taken; more are counted only."""
+MAX_SOURCES: Final = 100
+OTHER_SOURCES: Final = "others"
+"""What the late samples of further sources are counted under."""
 INSTANCE_MS: Final = 3_600_000
 """How long a silent ingestor's last sequence is remembered."""
 MAX_UNREAD: Final = 1_000
@@ -308,7 +310,9 @@ class Fold:
         return Samples(numbers[batch.series], batch.times, batch.values, ingest)
 
     def _note_late(self, offset: int, reason: Reason, batch: Batch, places: _I64) -> None:
-        by_reason = self._state.late.setdefault(SOURCE, {})
+        held = self._state.late
+        source = batch.source if batch.source in held or len(held) < MAX_SOURCES else OTHER_SOURCES
+        by_reason = held.setdefault(source, {})
         by_reason[reason] = by_reason.get(reason, 0) + len(places)
         self.tally.late += len(places)
         if sum(len(late.batch.series) for late in self.late) + len(places) <= MAX_LATE_SAMPLES:

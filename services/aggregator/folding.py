@@ -16,13 +16,12 @@ from services.aggregator import metrics
 from services.aggregator.catchup import CatchUp, Slot, check_lineage, first_time
 from services.aggregator.fold import Fold
 from services.aggregator.landmark import is_log_of
+from services.aggregator.telling import Telling
 from services.aggregator.wanted import sampled
 from services.aggregator.watchdog import Watchdog
-from services.contract.names import SAMPLES_TOPIC
 from services.contract.partials import COUNTERS, Config, Entry
 from services.contract.series import partition_of
 from services.transport import partials
-from services.transport.letters import Letter, LetterBox
 from services.transport.log import LogError, LogReader, OffsetGone, Record
 from services.transport.log_group import GroupOffsets
 from services.transport.partials import Commit, RefusedError
@@ -51,7 +50,7 @@ class Folding:
         self._before = before
         self._reader = LogReader(kafka)
         self._wanted = Config({}, {})
-        self.letters = LetterBox(kafka)
+        self._telling = Telling(kafka)
         self._catch_up = CatchUp(kafka, lineage, self.slots)
         self._was_away = False
         self._joined = False  # some fold has been joined since the last plan
@@ -132,6 +131,7 @@ class Folding:
         slots = [slot for slot in self.slots.values() if slot.dirty]
         if not slots:
             return []
+        await self._telling.before(slots)
         began = time.perf_counter()
         answers = await asyncio.gather(*(self._commit(slot) for slot in slots), return_exceptions=True)
         metrics.COMMIT_SECONDS.observe(time.perf_counter() - began)
@@ -145,7 +145,7 @@ class Folding:
         if refused and not last:
             await self._plan()
             self._assign()
-        self._count()
+        self._telling.count(self.slots.values())
         return [(slot.partition, outcome) for slot, outcome in zip(slots, outcomes, strict=True)]
 
     async def check(self) -> None:
@@ -204,12 +204,13 @@ class Folding:
                 "end": self._reader.highwater(p),
                 "newest_sample": slot.fold.max_time,
                 "catching_up": slot.catching is not None,
+                "late_samples": slot.fold.late_samples,
             }
             for p, slot in sorted(self.slots.items())
         }
 
     async def stop(self) -> None:
-        await self.letters.stop()
+        await self._telling.stop()
         await self._catch_up.stop()
         await self._group.stop()
         await self._reader.stop()
@@ -300,28 +301,6 @@ class Folding:
         slot.fold.committed(changes)
         slot.held, slot.doubted = slot.fold.config.digest, False
         return step.entry()
-
-    def _count(self) -> None:
-        """Bring the metrics up to the folds' tallies."""
-        for partition, slot in self.slots.items():
-            tally = slot.fold.tally
-            now = (
-                tally.samples, tally.records, tally.duplicates, tally.late, tally.poison, tally.not_counters, tally.disordered,
-            )  # fmt: skip
-            for metric, a, b in zip(_TALLY, slot.counted, now, strict=True):
-                metric.inc(b - a)
-            if tally.poison > slot.counted[4]:
-                log.error("a record cannot be read and is left out", partition=partition, record=tally.last_poison)
-            for record, reason in slot.fold.unread:
-                self.letters.post(Letter(SAMPLES_TOPIC, partition, record.offset, reason, "aggregator", record.value))
-            slot.fold.unread.clear()
-            slot.counted = now
-
-
-_TALLY: Final = (
-    metrics.SAMPLES, metrics.RECORDS, metrics.DUPLICATES, metrics.LATE, metrics.POISON, metrics.NOT_COUNTERS,
-    metrics.DISORDERED,
-)  # fmt: skip
 
 
 def _crowded(slot: Slot) -> bool:

@@ -81,6 +81,7 @@ class Lateness:
 def part_of(batch: Batch, places: I64) -> Batch:
     """A batch of the samples at these places, with a dictionary of their series."""
     used, series = np.unique(batch.series[places], return_inverse=True)
+    sequences = None if batch.sequences is None else batch.sequences[places]
     return replace(
         batch,
         keys=[batch.keys[number] for number in used.tolist()],
@@ -88,4 +89,6 @@ def part_of(batch: Batch, places: I64) -> Batch:
         series=series.astype(np.uint32),
         times=batch.times[places],
         values=batch.values[places],
+        sequence=batch.sequence if sequences is None else int(sequences[-1]),
+        sequences=sequences,
     )

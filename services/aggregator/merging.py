@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import structlog
 from redis.asyncio import Redis
 
@@ -70,6 +71,17 @@ class Merging:
     @property
     def views(self) -> int:
         return len(self._state.views) if self._state else 0
+
+    def notes(self) -> list[dict[str, object]]:
+        """What is noted of the views that are merged here, for a person."""
+        found: list[dict[str, object]] = []
+        for view_id, merge in self._state.views.items() if self._state else ():
+            if merge.notes.late or merge.notes.pooled or merge.notes.left_out:
+                first = merge.view.inputs[0]
+                found.append(
+                    {"view": view_id, "metric": first.selection.metric, "by": first.by, **msgspec.structs.asdict(merge.notes)}
+                )
+        return found
 
     async def want(
         self, lineages: Sequence[tuple[str, int]], owned: Iterable[int], views: Views, shown: Container[str]
@@ -174,6 +186,8 @@ class Merging:
         if any(step.change.cells for _, step in steps):
             metrics.DELAY_SECONDS.observe(max(0, now - newest) / 1000)
         metrics.GROUPS.set(sum(merge.groups for merge in state.views.values()))
+        metrics.POOLED.set(sum(merge.notes.pooled for merge in state.views.values()))
+        metrics.LEFT_OUT.set(sum(merge.notes.left_out for merge in state.views.values()))
 
     async def _refresh(self, state: _State) -> None:
         """Read what cannot be followed, and let views begin whose selections are there by now."""

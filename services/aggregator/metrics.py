@@ -6,7 +6,14 @@ SAMPLES = Counter("tideboard_aggregator_samples_total", "Samples folded.")
 RECORDS = Counter("tideboard_aggregator_records_total", "Records of the log read.")
 DUPLICATES = Counter("tideboard_aggregator_duplicate_records_total", "Records passed over because they were folded before.")
 LATE = Counter(
-    "tideboard_aggregator_late_samples_total", "Samples, once per selection, that came after their bucket had been dropped."
+    "tideboard_aggregator_late_samples_total",
+    "Samples that came after their cells had been dropped: of every selection that asks for them (expired), or of some.",
+    ["source", "reason"],
+)
+LATE_NOT_WRITTEN = Counter(
+    "tideboard_aggregator_late_samples_not_written_total",
+    "Late samples that are not in the late topic: there were too many (rate, fold), or it could not be written (log).",
+    ["why"],
 )
 POISON = Counter("tideboard_aggregator_poison_records_total", "Records that could not be read.")
 NOT_COUNTERS = Counter(
@@ -42,3 +49,5 @@ PARTITION_LAG = Gauge(
     "tideboard_aggregator_partition_lag_records", "Records of a partition that are not committed yet.", ["partition"]
 )
 WATERMARK_DELAY_SECONDS = Gauge("tideboard_aggregator_watermark_delay_seconds", "How far behind now buckets are closed.")
+POOLED = Gauge("tideboard_aggregator_pooled_groups", "Groups past the limit, pooled in __overflow__, of all views merged here.")
+LEFT_OUT = Gauge("tideboard_aggregator_left_out_series", "Series that are too many to be followed, of all views merged here.")

@@ -98,6 +98,7 @@ class Aggregator:
             "lag": folding.lag() if folding else None,
             "watched": facts.watched,
             "views": self._merging.views,
+            "notes": self._merging.notes(),
             "partitions": folding.status() if folding else {},
         }
 

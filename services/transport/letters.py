@@ -93,6 +93,7 @@ class LetterBox:
         self._waiting: deque[Letter] = deque()
         self._bytes = 0
         self._writing: asyncio.Task[None] | None = None
+        self.failing = False  # the last attempt did not work
         self.written = 0
         self.lost = 0
 
@@ -107,6 +108,11 @@ class LetterBox:
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
 
+    async def settle(self) -> None:
+        """Wait until nothing waits; while the topic cannot be written, for ever."""
+        while self._writing is not None and not self._writing.done():
+            await asyncio.wait([self._writing])
+
     async def stop(self) -> None:
         """What is not written by now is lost; whoever reads the log again posts it again."""
         if self._writing is not None:
@@ -119,7 +125,9 @@ class LetterBox:
         while self._waiting:
             try:
                 await self._flush(list(self._waiting))
+                self.failing = False
             except LogError as error:
+                self.failing = True
                 log.warning("letters cannot be written", reason=str(error), waiting=len(self._waiting))
                 await asyncio.sleep(RETRY_S)
 

@@ -1,0 +1,135 @@
+"""Time on real servers: samples that come late correct what was closed, and those that come too late are told of."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.record.memory_records import MemoryRecords
+from prometheus_client import REGISTRY
+from redis.asyncio import Redis
+
+from services.contract.batch import decode
+from services.contract.history import ViewHistory
+from services.contract.names import LATE_TOPIC
+from services.transport.history import read_view
+from services.transport.log_wire import Wire
+from services.transport.settings import KafkaSettings, RedisSettings
+from tests.pipeline.world import Log, Point, aggregating, entry, feed, register, settled, writing
+from tests.servers import Broker, Valkey, running
+
+LOAD = entry(
+    "load", [{"id": "load", "type": "timeseries", "query": {"metric": "load", "fn": "count", "every": "1s"}}], window="30s"
+)
+PATIENCE_S = 15.0
+
+
+@pytest.fixture
+async def kafka() -> AsyncIterator[KafkaSettings]:
+    with running(Broker()) as broker:
+        yield replace(KafkaSettings(bootstrap_servers=broker.bootstrap), fetch_wait_ms=50)
+
+
+@pytest.fixture
+async def settings(valkey: Valkey) -> RedisSettings:
+    return RedisSettings(url=valkey.url)
+
+
+@pytest.fixture
+async def redis(settings: RedisSettings) -> AsyncIterator[Redis]:
+    async with feed(settings) as connected:
+        await connected.flushall()
+        yield connected
+
+
+@pytest.fixture
+async def log(kafka: KafkaSettings) -> AsyncIterator[Log]:
+    async with writing(kafka) as written:
+        yield written
+
+
+async def letters(kafka: KafkaSettings) -> list[tuple[dict[str, str], bytes]]:
+    """Headers and value of every record of the late topic."""
+    wire = Wire(kafka)
+    await wire.open()
+    try:
+        node = (await wire.leaders([LATE_TOPIC]))[LATE_TOPIC][0]
+        answer = await wire.ask(node, FetchRequest(100, 1, 1 << 20, 0, [(LATE_TOPIC, [(0, 0, 1 << 20)])]))
+    finally:
+        await wire.close()
+    found, batches = [], MemoryRecords(answer.topics[0][1][0][-1] or b"")
+    while (batch := batches.next_batch()) is not None:
+        found += [({name: value.decode() for name, value in record.headers}, record.value) for record in batch]
+    return found
+
+
+async def view_when(redis: Redis, view: str, wanted: str, enough: int = 1) -> ViewHistory:
+    """The view's history once it notes so many of something."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (held := await read_view(redis, view)) is None or getattr(held.notes, wanted) < enough:
+        assert time.monotonic() < deadline, f"the view notes {held and held.notes}"
+    return held
+
+
+def late_metric(reason: str) -> float:
+    labels = {"source": "samples", "reason": reason}
+    return REGISTRY.get_sample_value("tideboard_aggregator_late_samples_total", labels) or 0.0
+
+
+async def test_a_sample_that_comes_late_corrects_a_bucket_that_was_closed(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    wanted = await register(redis, LOAD)
+    (view,) = [item for item in wanted.values() if item.every_ms == 1_000]
+    async with aggregating(kafka, settings):
+        now = int(time.time() * 1000)
+        early: Point = ("load", {}, now - 20_000, 1.0, "gauge")
+        await log.write([early, ("load", {}, now, 1.0, "gauge")])
+        await settled(redis, log, wanted)
+        deadline = time.monotonic() + PATIENCE_S
+        while (before := await read_view(redis, view.id)) is None or before.closed < now - 15_000:
+            assert time.monotonic() < deadline, "the bucket is not closed"
+        await log.write([early])
+        await settled(redis, log, wanted)
+        after = await read_view(redis, view.id)
+    bucket = (now - 20_000) // 1_000 * 1_000
+    assert after is not None
+    assert [row[2] for row in before.rows[bucket].tolist()] == [1.0]
+    assert [row[2] for row in after.rows[bucket].tolist()] == [2.0]
+    assert after.rows[bucket]["version"][0] > before.version
+    assert after.closed >= before.closed
+    assert after.notes.late == 0
+
+
+async def test_samples_beyond_the_horizon_are_counted_noted_and_written_to_the_late_topic(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    wanted = await register(redis, LOAD)
+    (view,) = [item for item in wanted.values() if item.every_ms == 1_000]
+    before = late_metric("expired")
+    now = int(time.time() * 1000)
+    old = now - 3_600_000
+    async with aggregating(kafka, settings, "first") as service:
+        await log.write([("load", {"host": "a"}, now, 1.0, "gauge")])
+        await log.write([("load", {"host": "a"}, at, 1.0, "gauge") for at in (old, now, old + 1)])
+        held = await view_when(redis, view.id, "late", 2)
+        (noted,) = [item for item in service.status()["notes"] if item["view"] == view.id]  # type: ignore[attr-defined]
+        assert (noted["late"], noted["metric"]) == (2, "load")
+        counts = [item["late_samples"] for item in service.status()["partitions"].values()]  # type: ignore[attr-defined]
+        assert {"samples": {"expired": 2}} in counts
+        assert abs(held.notes.late_at - now) < 60_000
+    assert late_metric("expired") - before == 2
+    ((headers, value),) = await letters(kafka)
+    assert {name: headers[name] for name in ("topic", "reason", "source")} == {
+        "topic": "tideboard.samples", "reason": "expired", "source": "samples",
+    }  # fmt: skip
+    assert int(headers["offset"]) == 1
+    assert (decode(value).times.tolist(), decode(value).keys) == ([old, old + 1], [b"load\xffhost\xfea\xff"])
+    async with aggregating(kafka, settings, "second") as service:  # the counts outlive the process
+        await log.write([("load", {"host": "a"}, old, 1.0, "gauge")])
+        await view_when(redis, view.id, "late", 3)
+        counts = [item["late_samples"] for item in service.status()["partitions"].values()]  # type: ignore[attr-defined]
+        assert {"samples": {"expired": 3}} in counts
+    assert late_metric("expired") - before == 3
+    assert len(await letters(kafka)) == 2
