@@ -179,10 +179,12 @@ class Folding:
         self._reader = LogReader(self._kafka)
         self._assign()
 
-    def caught_up(self, partition: int) -> bool:
-        """Whether everything that the log had at the last look is folded."""
+    def caught_up(self, partition: int, *, stored: bool = False) -> bool:
+        """Whether everything that the log had at the last look is folded; stored: and committed."""
         slot, end = self.slots.get(partition), self._reader.highwater(partition)
-        return slot is not None and end is not None and slot.fold.offset >= end
+        if slot is None or end is None:
+            return False
+        return (slot.fold.stored_offset if stored else slot.fold.offset) >= end
 
     def lag(self) -> int:
         """Records of the owned partitions that are not committed yet."""

@@ -134,7 +134,7 @@ class Merging:
             item.fresh = item.fresh or entry is None or item.mirror.apply(entry) == "gap"
 
     async def step(self, caught_up: Mapping[int, bool]) -> None:
-        """Compute and commit what changed. caught_up: of the partitions folded here; of others it is assumed."""
+        """Compute and commit what changed. caught_up: by partition, whether all of it is folded."""
         if (state := self._state) is None or not state.views:
             return
         await self._refresh(state)
@@ -224,7 +224,7 @@ class Merging:
             if lineage == state.lineage:
                 if item.mirror.max_time != item.max_time:
                     item.max_time, item.moved_at = item.mirror.max_time, now
-                found.append(Progress(item.max_time, item.moved_at, caught_up.get(partition, True)))
+                found.append(Progress(item.max_time, item.moved_at, caught_up.get(partition, False)))
         return found
 
     async def _read_view(self, view: View, window_ms: int, state: _State) -> ViewMerge:

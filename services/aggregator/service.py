@@ -17,6 +17,7 @@ from services.aggregator import metrics
 from services.aggregator.facts import RETRY_S, Facts
 from services.aggregator.folding import Folding
 from services.aggregator.merging import Merging
+from services.aggregator.others import Others
 from services.aggregator.settings import AggregatorSettings
 from services.aggregator.sweeping import SWEEP_S, sweep
 from services.contract import ownership
@@ -27,7 +28,7 @@ from services.contract.views import Beat
 from services.transport import lineages
 from services.transport.feed import FeedErrors, connect
 from services.transport.log import LogError, LogReader
-from services.transport.membership import Membership
+from services.transport.membership import Membership, beats
 from services.transport.settings import KafkaSettings, RedisSettings
 
 log = structlog.get_logger()
@@ -50,6 +51,7 @@ class Aggregator:
         self._membership = Membership(self._redis, settings.instance or socket.gethostname(), settings.lease_ms)
         self._facts = Facts(self._redis, kafka, self._membership)
         self._merging = Merging(self._redis, settings.disorder_ms, settings.idle_ms)
+        self._others = Others()
         self._folding: Folding | None = None
         self._lineages: list[tuple[str, int]] = []
         self._taken: tuple[object, ...] = ()
@@ -141,14 +143,23 @@ class Aggregator:
         if (folding := self._folding) is None:
             return
         self._committed_at = time.monotonic()
-        readable = not self._facts.reach.error
         try:
             entries = await folding.commit(last=last)
             await self._merging.follow(entries)
-            await self._merging.step({partition: readable and folding.caught_up(partition) for partition in folding.slots})
+            await self._merging.step(self._caught_up(folding))
         except BaseException:
             self._merging.doubt()
             raise
+
+    def _caught_up(self, folding: Folding) -> dict[int, bool]:
+        """Of each partition whether all of it is folded, whoever folds it."""
+        readable, now = not self._facts.reach.error, int(time.time() * 1000)
+        return {
+            partition: readable and folding.caught_up(partition)
+            if partition in folding.slots
+            else self._others.caught_up(partition, now)
+            for partition in range(folding.partitions)
+        }
 
     async def _take_up(self) -> Folding | None:
         """Follow the facts: the log's lineage, what is asked for, what is ours. None while something is not known yet."""
@@ -207,8 +218,11 @@ class Aggregator:
             metrics.PARTITION_LAG.labels(str(partition)).set(behind)
         owned = sorted(folding.slots) if folding else []
         now = int(time.time() * 1000)
-        beat = Beat(now, *self._facts.reach.told(now), lag, owned)
+        caught_up = [partition for partition in owned if folding and folding.caught_up(partition, stored=True)]
+        beat = Beat(now, *self._facts.reach.told(now), lag, owned, [] if self._facts.reach.error else caught_up)
         await self._redis.hset(AGGREGATOR_BEATS, self._membership.instance, msgspec.json.encode(beat))
+        if folding and len(owned) < folding.partitions:
+            self._others.heard(await beats(self._redis), int(time.time() * 1000))
         if folding:
             await lineages.keep(self._redis, self._lineages, now)
             await folding.check()

@@ -124,7 +124,8 @@ class PanelPlan(msgspec.Struct, frozen=True):
 class Beat(msgspec.Struct):
     """What an aggregator says of itself once a second. Times in epoch ms.
 
-    log_since: since when it has read the log without an error, None while it cannot.
+    log_since: since when it has read the log without an error, None while it cannot. caught_up: those of its partitions of which everything is folded
+    and stored; None: it does not say.
     """
 
     at: int
@@ -132,6 +133,7 @@ class Beat(msgspec.Struct):
     log_error: str = ""
     lag: int = 0
     partitions: list[int] = []
+    caught_up: list[int] | None = None
 
 
 def plan(dashboard: Dashboard) -> tuple[PanelPlan, ...]:

@@ -1,11 +1,14 @@
 """Membership: the leases by which the processes of a service know of each other. Ownership follows from them by `contract.ownership`."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from redis.asyncio import Redis
 
 from services.contract.names import AGGREGATOR_BEATS, AGGREGATORS, AGGREGATORS_CHANNEL, INGESTORS, INGESTORS_CHANNEL
+from services.contract.views import Beat
 from services.transport.scripts import Script
 
 RENEW_S: Final = 1.0
@@ -70,3 +73,16 @@ class Membership:
                 pipe.hdel(self._roll.beats, self.instance)
             pipe.publish(self._roll.channel, self.instance)
             await pipe.execute()
+
+
+async def beats(redis: Redis) -> dict[str, Beat]:
+    """What the aggregators say of themselves, by instance; without those that this version cannot read."""
+    found: dict[bytes, bytes] = await redis.hgetall(AGGREGATOR_BEATS)  # type: ignore[assignment]  # the client does not decode
+    read = {}
+    for instance, text in found.items():
+        with contextlib.suppress(msgspec.DecodeError):
+            read[instance.decode()] = _BEAT.decode(text)
+    return read
+
+
+_BEAT: Final = msgspec.json.Decoder(Beat)
