@@ -21,7 +21,7 @@ def closed_until(partitions: Iterable[Progress], now_ms: int, disorder_ms: int, 
     """Buckets that end at or before this epoch ms are closed."""
     found = list(partitions)
     if any(not item.max_time and not item.caught_up for item in found):
-        return 0  # what lies in it nobody knows yet
+        return -disorder_ms  # what lies in it nobody knows yet
     active = [item.max_time for item in found if item.max_time and not (item.caught_up and now_ms - item.moved_at > idle_ms)]
     newest = min(active) if active else now_ms - idle_ms
     return min(newest, now_ms) - disorder_ms

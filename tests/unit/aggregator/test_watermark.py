@@ -25,7 +25,7 @@ def partition(behind: int | None, quiet: int = 0, caught_up: bool = True) -> Pro
         ([partition(100), partition(60_000, quiet=IDLE + 1)], NOW - 100 - DISORDER),  # nor one that is quiet and caught up
         ([partition(100), partition(60_000, quiet=IDLE)], NOW - 60_000 - DISORDER),  # not quiet for long enough
         ([partition(100), partition(60_000, quiet=IDLE + 1, caught_up=False)], NOW - 60_000 - DISORDER),  # it lags
-        ([partition(100), partition(None, caught_up=False)], 0),  # one that was not read yet may hold anything
+        ([partition(100), partition(None, caught_up=False)], -DISORDER),  # one that was not read yet may hold anything
         ([partition(5_000, quiet=5_000), partition(9_000, quiet=9_000)], NOW - IDLE - DISORDER),  # all are quiet: time goes on
         ([partition(-5_000)], NOW - DISORDER),  # a sample of the future closes nothing of it
     ],
