@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import bench_engine, bench_fold, bench_idle, bench_ingest, bench_latency, bench_movement
+from tests.bench import bench_commits, bench_engine, bench_fold, bench_idle, bench_ingest, bench_latency, bench_movement
 from tests.bench.report import Table, machine
 
 BENCHES: dict[str, Callable[[], Table]] = {
     "latency": bench_latency.measure,
     "ingest": bench_ingest.measure,
     "engine": bench_engine.measure,
+    "commits": bench_commits.measure,
     "fold": bench_fold.measure,
     "idle": bench_idle.measure,
     "movement": bench_movement.measure,

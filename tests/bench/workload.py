@@ -54,8 +54,13 @@ def keys(client: int) -> list[bytes]:
     return [series_key(metric(i), {"host": f"host-{host % HOSTS:04}"}) for host in hosts for i in range(METRICS)]
 
 
-def columnar(records: int, per_record: int, *, dictionaries: bool = True) -> list[Record]:
-    """Batches of so many samples; per_record is a multiple of READING. dictionaries: whether a client's series come in the same order each time."""
+def columnar(
+    records: int, per_record: int, *, dictionaries: bool = True, start: int = T0, disorder_ms: int = DISORDER_MS
+) -> list[Record]:
+    """Batches of so many samples; per_record is a multiple of READING. dictionaries: whether a client sends the same series each time.
+
+    start: epoch ms of the first; samples are late by less than disorder_ms.
+    """
     chance = np.random.default_rng(1)
     clients = HOSTS // CLIENT_HOSTS
     known = [keys(client) for client in range(clients)]
@@ -63,9 +68,9 @@ def columnar(records: int, per_record: int, *, dictionaries: bool = True) -> lis
     kinds = np.full(READING, Kind.distribution, np.uint8)
     found = []
     for i in range(records):
-        now = T0 + i * per_record // 250
+        now = start + i * per_record // 250
         series = np.tile(np.arange(READING, dtype=np.uint32), per_record // READING)
-        times = now - chance.integers(0, DISORDER_MS, per_record)
+        times = now - chance.integers(0, disorder_ms, per_record)
         mine = known[i % clients]
         if not dictionaries:
             mine = [everybody[place] for place in chance.choice(len(everybody), READING, replace=False).tolist()]
