@@ -7,6 +7,7 @@ A fold's log entry carries the pages that a commit changed, so that a merge appl
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -38,13 +39,13 @@ class PartialsError(ValueError):
     """Bytes that are not what this version reads."""
 
 
-class Config(msgspec.Struct, frozen=True):
+class Config(msgspec.Struct, frozen=True, dict=True):
     """What a fold computes: selections by id, and for how long it keeps each one's cells (ms)."""
 
     selections: dict[str, Selection]
     retentions: dict[str, int]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The same for equal sets, however they are ordered; the compare-and-set compares it."""
         content = msgspec.json.encode([VERSION, sorted(self.retentions.items())])

@@ -5,7 +5,9 @@ compare-and-set is the fence: a zombie, an owner with yesterday's dashboards or 
 as RefusedError, and the fold reloads and replays. services.aggregator.fold makes what is stored here.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -40,32 +42,34 @@ local held = redis.call('HMGET', meta, 'offset', 'digest')
 if (held[1] or '') ~= ARGV[1] or (held[2] or '') ~= ARGV[2] then
   return {0, held[1] or '', held[2] or ''}
 end
-redis.call('HSET', meta, 'v', ARGV[3], 'offset', ARGV[4], 'digest', ARGV[5], 'config', ARGV[6], 'state', ARGV[7])
+redis.call('HSET', meta, 'v', ARGV[3], 'offset', ARGV[4], 'digest', ARGV[5], 'state', ARGV[7])
+if ARGV[6] ~= '' then redis.call('HSET', meta, 'config', ARGV[6]) end
 local entry = {'XADD', log, 'MAXLEN', '~', ARGV[8], '*', 'h', ARGV[9]}
 local whole = ARGV[10] == '1'
 local at = 11
+local function give(command, key, count)
+  local last = at + count - 1
+  while at <= last do
+    local to = math.min(last, at + 1999)  -- Lua's stack holds no more than 8,000
+    redis.call(command, key, unpack(ARGV, at, to))
+    at = to + 1
+  end
+end
 for k = 3, #KEYS, 2 do
   local cells, groups = KEYS[k], KEYS[k + 1]
   local name, reset = ARGV[at], ARGV[at + 1] == '1'
   local sets, dels, pushes = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   at = at + 5
   if reset then redis.call('DEL', cells, groups) end
-  for i = 1, sets do
-    redis.call('HSET', cells, ARGV[at], ARGV[at + 1])
-    if not whole then
-      entry[#entry + 1] = name .. ':' .. ARGV[at]
-      entry[#entry + 1] = ARGV[at + 1]
+  if not whole then
+    for i = at, at + 2 * sets - 1, 2 do
+      entry[#entry + 1] = name .. ':' .. ARGV[i]
+      entry[#entry + 1] = ARGV[i + 1]
     end
-    at = at + 2
   end
-  for i = 1, dels do
-    redis.call('HDEL', cells, ARGV[at])
-    at = at + 1
-  end
-  for i = 1, pushes do
-    redis.call('RPUSH', groups, ARGV[at])
-    at = at + 1
-  end
+  give('HSET', cells, 2 * sets)
+  give('HDEL', cells, dels)
+  give('RPUSH', groups, pushes)
 end
 redis.call(unpack(entry))
 return {1}
@@ -124,28 +128,39 @@ def _call(lineage: str, partition: int, step: Commit) -> tuple[list[str], list[A
         VERSION,
         step.to,
         step.config.digest,
-        msgspec.json.encode(step.config),
+        msgspec.json.encode(step.config) if step.config.digest != step.expected else b"",
         msgspec.msgpack.encode(step.state),
         max(least, min(most, room)),
         msgspec.msgpack.encode(header),
         int(header.whole),
     ]
-    for name in _touched(step):
-        sets = [(page.field(), blob) for page, blob in step.pages if page.selection == name]
-        gone = [page.field() for page in step.gone if page.selection == name]
-        pushed = [key for keys_ in step.keys if keys_.selection == name for key in keys_.keys]
+    for name, part in sorted(_by_selection(step).items()):
         keys += (fold_key(lineage, partition, f"cells:{name}"), fold_key(lineage, partition, f"groups:{name}"))
-        arguments += (name, int(name in step.reset), len(sets), len(gone), len(pushed))
-        for field, blob in sets:
-            arguments += (field, blob)
-        arguments += gone
-        arguments += pushed
+        arguments += (name, int(name in step.reset), len(part.sets) // 2, len(part.gone), len(part.pushed))
+        arguments += part.sets
+        arguments += part.gone
+        arguments += part.pushed
     return keys, arguments
 
 
-def _touched(step: Commit) -> list[str]:
-    names = {page.selection for page, _ in step.pages} | {page.selection for page in step.gone}
-    return sorted(names | {keys.selection for keys in step.keys} | set(step.reset))
+@dataclass(slots=True)
+class _Part:
+    """What is written of one selection: fields and blobs in turn, fields, keys of groups."""
+
+    sets: list[Argument] = field(default_factory=list)
+    gone: list[Argument] = field(default_factory=list)
+    pushed: list[Argument] = field(default_factory=list)
+
+
+def _by_selection(step: Commit) -> dict[str, _Part]:
+    parts: defaultdict[str, _Part] = defaultdict(_Part, {name: _Part() for name in step.reset})
+    for page, blob in step.pages:
+        parts[page.selection].sets += (page.field(), blob)
+    for page in step.gone:
+        parts[page.selection].gone.append(page.field())
+    for new in step.keys:
+        parts[new.selection].pushed += new.keys
+    return parts
 
 
 async def load(redis: Redis, lineage: str, partition: int, selections: Sequence[str] | None = None) -> Stored | None:
@@ -200,8 +215,8 @@ def _head(key: str, found: list[Any]) -> Stored | None:
 
 def _pages(blobs: dict[bytes, bytes]) -> dict[tuple[int, int], bytes]:
     pages = {}
-    for field, blob in blobs.items():
-        bucket, _, page = field.partition(b":")
+    for place, blob in blobs.items():
+        bucket, _, page = place.partition(b":")
         pages[int(bucket), int(page)] = blob
     return pages
 

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from redis.asyncio import Redis
 
 from services.aggregator.fold import Changes, Fold
 from services.aggregator.merging import Merging
-from services.contract.partials import Entry
+from services.aggregator.wanted import Wanted
+from services.contract.partials import Entry, FoldState
 from services.transport import partials
 from services.transport.feed import connect
 from services.transport.partials import Commit
@@ -22,9 +23,6 @@ from tests.servers import Valkey, running
 TICKS: Final = 24
 WARM: Final = 4
 CLIENTS: Final = HOSTS * METRICS // READING
-STEPS: Final = (
-    "fold of 25,000 samples", "pages of what changed", "commit of the partition", "mirror", "merge and commit of the views",
-)  # fmt: skip
 
 
 def measure() -> Table:
@@ -32,69 +30,78 @@ def measure() -> Table:
         return asyncio.run(_measure(valkey.url))
 
 
+class _Engine:
+    """One partition whose ticks are taken step by step."""
+
+    def __init__(self, redis: Redis, asked: Wanted) -> None:
+        self.fold = Fold(asked.config, 0)
+        self.merging = Merging(redis, 1_000, 5_000)
+        self.changes = Changes(0, 0, FoldState())
+        self._redis = redis
+        self._held = ""
+        self._records: list[workload.Record] = []
+        self._entry: Entry | None = None
+
+    def prepare(self) -> None:
+        """A sample of every series."""
+        log = workload.columnar(CLIENTS, READING, start=int(time.time() * 1000), disorder_ms=1)
+        offset = self.fold.offset
+        self._records = [workload.Record(offset + i, _resequenced(record.value, offset + i)) for i, record in enumerate(log)]
+
+    async def apply(self) -> None:
+        self.fold.apply(self._records)
+
+    async def pack(self) -> None:
+        self.changes = self.fold.changes(int(time.time() * 1000))
+
+    async def commit(self) -> None:
+        changes = self.changes
+        step = Commit(
+            self._held, self.fold.config, changes.from_, changes.to, changes.state, changes.pages, changes.keys, changes.gone,
+            changes.reset, changes.notes,
+        )  # fmt: skip
+        await partials.commit(self._redis, "bench", 0, step)
+        self.fold.committed(changes)
+        self._held, self._entry = self.fold.config.digest, step.entry()
+
+    async def mirror(self) -> None:
+        await self.merging.follow([(0, self._entry)])
+
+    async def merge(self) -> None:
+        await self.merging.step({0: True})
+
+
 async def _measure(url: str) -> Table:
     redis = connect(RedisSettings(url=url))
     asked = workload.asked()
-    merging = Merging(redis, 1_000, 5_000)
-    await merging.want([("bench", 1)], [0], asked.views, asked.views)
-    fold = Fold(asked.config, 0)
-    spent = [0.0] * len(STEPS)
-    valkey = [0.0] * len(STEPS)
-    pages, cells, held, wall = 0, 0, "", 0.0
+    engine = _Engine(redis, asked)
+    await engine.merging.want([("bench", 1)], [0], asked.views, asked.views)
+    steps = {
+        "fold of 25,000 samples": engine.apply, "pages of what changed": engine.pack, "commit of the partition": engine.commit,
+        "mirror": engine.mirror, "merge and commit of the views": engine.merge,
+    }  # fmt: skip
+    ours, theirs = dict.fromkeys(steps, 0.0), dict.fromkeys(steps, 0.0)
+    pages = 0
     for tick in range(WARM + TICKS):
-        log = workload.columnar(CLIENTS, READING, start=int(time.time() * 1000), disorder_ms=1)
-        records = [workload.Record(fold.offset + i, _resequenced(record.value, fold.offset + i)) for i, record in enumerate(log)]
-        began = time.perf_counter()
-        now = int(time.time() * 1000)
-        outcome: list[Any] = []
-
-        async def commit(held: str = held, outcome: list[Any] = outcome) -> None:
-            changes: Changes = outcome[-1]
-            step = Commit(
-                held, fold.config, changes.from_, changes.to, changes.state, changes.pages, changes.keys, changes.gone,
-                changes.reset, changes.notes,
-            )  # fmt: skip
-            await partials.commit(redis, "bench", 0, step)
-            fold.committed(changes)
-            outcome.append(step.entry())
-
-        async def mirror(outcome: list[Any] = outcome) -> None:
-            entry: Entry = outcome[-1]
-            await merging.follow([(0, entry)])
-
-        work: list[Callable[[], Awaitable[None]]] = [
-            _plain(lambda records=records: fold.apply(records)),
-            _plain(lambda now=now, outcome=outcome: outcome.append(fold.changes(now))),
-            commit, mirror, lambda: merging.step({0: True}),
-        ]  # fmt: skip
-        for i, step in enumerate(work):
-            ours, theirs = await _spent(redis, step)
+        engine.prepare()
+        for name, step in steps.items():
+            here, there = await _spent(redis, step)
             if tick >= WARM:
-                spent[i] += ours / TICKS
-                valkey[i] += theirs / TICKS
-        held = fold.config.digest
-        if tick >= WARM:
-            pages += len(outcome[0].pages)
-            cells += len(asked.views) * HOSTS
-            wall += time.perf_counter() - began
+                ours[name] += here / TICKS
+                theirs[name] += there / TICKS
+        pages += len(engine.changes.pages) if tick >= WARM else 0
     await redis.aclose()
-    rows = [[name, ms(a), ms(b) if b else ""] for name, a, b in zip(STEPS, spent, valkey, strict=True)]
-    rows.append(["**together**", f"**{ms(sum(spent))}**", f"**{ms(sum(valkey))}**"])
+    mine, valkeys = sum(ours.values()), sum(theirs.values())
+    rows = [[name, ms(ours[name]), ms(theirs[name]) if theirs[name] else ""] for name in steps]
+    rows.append(["**together**", f"**{ms(mine)}**", f"**{ms(valkeys)}**"])
+    cells = 2 * METRICS * HOSTS
     text = (
-        f"{len(asked.config.selections)} selections of {len(asked.views)} views (levels included), 1,000 groups each; each tick brings a sample of each of"
-        f" 25,000 series, so that every cell of the open bucket changes: {pages // TICKS:,} pages. CPU time of the aggregator; of Valkey, what INFO"
-        " commandstats says of the scripts; mean of"
-        f" {TICKS} ticks. {HOSTS * 2 * METRICS / (sum(spent) + sum(valkey)) / 1000:.0f} k cells/s of both together, {sum(valkey) / (sum(spent) + sum(valkey)):.0%} of it"
-        " in Valkey. Goal: 8 ms in Valkey."
+        f"{2 * METRICS} views and their coarser levels, {len(asked.config.selections)} selections in all, {HOSTS:,} groups each. A tick brings a sample of"
+        f" each of {HOSTS * METRICS:,} series, so that all {cells:,} cells of the open buckets change: {pages // TICKS:,} pages. CPU time of the aggregator; of"
+        f" Valkey, what INFO commandstats says of the scripts; mean of {TICKS} ticks. {cells / (mine + valkeys) / 1000:.0f} k cells/s of both together,"
+        f" {valkeys / (mine + valkeys):.0%} of the time in Valkey. Goal: 8 ms in Valkey."
     )
     return Table("A tick in which every cell changed", text, ["step", "aggregator", "Valkey"], rows)
-
-
-def _plain(work: Callable[[], object]) -> Callable[[], Awaitable[None]]:
-    async def done() -> None:
-        work()
-
-    return done
 
 
 async def _spent(redis: Redis, work: Callable[[], Awaitable[None]]) -> tuple[float, float]:
