@@ -37,6 +37,7 @@ class Facts:
         self.changed = asyncio.Event()
         self.wanted: Wanted | None = None
         self.lineage: str | None = None
+        self.partitions = 0
         self.membership = membership
         self.reach = Reach()
         self.feed_error = "not reached yet"
@@ -117,8 +118,8 @@ class Facts:
         except LogError as error:
             self.log_away(str(error))
             return False
-        if name is not None and name != self.lineage:
-            self.lineage = name
+        if name is not None and (name != self.lineage or self._watch.partitions > self.partitions):
+            self.lineage, self.partitions = name, self._watch.partitions  # of one log there are never fewer than before
             self.changed.set()
         return name is not None
 

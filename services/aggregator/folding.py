@@ -47,7 +47,7 @@ class Folding:
         self.slots: dict[int, Slot] = {}
         self._redis = redis
         self._kafka = kafka
-        self._before = before
+        self.before = before
         self._reader = LogReader(kafka)
         self._wanted = Config({}, {})
         self._telling = Telling(kafka)
@@ -243,9 +243,9 @@ class Folding:
         """Go on from the log before this one: from its counters, so that a log that began anew does not show as a dip, and from the sequences
         of its ingestors, which write again what they had no answer for.
         """
-        if not self._before:
+        if not self.before:
             return
-        lineage, partitions = self._before[-1]
+        lineage, partitions = self.before[-1]
         for other in range(partitions):
             if (stored := await partials.load(self._redis, lineage, other, [COUNTERS])) is not None:
                 if other == partition and partitions == self.partitions:

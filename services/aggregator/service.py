@@ -27,7 +27,7 @@ from services.contract.partials import PartialsError
 from services.contract.views import Beat
 from services.transport import lineages
 from services.transport.feed import FeedErrors, connect
-from services.transport.log import LogError, LogReader
+from services.transport.log import LogError
 from services.transport.membership import Membership, beats
 from services.transport.settings import KafkaSettings, RedisSettings
 
@@ -171,6 +171,8 @@ class Aggregator:
         folding = self._folding
         if folding is None:
             return None
+        if (partitions := self._facts.partitions) > folding.partitions:
+            await self._grow(folding, partitions)
         owned = ownership.owned(self._membership.instance, folding.partitions, members)
         facts = (lineage, folding.partitions, owned, asked)
         if facts != self._taken:
@@ -189,12 +191,7 @@ class Aggregator:
             await self._folding.stop()
             self._folding = None
             self._taken = ()
-        reader = LogReader(self._kafka)
-        try:
-            partitions = await reader.partitions()
-        finally:
-            await reader.stop()
-        if partitions == 0:
+        if (partitions := self._facts.partitions) == 0:
             return
         known = await lineages.enter(self._redis, lineage, partitions, int(time.time() * 1000))
         asked = self._facts.wanted
@@ -203,6 +200,13 @@ class Aggregator:
         self._lineages = [*before, known[-1]]
         self._folding = Folding(self._redis, self._kafka, lineage, partitions, before)
         log.info("log begun", lineage=lineage, partitions=partitions, before=[name for name, _ in before])
+
+    async def _grow(self, folding: Folding, partitions: int) -> None:
+        """The log has more partitions than before. What the old ones hold stays and goes on, and cells add up over all."""
+        log.info("the log has more partitions", before=folding.partitions, now=partitions)
+        present = (await lineages.enter(self._redis, folding.lineage, partitions, int(time.time() * 1000)))[-1]
+        self._lineages = [*folding.before, present]
+        folding.partitions = partitions
 
     @property
     def _tick_s(self) -> float:

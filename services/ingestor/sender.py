@@ -160,7 +160,10 @@ class Sender:
 
     def _adopt(self, writer: LogWriter) -> None:
         """From here on records go to this writer; those that wait go first."""
-        if self.partitions not in (0, writer.partitions):
+        grown = (
+            writer.lineage == self.lineage and writer.partitions > self.partitions
+        )  # the old ones take what was meant for them
+        if self.partitions not in (0, writer.partitions) and not grown:
             for request in self._outbox.clear():
                 if answer := self._answers.pop(request, None):
                     answer.set_exception(LogChangedError("the log began anew with other partitions"))

@@ -15,7 +15,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from services.contract.names import LINEAGE_TOPIC
+from services.contract.names import LINEAGE_TOPIC, SAMPLES_TOPIC
 from services.transport.log_topics import ensure_topics_on
 from services.transport.log_wire import RETRY_S, LogAway, LogError, Wire
 from services.transport.settings import KafkaSettings
@@ -70,14 +70,20 @@ class LineageWatch:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._wire: Wire | None = None
+        self.partitions = 0
 
     async def current(self) -> str | None:
-        """The name; None when there is none yet. LogError when the log cannot be read; ask again later."""
+        """The name; None when there is none yet. LogError when the log cannot be read; ask again later.
+
+        `partitions`: how many the samples topic has at that moment.
+        """
         try:
             if self._wire is None:
                 self._wire = Wire(self._settings)
                 await self._wire.open()
-            return await _first(self._wire)
+            name = await _first(self._wire)
+            self.partitions = len((await self._wire.leaders([SAMPLES_TOPIC])).get(SAMPLES_TOPIC, {}))
+            return name
         except LogError:
             await self.stop()
             raise

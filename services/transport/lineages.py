@@ -23,8 +23,10 @@ async def enter(redis: Redis, lineage: str, partitions: int, now_ms: int) -> lis
         pipe.zremrangebyrank(LINEAGES, 0, -MAX_KNOWN - 1)
         pipe.zrange(LINEAGES, 0, -1)
         known = (await pipe.execute())[-1]
-    found = [(name, int(count)) for name, _, count in (item.decode().rpartition(":") for item in known)]
-    return [item for item in found if item[0] != lineage] + [(lineage, partitions)]
+    found: dict[str, int] = {}
+    for name, _, count in (item.decode().rpartition(":") for item in known):
+        found[name] = max(int(count), found.get(name, 0))  # a log may have grown
+    return [item for item in found.items() if item[0] != lineage] + [(lineage, partitions)]
 
 
 async def keep(redis: Redis, known: Sequence[tuple[str, int]], now_ms: int) -> None:

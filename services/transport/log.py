@@ -142,6 +142,8 @@ class LogReader:
     async def _connect(self) -> None:
         if self._fetches is None and self._positions:
             self._fetches = await self._open()
+            self._leaders = {}
+        if self._fetches is not None and not self._positions.keys() <= self._leaders.keys():  # or the topic has grown
             self._leaders = (await self._fetches.leaders([self._topic])).get(self._topic, {})
 
     def _launch(self) -> None:

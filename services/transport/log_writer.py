@@ -26,6 +26,8 @@ from services.transport.settings import KafkaSettings
 REQUEST_BYTES: Final = 900_000
 """Of one partition in one request, before compression. A broker refuses batches over 1 MB unless it is told otherwise."""
 
+LOOK_S: Final = 2.0
+
 CODECS: Final = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 
 Headers = Sequence[tuple[str, bytes]]
@@ -59,6 +61,7 @@ class LogWriter:
         self._queues: dict[int, deque[_Waiting]] = {}
         self._senders: dict[int, asyncio.Task[None]] = {}  # by node
         self._fault: LogError | None = None
+        self._watching: asyncio.Task[None] | None = None
         self.lineage = ""
 
     @property
@@ -88,6 +91,8 @@ class LogWriter:
             await self._wire.close()
             raise
         self._queues = {partition: deque() for partition in self._leaders}
+        if self._topic == SAMPLES_TOPIC:
+            self._watching = asyncio.create_task(self._watch())
 
     def append(self, partition: int, payload: bytes, key: bytes | None = None, headers: Headers = ()) -> "asyncio.Future[int]":
         """A future that gives the record's offset when all replicas have it. LogError: it may or may not be there."""
@@ -105,6 +110,7 @@ class LogWriter:
         """Wait until all that was given is acknowledged or has failed, and close."""
         while self._senders:
             await asyncio.wait(list(self._senders.values()))
+        await self._end_watch()
         self._break(LogAway("the writer was stopped"))
         await self._wire.close()
 
@@ -113,9 +119,29 @@ class LogWriter:
         senders = list(self._senders.values())
         for sender in senders:
             sender.cancel()
+        await self._end_watch()
         self._break(LogAway("the writer was abandoned"))
         await self._wire.close()
         await asyncio.gather(*senders, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """Look now and then whether the topic has more partitions by now. Series then belong to others: whoever writes begins again."""
+        try:
+            while self._fault is None:
+                await asyncio.sleep(LOOK_S)
+                leaders = (await self._wire.leaders([self._topic])).get(self._topic, {})
+                if len(leaders) > self.partitions:
+                    raise LogAway(f"the topic has {len(leaders)} partitions now, it had {self.partitions}")
+        except LogError as error:
+            self._break(error)
+            if self._on_break:
+                self._on_break()
+
+    async def _end_watch(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+            self._watching = None
 
     async def _send(self, node: int) -> None:
         """Send what waits for one broker until nothing does."""

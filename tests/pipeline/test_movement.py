@@ -7,14 +7,19 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
+from aiokafka.protocol.admin import CreatePartitionsRequest
 from redis.asyncio import Redis
 
+from services.aggregator.service import Aggregator
+from services.contract.names import SAMPLES_TOPIC
 from services.transport.history import read_view
+from services.transport.log_wire import Wire
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.fleet import Fleet
+from tests.kafka.server import Kafka, empty
 from tests.pipeline.gateway_world import Screen, serving, viewing
 from tests.pipeline.test_aggregator import EVERYTHING, points
-from tests.pipeline.world import Log, feed, register, settled, until, writing
+from tests.pipeline.world import Log, Point, aggregating, feed, register, settled, until, writing
 from tests.servers import Broker, Valkey, running
 
 
@@ -98,6 +103,55 @@ async def test_aggregators_come_and_go_under_load_and_every_cell_stays_right(
             await until(lambda table=table, view=view: _difference(table, screen.table(view)))  # type: ignore[misc]
         hearing.cancel()
         await asyncio.wait([hearing])
+
+
+async def test_partitions_that_are_added_while_everything_runs_are_written_folded_and_seen(
+    kafka_server: Kafka, valkey: Valkey, redis: Redis
+) -> None:
+    """Not counters: between its last sample in one partition and its first in another, nobody knows what one grew by."""
+    await empty(kafka_server)
+    kafka = KafkaSettings(bootstrap_servers=kafka_server.bootstrap, partitions=2)
+    feed_settings = RedisSettings(url=valkey.url)
+    chance = random.Random(3)
+    wanted = await register(redis, EVERYTHING)
+    async with writing(kafka) as log, aggregating(kafka, feed_settings, "a") as a, aggregating(kafka, feed_settings, "b") as b:
+        await log.write(uncounted(chance))
+        await settled(redis, log, wanted)
+        before = a.status()["lineage"]
+        await grow(kafka, 5)
+        await until(lambda: "" if log.writer.fault else "the writer does not notice")
+        async with writing(kafka) as again:
+            assert again.writer.partitions == 5
+            again.instance = 8
+            again.written = log.written
+            for _ in range(3):
+                await again.write(uncounted(chance))
+            await settled(redis, again, wanted)
+            await until(lambda: "" if {*folded(a), *folded(b)} == set("01234") else f"they fold {folded(a)} and {folded(b)}")
+            assert a.status()["lineage"] == before
+            kafka_server.restart(keep=True)
+            async with aggregating(kafka, feed_settings, "c"), writing(kafka) as third:
+                third.instance, third.written = 9, again.written
+                await third.write(uncounted(chance))
+                await settled(redis, third, wanted, 30)
+
+
+def uncounted(chance: random.Random) -> list[Point]:
+    return [point for point in points(chance, 40) if point[4] != "counter"]
+
+
+def folded(aggregator: Aggregator) -> set[str]:
+    return set(aggregator.status()["partitions"])  # type: ignore[call-overload,no-any-return]
+
+
+async def grow(kafka: KafkaSettings, partitions: int) -> None:
+    """Give the samples topic more partitions, as an operator of Kafka does."""
+    wire = Wire(kafka)
+    await wire.open()
+    request = CreatePartitionsRequest([(SAMPLES_TOPIC, (partitions, None))], 5_000, False)
+    answer = await wire.ask(wire.any_node(), request)
+    assert [error for _, error, _ in answer.topic_errors] == [0], answer
+    await wire.close()
 
 
 async def hear(screen: Screen) -> None:

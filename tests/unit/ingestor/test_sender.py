@@ -22,6 +22,7 @@ class FakeLog:
     """A log that outlives its writers. up: whether writers can be made; acknowledges: whether they answer."""
 
     partitions: int = 1
+    lineage: str = "0123456789abcdef"
     up: bool = True
     acknowledges: bool = True
     records: list[bytes] = field(default_factory=list)
@@ -44,14 +45,13 @@ class FakeLog:
 class FakeWriter:
     """What the sender knows of a LogWriter."""
 
-    lineage = "0123456789abcdef"
-
     def __init__(self, log: FakeLog, on_break: Callable[[], None]) -> None:
         self.log = log
         self.on_break = on_break
         self.fault: LogError | None = None
         self.waiting: list[asyncio.Future[int]] = []
         self.partitions = log.partitions
+        self.lineage = log.lineage
 
     async def start(self) -> None:
         if not self.log.up:
@@ -255,13 +255,27 @@ async def test_a_log_with_other_partitions_gets_nothing_of_the_old_ones(log: Fak
     await sending(sender)
     await sender.hold()
     _, waits = sender.accept(columns(1))
-    log.partitions = 3
+    log.partitions, log.lineage = 3, "fedcba9876543210"
     assert await sender.resume(1)
     with pytest.raises(LogChangedError):
         await waits
     _, answer = sender.accept(columns(2, partitions=3))
     await answer
     assert log.values() == [2.0]
+    assert sender.partitions == 3
+
+
+async def test_a_log_that_has_more_partitions_by_now_gets_what_was_meant_for_the_old_ones(log: FakeLog, sender: Sender) -> None:
+    await sending(sender)
+    log.acknowledges = False
+    _, waits = sender.accept(columns(1))
+    await until(lambda: len(log.records) == 1)
+    log.partitions, log.acknowledges = 3, True
+    log.writers[-1].fail()
+    await waits
+    _, answer = sender.accept(columns(2, partitions=3))
+    await answer
+    assert log.values() == [1.0, 2.0]
     assert sender.partitions == 3
 
 
