@@ -5,6 +5,7 @@ Seeing a key again changes nothing, so that it is a function of the records alon
 """
 
 import math
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
@@ -41,7 +42,17 @@ class Census:
 
     def count(self) -> int:
         """About how many keys."""
+        if self._empty:
+            return 0
         registers = np.frombuffer(bytes(self._registers), np.uint8)
         raw = _BIAS * SIZE * SIZE / float(np.exp2(-registers.astype(np.float64)).sum())
         unused = int((registers == 0).sum())
         return round(SIZE * math.log(SIZE / unused)) if raw <= 2.5 * SIZE and unused else round(raw)
+
+
+def census_of(keys: Iterable[bytes]) -> bytes:
+    """What a census holds that has seen these."""
+    census = Census()
+    for key in keys:
+        census.see(key)
+    return census.held()

@@ -10,10 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from services.aggregator import items, matching, sketch
+from services.aggregator.admission import NO_PLACE, Admitted, admit, partial, ranks
+from services.aggregator.census import census_of
 from services.aggregator.columns import Column
 from services.aggregator.mirror import Mirror
 from services.aggregator.pooling import pool
 from services.aggregator.rows import EDGES_LAYOUT, MOMENTS_LAYOUT, VARIANCE_LAYOUT
+from services.contract import limits
+from services.contract.limits import OVERFLOW, OVERFLOW_KEY
 from services.contract.partials import Rows
 from services.contract.series import Kind
 from services.contract.views import BY_SERIES, Input, Selection
@@ -33,6 +37,12 @@ class Combined:
         self._numbers: dict[bytes, int] = {}
         self._places = [Column() for _ in mirrors]  # by mirror: its group -> ours
         self._generations = [mirror.generation for mirror in mirrors]
+        self._seen: tuple[int, ...] = ()
+        self.limit = limits.rolled(selection.limit) if selection.finer is not None else selection.limit
+        self.admitted = Admitted()
+        self.partial = 0
+        self.census = b""  # of the groups that are pooled here
+        self.decisions = 0  # grows when other groups are shown apart than before
 
     def buckets(self) -> set[int]:
         """Every bucket that some partition has."""
@@ -40,19 +50,42 @@ class Combined:
 
     def cells(self, bucket: int) -> Any:
         """What all partitions hold in a bucket as one, by our groups, as `accumulators.pool` gives it; to be read only."""
-        places = self._all_places()
+        self.settle()
+        places, shown = [place.all() for place in self._places], self.admitted.shown
+        if shown is not None:
+            places = [shown[place] for place in places]
         held = [(mirror.cells[self.name].content(bucket), place) for mirror, place in zip(self._mirrors, places, strict=True)]
         parts = [(cells, place) for cells, place in held if cells is not None]
         return pool(self.selection.accumulator, parts, len(self.keys))
 
-    def _all_places(self) -> list[I64]:
-        """By mirror: our numbers of its groups."""
+    def settle(self) -> int:
+        """Decide which groups are shown apart, of those that are there by now; the answer changes when the decision does."""
+        if self.seen() != self._seen and self.limit:
+            self._seen = self.seen()
+            places = [place.all() for place in self._places]
+            overflow = self._numbers.get(OVERFLOW_KEY, len(self.keys))
+            admitted = admit(ranks(places, len(self.keys)), self.limit, overflow)
+            if len(admitted.pooled):
+                self._number(OVERFLOW_KEY)
+            self.partial = partial(places, len(self.keys), overflow)
+            if not admitted.same(self.admitted):
+                self.decisions += 1
+                self.census = census_of(self.keys[group] for group in admitted.pooled.tolist())
+            self.admitted = admitted
+        return self.decisions
+
+    def ranks(self) -> I64:
+        """By group its rank among all partitions, as `admission` gives it."""
+        return ranks([place.all() for place in self._places], len(self.keys))
+
+    def seen(self) -> tuple[int, ...]:
+        """Number the groups that are there by now. The answer changes when the partitions' lists do."""
         for i, mirror in enumerate(self._mirrors):
             if mirror.generation != self._generations[i]:
                 self._places[i], self._generations[i] = Column(), mirror.generation
             for key in mirror.keys[self.name][len(self._places[i]) :]:
                 self._places[i].append(self._number(key))
-        return [place.all() for place in self._places]
+        return *map(len, self._places), *self._generations
 
     def _number(self, key: bytes) -> int:
         number = self._numbers.get(key)
@@ -88,8 +121,26 @@ class Values(Protocol):
     def of(self, bucket: int) -> F64:
         """Shape (len(keys),)."""
 
+    def settle(self) -> int:
+        """Decide which groups are shown apart; the answer changes when the decision does, and every bucket is to be computed again."""
 
-class RowValues:
+    def pooling(self) -> tuple[bytes, int]:
+        """Registers of `census` of the groups that are pooled here, and how many of those that are shown may lack samples."""
+
+
+class _OfSelection:
+    """Values whose groups are the selection's."""
+
+    combined: Combined
+
+    def settle(self) -> int:
+        return self.combined.settle()
+
+    def pooling(self) -> tuple[bytes, int]:
+        return self.combined.census, self.combined.partial
+
+
+class RowValues(_OfSelection):
     """A function of rows; the groups are the selection's."""
 
     def __init__(self, item: Input, combined: Combined) -> None:
@@ -109,7 +160,7 @@ class RowValues:
         return of_rows(self._fn, rows)
 
 
-class CellValues:
+class CellValues(_OfSelection):
     """A function of sketches; the groups are the selection's."""
 
     def __init__(self, item: Input, combined: Combined) -> None:
@@ -130,7 +181,7 @@ class CellValues:
         return values
 
 
-class TopValues:
+class TopValues(_OfSelection):
     """The best items of each group of the selection; each is a group of its own, with the label that they are values of."""
 
     def __init__(self, item: Input, combined: Combined) -> None:
@@ -163,7 +214,11 @@ class TopValues:
 
 
 class SeriesValues:
-    """First every series is reduced to one value per bucket, then a group's series are combined."""
+    """First every series is reduced to one value per bucket, then a group's series are combined.
+
+    Of series that a partition could not keep apart only the sum of all samples is known. It counts where that is what is asked for; no other
+    function has a value of them.
+    """
 
     def __init__(self, item: Input, combined: Combined) -> None:
         self.keys: list[bytes] = []
@@ -173,30 +228,66 @@ class SeriesValues:
         self._numbers: dict[bytes, int] = {}
         self._groups = Column()  # by series: its group
         self._pooled = Column()  # by series: whether 'auto' takes its sum
+        self._lost = Column()  # by series: whether it is many of which no value is known
         self._order: I64 = np.zeros(0, np.int64)
+        self._admitted = Admitted()
+        self._census = b""
+        self._decisions = 0
+        self._seen: tuple[int, ...] = ()
+        self._limit = limits.rolled(item.limit) if item.selection.finer is not None else item.limit
 
     def of(self, bucket: int) -> F64:
         rows: Rows = self._windows.cells(bucket)
-        self._extend()
+        self.settle()
         order = self._order[rows["count"][self._order] > 0]
         value = _reduce(self._item.each, rows[order], self._pooled.at(order) != 0)
-        held = np.flatnonzero(~np.isnan(value))
+        held = np.flatnonzero(~np.isnan(value) & (self._lost.at(order) == 0))
         order, value = order[held], value[held]
-        return _of_series(self._item.fn, self._groups.at(order), rows["last_time"][order], value, len(self.keys))
+        groups, shown = self._groups.at(order), self._admitted.shown
+        groups = groups if shown is None else shown[groups]
+        return _of_series(self._item.fn, groups, rows["last_time"][order], value, len(self.keys))
+
+    def settle(self) -> int:
+        """A group is shown whole or not at all, so it has the rank of its first series."""
+        seen = self.combined.seen()
+        if seen == self._seen:
+            return self._decisions
+        self._seen = seen
+        self._extend()
+        if self._limit:
+            rank = np.full(len(self.keys), NO_PLACE)
+            np.minimum.at(rank, self._groups.all(), self.combined.ranks())
+            admitted = admit(rank, self._limit, self._numbers.get(OVERFLOW_KEY, len(self.keys)))
+            if len(admitted.pooled):
+                self._number(OVERFLOW_KEY)
+            if not admitted.same(self._admitted):
+                self._decisions += 1
+                self._census = census_of(self.keys[group] for group in admitted.pooled.tolist())
+            self._admitted = admitted
+        return self._decisions
+
+    def pooling(self) -> tuple[bytes, int]:
+        return self._census, 0
 
     def _extend(self) -> None:
         keys = self.combined.keys
-        if len(self._groups) == len(keys):
-            return
         for key in keys[len(self._groups) :]:
             kind, labels = matching.series_of_group(key)
-            group = matching.labels_key(labels, self._item.by)
-            if group not in self._numbers:
-                self._numbers[group] = len(self.keys)
-                self.keys.append(group)
-            self._groups.append(self._numbers[group])
-            self._pooled.append(kind in (Kind.delta, Kind.distribution))
+            summed = kind in (Kind.delta, Kind.distribution)
+            many = labels == OVERFLOW
+            self._groups.append(
+                self._number(OVERFLOW_KEY if many and self._item.by else matching.labels_key(labels, self._item.by))
+            )
+            self._pooled.append(summed)
+            self._lost.append(many and not (summed and self._item.each == "auto"))
         self._order = np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
+
+    def _number(self, key: bytes) -> int:
+        found = self._numbers.get(key)
+        if found is None:
+            found = self._numbers[key] = len(self.keys)
+            self.keys.append(key)
+        return found
 
 
 def values_of(item: Input, combined: Mapping[str, Combined]) -> Values:

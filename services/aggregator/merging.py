@@ -22,7 +22,7 @@ from services.aggregator.notes import view_notes
 from services.aggregator.sweeping import EXPIRE_MS
 from services.aggregator.viewmerge import ViewMerge
 from services.aggregator.watermark import Progress, closed_until
-from services.contract.history import NO_NOTES, ViewCommit
+from services.contract.history import ViewCommit
 from services.contract.partials import Entry
 from services.contract.views import Selection, View
 from services.transport import history, partials
@@ -144,6 +144,10 @@ class Merging:
             self._compact(state)
         closed = closed_until(self._progress(state, caught_up, now), now, self._disorder_ms, self._idle_ms)
         metrics.WATERMARK_DELAY_SECONDS.set(max(0, now - closed) / 1000)
+        for view_id, merge in state.views.items():
+            if view_id not in state.waiting and merge.settle():
+                for name in merge.selections:
+                    state.dirty.update((name, bucket) for bucket in state.combined[name].buckets())
         dirty = _take_dirty(state)
         reached = max((item.mirror.max_time for item in state.followed.values()), default=0)
         newest = max((item.mirror.clock for key, item in state.followed.items() if key[0] == state.lineage), default=0)
@@ -155,7 +159,7 @@ class Merging:
                 continue
             buckets = merge.affected(dirty, reached)
             every = merge.view.every_ms
-            notes = view_notes(merge.view, noted) if noted else NO_NOTES
+            notes = view_notes(merge.view, noted, merge.pooling())
             step = merge.step(buckets, closed // every * every, now, newest, positions, notes)
             if step is not None:
                 steps.append((merge, step))

@@ -1,18 +1,20 @@
 """What the readers of a view should know beside its values, from what partitions have noted of its selections. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from services.aggregator.census import Census
 from services.contract.history import Notes
 from services.contract.partials import SelectionNotes
-from services.contract.views import View
+from services.contract.views import BY_SERIES, View
 
 
-def view_notes(view: View, partitions: Iterable[Mapping[str, SelectionNotes]]) -> Notes:
-    """partitions: what each one, of each lineage, has noted by selection."""
+def view_notes(
+    view: View, partitions: Iterable[Mapping[str, SelectionNotes]], pooling: Sequence[tuple[bytes, int]] = ()
+) -> Notes:
+    """partitions: what each one, of each lineage, has noted by selection; pooling: what `combine.Values.pooling` says of each input."""
     late = late_at = since = pooled_limit = 0
     pooled, left_out = Census(), Census()
-    selections = {item.selection.id: (item.limit, item.selection.accumulator == "series") for item in view.inputs}
+    selections = {item.selection.id: (item.limit, item.selection.accumulator in BY_SERIES) for item in view.inputs}
     for notes in partitions:
         for name, (limit, single) in selections.items():
             if (held := notes.get(name)) is None:

@@ -56,6 +56,7 @@ class ViewMerge:
         self.groups = 0
         self._epoch = history.epoch if history else new_epoch
         self._inputs = inputs
+        self._decisions: list[int] = []
         self._expression = parse_expression(view.expr) if view.expr is not None else None
         self._numbers: dict[bytes, int] = {}
         self._labels: list[dict[str, str]] = []
@@ -70,9 +71,20 @@ class ViewMerge:
             self._take_over(history.groups, history.rows)
         self._first = min(self._values, default=_NEVER)  # no bucket starts before it
 
+    def settle(self) -> bool:
+        """Decide which groups are shown apart. Whether they are others than before, so that every bucket is to be computed again."""
+        decisions = [item.settle() for item in self._inputs]
+        changed, self._decisions = decisions != self._decisions, decisions
+        return changed
+
+    def pooling(self) -> list[tuple[bytes, int]]:
+        """What `combine.Values.pooling` says of each input."""
+        return [item.pooling() for item in self._inputs]
+
     def rebind(self, inputs: Sequence[Values]) -> None:
         """Read the partials from elsewhere from now on."""
         self._inputs = inputs
+        self._decisions = []
         self._places = [_NO_PLACES for _ in inputs]
 
     def begin_anew(self, epoch: str) -> None:
@@ -169,6 +181,8 @@ class ViewMerge:
 
     def _new_notes(self, notes: Notes, now_ms: int) -> Notes | None:
         """The notes where they are others than those of the history; at most once a second, since late samples may come with every record."""
+        if notes.pooled and not notes.since:  # pooled here, and by no partition
+            notes = msgspec.structs.replace(notes, since=self.notes.since or now_ms)
         changed = msgspec.structs.replace(notes, at=self.notes.at) != self.notes and now_ms - self.notes.at >= NOTES_MS
         return msgspec.structs.replace(notes, at=now_ms) if changed else None
 

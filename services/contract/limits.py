@@ -15,6 +15,8 @@ MAX_CELLS: Final = 200_000
 OVERFLOW: Final = {"__overflow__": "true"}
 OVERFLOW_KEY: Final = series_key("", OVERFLOW)
 
+ROLLED_GROUPS: Final = 4
+
 SERIES: Final = 100_000
 """Series that a selection of single series keeps apart in one partition, at most; fewer where they have many buckets (SERIES_CELLS)."""
 SERIES_CELLS: Final = 4_000_000
@@ -35,3 +37,8 @@ def fitting(window_ms: int, every_ms: int, wanted: int | None) -> int:
 def series(kept_ms: int, every_ms: int) -> int:
     """How many series a selection keeps apart whose cells are kept for so long."""
     return max(1, min(SERIES, SERIES_CELLS // buckets(kept_ms, every_ms)))
+
+
+def rolled(limit: int) -> int:
+    """The limit of a coarser resolution, which is kept for longer, so that more groups come and go in it."""
+    return limit * ROLLED_GROUPS
