@@ -14,6 +14,7 @@ import structlog
 
 from services.aggregator.asked import LOOKBACK_MS
 from services.aggregator.fold import Fold
+from services.aggregator.retention import horizon_ms
 from services.aggregator.wanted import joined, lacking
 from services.contract.partials import Config
 from services.transport.lineage import read_lineage
@@ -57,8 +58,7 @@ class Slot:
 
 def first_time(config: Config) -> int:
     """Epoch ms from which on the log is read for these selections."""
-    longest = max((config.retentions[name] + item.every_ms for name, item in config.selections.items()), default=0)
-    return int(time.time() * 1000) - longest - LOOKBACK_MS
+    return int(time.time() * 1000) - horizon_ms(config)
 
 
 def begin(fold: Fold, offset: int, start: int) -> None:

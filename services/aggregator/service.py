@@ -18,16 +18,20 @@ from services.aggregator.facts import RETRY_S, Facts
 from services.aggregator.folding import Folding
 from services.aggregator.merging import Merging
 from services.aggregator.others import Others
+from services.aggregator.retention import judge
 from services.aggregator.settings import AggregatorSettings
 from services.aggregator.sweeping import SWEEP_S, sweep
+from services.aggregator.wanted import Wanted
 from services.contract import ownership
 from services.contract.history import HistoryError
 from services.contract.names import AGGREGATOR_BEATS
 from services.contract.partials import PartialsError
 from services.contract.views import Beat
+from services.runtime.service import StartupError
 from services.transport import lineages
 from services.transport.feed import FeedErrors, connect
 from services.transport.log import LogError
+from services.transport.log_configs import retention_ms
 from services.transport.membership import Membership, beats
 from services.transport.settings import KafkaSettings, RedisSettings
 
@@ -55,6 +59,8 @@ class Aggregator:
         self._folding: Folding | None = None
         self._lineages: list[tuple[str, int]] = []
         self._taken: tuple[object, ...] = ()
+        self._judged = ""  # digest of what was asked for when the log's retention was last looked at
+        self._retention = ""
         self._last_turn = time.monotonic()
         self._committed_at = 0.0
 
@@ -62,6 +68,18 @@ class Aggregator:
         """Nothing to wait for: whatever is not there yet is waited for in `run`."""
 
     async def run(self) -> None:
+        try:
+            await self._run()
+        except BaseExceptionGroup as group:
+            refused = group.subgroup(StartupError)
+            while refused is not None:
+                error = refused.exceptions[0]
+                if isinstance(error, StartupError):
+                    raise error from None
+                refused = error
+            raise
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._facts.follow())
             tasks.create_task(self._facts.every(BEAT_S, self._beat))
@@ -97,6 +115,7 @@ class Aggregator:
             "lineage": facts.lineage,
             "feed": facts.feed_error or "ok",
             "log": facts.reach.error or "ok",
+            "retention": self._retention or "ok",
             "lag": folding.lag() if folding else None,
             "watched": facts.watched,
             "views": self._merging.views,
@@ -176,6 +195,7 @@ class Aggregator:
         owned = ownership.owned(self._membership.instance, folding.partitions, members)
         facts = (lineage, folding.partitions, owned, asked)
         if facts != self._taken:
+            await self._check_retention(asked)
             views = {k: v for k, v in asked.views.items() if ownership.merger(k, folding.partitions) in owned}
             await folding.want(owned, asked.config)
             await self._merging.want(self._lineages, owned, views, asked.views)
@@ -200,6 +220,19 @@ class Aggregator:
         self._lineages = [*before, known[-1]]
         self._folding = Folding(self._redis, self._kafka, lineage, partitions, before)
         log.info("log begun", lineage=lineage, partitions=partitions, before=[name for name, _ in before])
+
+    async def _check_retention(self, asked: Wanted) -> None:
+        """StartupError where the log keeps too little for what is asked at the start; of what is asked later, a warning."""
+        if self._judged == asked.config.digest:
+            return
+        verdict = judge(await retention_ms(self._kafka), asked.config, self._settings.outage_ms)
+        if verdict.refusal and not self._judged:
+            raise StartupError(verdict.refusal)
+        self._judged = asked.config.digest
+        if (said := verdict.refusal or verdict.warning) != self._retention:
+            self._retention = said
+            if said:
+                log.warning("the log keeps too little", reason=said)
 
     async def _grow(self, folding: Folding, partitions: int) -> None:
         """The log has more partitions than before. What the old ones hold stays and goes on, and cells add up over all."""

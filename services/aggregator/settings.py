@@ -40,3 +40,10 @@ class AggregatorSettings:
     lease_ms: int = setting(
         3_000, "TIDEBOARD_AGGREGATOR_LEASE_MS", "After how long without a word an aggregator's partitions go to others.", "ms"
     )
+    outage_ms: int = setting(
+        1_800_000,
+        "TIDEBOARD_AGGREGATOR_OUTAGE_MS",
+        "How long aggregators or Redis may be away without a hole. The topic's retention must hold this beside what dashboards show",
+        "ms",
+        between=(0, 366 * 86_400_000),
+    )

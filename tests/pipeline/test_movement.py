@@ -11,7 +11,9 @@ from aiokafka.protocol.admin import CreatePartitionsRequest
 from redis.asyncio import Redis
 
 from services.aggregator.service import Aggregator
+from services.aggregator.settings import AggregatorSettings
 from services.contract.names import SAMPLES_TOPIC
+from services.runtime.service import StartupError
 from services.transport.history import read_view
 from services.transport.log_wire import Wire
 from services.transport.settings import KafkaSettings, RedisSettings
@@ -134,6 +136,19 @@ async def test_partitions_that_are_added_while_everything_runs_are_written_folde
                 third.instance, third.written = 9, again.written
                 await third.write(uncounted(chance))
                 await settled(redis, third, wanted, 30)
+
+
+async def test_a_log_that_keeps_less_than_dashboards_need_is_refused_at_the_start(
+    kafka_server: Kafka, valkey: Valkey, redis: Redis
+) -> None:
+    await empty(kafka_server)
+    kafka = KafkaSettings(bootstrap_servers=kafka_server.bootstrap, retention_ms=600_000)
+    await register(redis, EVERYTHING)
+    async with writing(kafka):
+        refused = Aggregator(AggregatorSettings(instance="a"), kafka, RedisSettings(url=valkey.url))
+        with pytest.raises(StartupError, match=r"keeps records for 10 min \(retention.ms=600000\)"):
+            await asyncio.wait_for(refused.run(), 30)
+        await refused.stop()
 
 
 def uncounted(chance: random.Random) -> list[Point]:
