@@ -22,7 +22,7 @@ MAX_SERIES: Final = 200_000  # in one table
 MAX_TABLE_BYTES: Final = 64 << 20
 
 _LABELS: Final = msgspec.json.Decoder(dict[str, str] | None)
-_KINDS: Final = {kind.name: int(kind) for kind in Kind}
+KINDS: Final = {kind.name: int(kind) for kind in Kind}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z")
@@ -70,15 +70,20 @@ class SeriesTable:
         """The partition of each series."""
         return self._owners[numbers]
 
+    def intern(self, key: bytes, kind: int) -> int:
+        """The number of a series, a new one where it is not known yet."""
+        number = self._known.setdefault((key, kind), len(self.keys))
+        if number == len(self.keys):
+            self._append(key, kind)
+        return number
+
     def _add(self, way: tuple[str, str, bytes]) -> int:
         found = _series(*way)
         if isinstance(found, Fault):
             self.faults.append(found)
             number = -len(self.faults)
         else:
-            number = self._known.setdefault(found, len(self.keys))
-            if number == len(self.keys):
-                self._append(*found)
+            number = self.intern(*found)
         self._sent[way] = number
         self._bytes += len(way[0]) + len(way[2])
         return number
@@ -123,7 +128,7 @@ def judge(rows: Rows, table: SeriesTable, now_ms: int, limits: TimeLimits) -> Ju
     for index in np.flatnonzero(bad).tolist():
         faults[index] = table.faults[-1 - int(series[index])]
     for index in np.flatnonzero((times > now_ms + limits.future_ms) | (times < now_ms - limits.past_ms)).tolist():
-        faults.setdefault(index, _far(int(times[index]), now_ms, limits))
+        faults.setdefault(index, far(int(times[index]), now_ms, limits))
     faults.update(rows.faults)
     if faults:
         fine = np.ones(len(samples), np.bool_)
@@ -158,13 +163,13 @@ def _time(time: float | str | None, now_ms: int) -> int | Fault:
     if time is None:
         return now_ms
     if isinstance(time, str):
-        return _rfc_3339(time)
+        return rfc_3339(time)
     if not abs(time) < 1 << 62:
         return Fault("time", "time is not one: too large a number")
     return int(time)
 
 
-def _rfc_3339(text: str) -> int | Fault:
+def rfc_3339(text: str) -> int | Fault:
     fault = Fault(
         "time", f"time {text[:MAX_TEXT]!r} is neither epoch milliseconds nor RFC 3339, as in 2025-11-22T09:41:00.250Z"
     )
@@ -176,7 +181,7 @@ def _rfc_3339(text: str) -> int | Fault:
         return fault
 
 
-def _far(time: int, now_ms: int, limits: TimeLimits) -> Fault:
+def far(time: int, now_ms: int, limits: TimeLimits) -> Fault:
     if time > now_ms:
         hint = "; is it in micro- or nanoseconds?" if time > now_ms * 100 else ""
         away, limit, where = time - now_ms, limits.future_ms, "future"
@@ -188,8 +193,8 @@ def _far(time: int, now_ms: int, limits: TimeLimits) -> Fault:
 
 def _series(metric: str, kind: str, labels: bytes) -> tuple[bytes, int] | Fault:
     """Key and kind of a series, or what is wrong with it."""
-    if kind not in _KINDS:
-        return Fault("kind", f"kind {kind[:MAX_TEXT]!r} is not one of {', '.join(_KINDS)}")
+    if kind not in KINDS:
+        return Fault("kind", f"kind {kind[:MAX_TEXT]!r} is not one of {', '.join(KINDS)}")
     try:
         found: Mapping[str, str] = _LABELS.decode(labels) or {}
     except UnicodeDecodeError:
@@ -198,7 +203,7 @@ def _series(metric: str, kind: str, labels: bytes) -> tuple[bytes, int] | Fault:
         return _labels_fault(labels)
     if reason := name_fault(metric, found):
         return Fault("name" if name_fault(metric, {}) else "labels", reason)
-    return series_key(metric, found), _KINDS[kind]
+    return series_key(metric, found), KINDS[kind]
 
 
 def _labels_fault(labels: bytes) -> Fault:

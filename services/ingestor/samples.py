@@ -116,9 +116,9 @@ def _decode(item: bytes | msgspec.Raw) -> Sample | Fault:
         try:
             found = _read(_lenient(text))
         except ValueError:
-            return Fault("json", _where(text, error))
+            return Fault("json", where(text, error))
         # What only Python's reader accepts (a NaN in a field of no interest) is still no JSON.
-        return found if isinstance(found, Fault) else Fault("json", _where(text, error))
+        return found if isinstance(found, Fault) else Fault("json", where(text, error))
 
 
 def _lenient(text: bytes) -> Any:
@@ -137,7 +137,7 @@ def _lenient_list(body: bytes, error: Exception) -> list[Any]:
                 return found
         except ValueError:
             pass
-    raise BodyError(_where(body, error))
+    raise BodyError(where(body, error))
 
 
 def _read(item: object) -> Sample | Fault:
@@ -190,7 +190,7 @@ def _kind(value: object) -> str:
     return "a list" if isinstance(value, list) else "an object"
 
 
-def _where(text: bytes, error: Exception) -> str:
+def where(text: bytes, error: Exception) -> str:
     """A sentence about broken JSON, with the place as a byte and as line and column."""
     if isinstance(error, RecursionError):
         return f"{_MALFORMED}nested too deeply"

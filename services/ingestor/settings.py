@@ -41,6 +41,25 @@ class IngestorSettings:
         "ms",
         between=(0, 1000),
     )
+    sources: bool = setting(
+        True,
+        "TIDEBOARD_INGESTOR_SOURCES",
+        "Whether the topics that Sources name are read here. That needs Redis; HTTP does not",
+    )
+    lease_ms: int = setting(
+        3_000,
+        "TIDEBOARD_INGESTOR_LEASE_MS",
+        "After how long without a word an ingestor's partitions of sources go to others",
+        "ms",
+        between=(500, 600_000),
+    )
+    dead_letters: int = setting(
+        600,
+        "TIDEBOARD_INGESTOR_DEAD_LETTERS",
+        "How many records that cannot be read a source may copy to the dead-letter topic; more are only counted. They stay in their own topic",
+        "per minute",
+        between=(0, 10_000_000),
+    )
     future_ms: int = setting(
         60_000, "TIDEBOARD_INGESTOR_MAX_FUTURE_MS", "How far ahead of now a sample's time may be", "ms", between=(0, YEAR_MS)
     )

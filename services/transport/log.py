@@ -18,6 +18,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from services.contract.names import SAMPLES_TOPIC
 from services.transport.log_wire import RETRY_S, Leaders, LogAway, LogError, TopicMissing, Wire
 from services.transport.settings import KafkaSettings
+from services.transport.topic_ids import topic_id
+from services.transport.transactions import Aborted
 
 __all__ = ["LogAway", "LogError", "LogReader", "OffsetGone", "Record", "TopicMissing"]
 
@@ -35,6 +37,7 @@ class Record:
     offset: int
     timestamp: int
     value: bytes
+    key: bytes | None = None
 
 
 class OffsetGone(LogError):  # noqa: N818, says what happened
@@ -53,10 +56,20 @@ class LogReader:
     One fetch per broker is always under way, so that the answer is there when the caller comes back.
     """
 
-    def __init__(self, settings: KafkaSettings, topic: str = SAMPLES_TOPIC, partition_bytes: int = PARTITION_BYTES) -> None:
-        """partition_bytes: of one partition in one answer, but for a record that is longer."""
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str = SAMPLES_TOPIC,
+        partition_bytes: int = PARTITION_BYTES,
+        committed: bool = False,
+    ) -> None:
+        """partition_bytes: of one partition in one answer, but for a record that is longer.
+
+        committed: wait for the end of transactions, and pass over those that were aborted; our own topic has none.
+        """
         self._settings = settings
         self._topic = topic
+        self._committed = committed
         self._partition_bytes = partition_bytes
         self._fetches: Wire | None = None
         self._questions: Wire | None = None  # apart, since a broker answers the requests of a connection one by one
@@ -102,6 +115,15 @@ class LogReader:
     def highwater(self, partition: int) -> int | None:
         """The offset that the next record of the partition will get, as of the last answer; None before the first."""
         return self._highwater.get(partition)
+
+    def position(self, partition: int) -> int | None:
+        """The offset up to which `poll` has given everything, also where records had no value; None where it is not assigned."""
+        return self._positions.get(partition)
+
+    async def topic_id(self) -> str | None:
+        """The UUID of the topic; None where it is missing, or the broker does not tell."""
+        async with self._asking() as (wire, _):
+            return await topic_id(wire, self._topic)
 
     async def partitions(self) -> int:
         """How many partitions the topic has, 0 where it is missing."""
@@ -165,7 +187,7 @@ class LogReader:
         # A broker fills its answer in this order: where there is more than fits, the first ones would get all of it.
         self._turn = (self._turn + 1) % len(partitions)
         partitions = partitions[self._turn :] + partitions[: self._turn]
-        return FetchRequest(self._settings.fetch_wait_ms, 1, FETCH_BYTES, 0, [(self._topic, partitions)])
+        return FetchRequest(self._settings.fetch_wait_ms, 1, FETCH_BYTES, int(self._committed), [(self._topic, partitions)])
 
     async def _receive(self, deadline: float) -> list[Record]:
         """The records of the answers that are there, or that come before the deadline."""
@@ -195,7 +217,7 @@ class LogReader:
             self._fault = error
             return
         for _, partitions in answer.topics:
-            for partition, code, highwater, *_, data in partitions:
+            for partition, code, highwater, *rest, data in partitions:
                 if self._positions.get(partition) != asked.get(partition):
                     continue  # assigned anew since
                 try:
@@ -203,7 +225,7 @@ class LogReader:
                     self._highwater[partition] = highwater
                     if highwater < self._positions[partition]:  # the embedded broker says nothing about it
                         raise OffsetGone(partition, self._positions[partition])
-                    records.extend(self._unpack(partition, data))
+                    records.extend(self._unpack(partition, data, self._aborted(rest)))
                 except LogError as error:
                     self._fault = error
 
@@ -216,19 +238,26 @@ class LogReader:
         if error is not errors.NoError:
             raise LogError(f"partition {partition} cannot be read: {error.__name__}")
 
-    def _unpack(self, partition: int, data: bytes | None) -> list[Record]:
+    def _aborted(self, rest: list[Any]) -> Aborted:
+        """rest: what an answer says of a partition between its end and its records; its only list is that of aborted transactions."""
+        return Aborted(next((item for item in rest if isinstance(item, list)), ()) if self._committed else ())
+
+    def _unpack(self, partition: int, data: bytes | None, aborted: Aborted) -> list[Record]:
         position, records = self._positions[partition], []
         batches = MemoryRecords(data or b"")
         while (batch := batches.next_batch()) is not None:
             if not batch.validate_crc():
                 raise LogError(f"partition {partition} has a damaged record at offset {batch.base_offset}")
-            if not batch.is_control_batch:
-                # A broker answers with whole batches, which may begin before what was asked for.
-                records += [
-                    Record(partition, record.offset, record.timestamp, record.value)
-                    for record in batch
-                    if record.offset >= position and record.value is not None
-                ]
+            if not aborted.holds(batch):
+                try:
+                    # A broker answers with whole batches, which may begin before what was asked for.
+                    records += [
+                        Record(partition, record.offset, record.timestamp, record.value, record.key)
+                        for record in batch
+                        if record.offset >= position and record.value is not None
+                    ]
+                except errors.KafkaError as error:
+                    raise LogError(f"partition {partition} cannot be read at offset {batch.base_offset}: {error!r}") from None
             position = batch.next_offset
         self._positions[partition] = position
         return records

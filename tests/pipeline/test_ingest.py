@@ -26,11 +26,11 @@ from services.ingestor.settings import IngestorSettings
 from services.local.embedded import free_port
 from services.transport.log import LogReader
 from services.transport.log_topics import ensure_topics
-from services.transport.settings import KafkaSettings
+from services.transport.settings import KafkaSettings, RedisSettings
 from tests.servers import Broker
 
 ROOT = Path(__file__).parent.parent.parent
-SETTINGS = IngestorSettings(port=0)
+SETTINGS = IngestorSettings(port=0, sources=False)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def make(broker: Broker) -> Make:
     @contextlib.asynccontextmanager
     async def world(**changed: Any) -> AsyncIterator[World]:
         kafka = KafkaSettings(bootstrap_servers=broker.bootstrap, fetch_wait_ms=50, request_timeout_ms=2000)
-        found = World(create(replace(SETTINGS, **changed), kafka), kafka, broker)
+        found = World(create(replace(SETTINGS, **changed), kafka, RedisSettings()), kafka, broker)
         await found.ingestor.start()
         try:
             yield found

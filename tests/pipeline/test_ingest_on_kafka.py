@@ -15,7 +15,7 @@ from services.contract.series import parse_series_key
 from services.ingestor.service import Ingestor, create
 from services.ingestor.settings import IngestorSettings
 from services.transport.log import LogReader
-from services.transport.settings import KafkaSettings
+from services.transport.settings import KafkaSettings, RedisSettings
 from tests.kafka.server import Kafka, empty
 
 PATIENCE_S = 60
@@ -33,7 +33,7 @@ async def kafka(kafka_server: Kafka) -> KafkaSettings:
 @contextlib.asynccontextmanager
 async def ingesting(kafka: KafkaSettings, timeout_ms: int) -> AsyncIterator[Ingestor]:
     """An ingestor in this process, ready."""
-    ingestor = create(IngestorSettings(port=0, timeout_ms=timeout_ms), kafka)
+    ingestor = create(IngestorSettings(port=0, timeout_ms=timeout_ms, sources=False), kafka, RedisSettings())
     await ingestor.start()
     try:
         await ready(ingestor)

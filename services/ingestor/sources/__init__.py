@@ -1,0 +1,1 @@
+"""Sources: topics that others write, read into our own. Pure cores decode and cut; `bridge` and `bridges` move."""

@@ -1,0 +1,331 @@
+"""Bridge: reads the partitions of one source's topic that are ours, writes their samples into our own log, and notes how far it is.
+
+Read, decode, write, wait for the acknowledgement, note: in this order, so that a crash at any moment costs nothing but reading some records again.
+While our log does not acknowledge, nothing more is read. Whose a partition is, is about liveness alone: what two bridges write is folded once.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+
+from services.contract.ownership import owner
+from services.contract.sources import EARLIEST, LATEST, Source
+from services.ingestor import metrics
+from services.ingestor.columns import TimeLimits
+from services.ingestor.sources.allowance import Allowance
+from services.ingestor.sources.cutting import cut, instance_of
+from services.ingestor.sources.decode import Decoded, Decoder
+from services.ingestor.sources.outlet import Outlet
+from services.ingestor.sources.tally import Tally
+from services.transport.feed import FeedErrors
+from services.transport.letters import Letter
+from services.transport.log import LogError, LogReader, OffsetGone, Record, TopicMissing
+from services.transport.log_writer import LogWriter
+from services.transport.positions import Positions
+from services.transport.settings import KafkaSettings
+
+log = structlog.get_logger()
+
+LOOK_S: Final = 5.0  # at how many partitions the topic has, and whether it is still the same topic
+LOOK_MISSING_S: Final = 1.0
+SAVE_S: Final = 0.5
+KEEP_S: Final = 3_600.0  # how often the positions of a quiet source are kept from expiring
+POLL_MS: Final = 250
+SLICE: Final = 250  # records decoded before others get their turn: some milliseconds
+RETRY_S: Final = (0.1, 2.0)  # first and longest
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Who reads sources, and which of them we are."""
+
+    instance: str
+    members: Callable[[], frozenset[str]]
+
+
+class Bridge:
+    """One source as one ingestor reads it. `run` until cancelled; then `stop`."""
+
+    def __init__(
+        self,
+        source: Source,
+        share: Share,
+        redis: Redis,
+        kafka: KafkaSettings,
+        outlet: Outlet,
+        limits: TimeLimits,
+        letters: float,
+    ) -> None:
+        """letters: dead letters per minute."""
+        self.source = source
+        self.tally = Tally(source.name)
+        self.fault = ""
+        self.waits = "is beginning"
+        self._share = share
+        self._outlet = outlet
+        self._limits = limits
+        self._allowance = Allowance(letters)
+        self._positions = Positions(redis, source.name, source.topic)
+        self._reader = LogReader(kafka, source.topic, committed=True)
+        self._decoder: Decoder | None = None
+        self._topic_id = ""
+        self._count = 0
+        self._at: dict[int, int] = {}  # the next offset of each partition that is ours; all before it is in our log
+        self._saved: dict[int, int] = {}
+        self._saved_at = self._kept_at = self._looked_at = float("-inf")
+        self._members: frozenset[str] = frozenset()
+        self._backoff = RETRY_S[0]
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self._turn()
+                self._well()
+            except TopicMissing:
+                self._forget()
+                await self._wait(f"there is no topic {self.source.topic} yet", LOOK_MISSING_S)
+            except (LogError, *FeedErrors) as error:
+                await self._again(error)
+
+    async def stop(self) -> None:
+        """Note how far it is, so that whoever reads on begins there."""
+        with contextlib.suppress(*FeedErrors, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._save()
+        for partition in self._at:
+            self._unlabel(partition)
+        await self._reader.stop()
+
+    def status(self) -> dict[str, object]:
+        return {
+            "topic": self.source.topic,
+            "format": self.source.format,
+            "state": self.state,
+            "fault": self.fault,
+            "partitions": {
+                str(partition): {"offset": offset, "end": self._reader.highwater(partition), "lag": self._lag(partition)}
+                for partition, offset in sorted(self._at.items())
+            },
+            **self.tally.status(),
+        }
+
+    @property
+    def state(self) -> str:
+        if self._outlet.held:
+            return "held"
+        return "retrying" if self.fault else self.waits or "reading"
+
+    # One turn
+
+    async def _turn(self) -> None:
+        members = self._share.members()
+        if members != self._members or time.monotonic() - self._looked_at > LOOK_S:
+            await self._look(members)
+        if not self._at:
+            await self._wait("no partition is ours" if self._count else "the topic has no partitions", POLL_MS / 1000)
+            return
+        self.waits = ""
+        writer = await self._outlet.writer()
+        try:
+            records = await self._reader.poll(POLL_MS)
+        except OffsetGone as gone:
+            await self._skip(gone)
+            return
+        try:
+            await self._move(writer, records)
+        except LogError:
+            self._reader.assign(self._at)  # what was read and not acknowledged is read again
+            raise
+        self._pass_over()
+        if time.monotonic() - self._saved_at > SAVE_S:
+            await self._save_or_not()
+
+    async def _move(self, writer: LogWriter, records: Sequence[Record]) -> None:
+        """Bring records into our log."""
+        by_partition: dict[int, list[Record]] = {}
+        for record in records:
+            by_partition.setdefault(record.partition, []).append(record)
+        decoder, written, letters, moved = self._ready(writer.partitions), [], [], []
+        for partition, mine in by_partition.items():
+            for start in range(0, len(mine), SLICE):
+                now_ms = int(time.time() * 1000)
+                some = mine[start : start + SLICE]
+                decoded = decoder.decode(some, now_ms)
+                made = cut(decoded.placed, self._instance(partition), self.source.name, now_ms)
+                written += [writer.append(record.partition, record.payload) for record in made]
+                told = self._letters(partition, decoded)
+                letters += told
+                moved.append((partition, some, decoded, len(told)))
+                await asyncio.sleep(0)
+        await asyncio.gather(*written, self._outlet.write_letters(letters))
+        for partition, some, decoded, told_of in moved:
+            self._at[partition] = some[-1].offset + 1
+            self._count_in(len(some), decoded, told_of)
+
+    def _count_in(self, records: int, decoded: Decoded, letters: int) -> None:
+        if decoded.poison and not self.tally.poison:
+            record, reason = decoded.poison[0]
+            log.warning(
+                "a source has a record that cannot be read", source=self.source.name, offset=record.offset, reason=reason
+            )
+        self.tally.add(records, decoded)
+        self.tally.letters(letters, len(decoded.poison) - letters)
+
+    def _letters(self, partition: int, decoded: Decoded) -> list[Letter]:
+        """The dead letters that are allowed now."""
+        granted = self._allowance.take(len(decoded.poison), time.monotonic()) if decoded.poison else 0
+        return [
+            Letter(
+                self.source.topic,
+                partition,
+                record.offset,
+                reason,
+                self.source.name,
+                record.value,
+                getattr(record, "key", None),
+            )
+            for record, reason in decoded.poison[:granted]
+        ]
+
+    def _pass_over(self) -> None:
+        """Records without a value, and ends of transactions, move positions on too."""
+        for partition in self._at:
+            self._at[partition] = max(self._at[partition], self._reader.position(partition) or 0)
+            metrics.SOURCE_LAG.labels(self.source.name, partition).set(self._lag(partition) or 0)
+
+    def _ready(self, partitions: int) -> Decoder:
+        """A decoder for so many partitions of our own topic."""
+        if self._decoder is None or self._decoder.partitions != partitions:
+            self._decoder = Decoder(self.source, partitions, self._limits)
+        return self._decoder
+
+    def _instance(self, partition: int) -> int:
+        return instance_of(self.source.name, self.source.topic, partition, self._topic_id)
+
+    def _lag(self, partition: int) -> int | None:
+        end = self._reader.highwater(partition)
+        return None if end is None else max(0, end - self._at[partition])
+
+    # Which partitions, and from where
+
+    async def _look(self, members: frozenset[str]) -> None:
+        """See which topic it is, how many partitions it has, and which of them are ours."""
+        count = await self._reader.partitions()
+        if not count:
+            raise TopicMissing(f"there is no topic {self.source.topic}")
+        topic_id = await self._reader.topic_id() or "unknown"
+        if topic_id != self._topic_id:
+            if self._topic_id:
+                log.warning("the topic of a source was made again", source=self.source.name, topic=self.source.topic)
+            self._at, self._saved, self._topic_id = {}, {}, topic_id
+        ours = {p for p in range(count) if owner(f"{self.source.name}/{p}", members) == self._share.instance}
+        await self._claim(ours, count)
+        self._members, self._count, self._looked_at = members, count, time.monotonic()
+        if time.monotonic() - self._kept_at > KEEP_S:
+            await self._positions.save(self._topic_id, {}, int(time.time() * 1000))
+            self._kept_at = time.monotonic()
+
+    async def _claim(self, ours: set[int], count: int) -> None:
+        gone, new = set(self._at) - ours, ours - set(self._at)
+        if not gone and not new:
+            return
+        await self._save()
+        for partition in gone:
+            del self._at[partition]
+            self._unlabel(partition)
+        self._reader.assign(self._at)
+        if new:
+            offsets = await self._offsets(count)
+            self._at |= {partition: offsets[partition] for partition in new}
+            self._saved |= {partition: offsets[partition] for partition in new}
+        self._reader.assign(self._at)
+        log.info(
+            "partitions of a source taken up", source=self.source.name, topic=self.source.topic, partitions=sorted(self._at)
+        )
+
+    async def _offsets(self, count: int) -> Mapping[int, int]:
+        """Where each partition is read on. All of them are begun at once, so that whoever comes first decides for all."""
+        known = await self._positions.load(self._topic_id)
+        missing = [partition for partition in range(count) if partition not in known.offsets]
+        if missing or not known.begun:
+            first = await self._first(missing, known.begun)
+            await self._positions.begin(self._topic_id, first, int(time.time() * 1000))
+            known = await self._positions.load(self._topic_id)
+        return known.offsets
+
+    async def _first(self, partitions: Sequence[int], begun: bool) -> Mapping[int, int]:
+        """At first sight as the document says; a partition or a topic that came after that is read from its start."""
+        if begun or self.source.begin == EARLIEST:
+            return await self._reader.start_offsets(partitions)
+        if self.source.begin == LATEST:
+            return await self._reader.end_offsets(partitions)
+        return await self._reader.offsets_at(int(time.time() * 1000) - self.source.begin, partitions)
+
+    async def _save_or_not(self) -> None:
+        """Reading goes on while Redis is away; after a crash it would only begin further back."""
+        try:
+            await self._save()
+        except FeedErrors as error:
+            log.warning("positions of a source are not noted", source=self.source.name, reason=str(error))
+
+    async def _save(self) -> None:
+        changed = {partition: offset for partition, offset in self._at.items() if self._saved.get(partition) != offset}
+        self._saved_at = time.monotonic()
+        if changed:
+            await self._positions.save(self._topic_id, changed, int(time.time() * 1000))
+            self._saved |= changed
+
+    # What goes wrong
+
+    async def _skip(self, gone: OffsetGone) -> None:
+        """The topic no longer has what comes next, or it is another one by now."""
+        if (await self._reader.topic_id() or "unknown") != self._topic_id:
+            self._looked_at = float("-inf")
+            return
+        start = (await self._reader.start_offsets([gone.partition]))[gone.partition]
+        end = (await self._reader.end_offsets([gone.partition]))[gone.partition]
+        here = self._at[gone.partition]
+        then = start if here < start else end
+        log.error(
+            "records of a source were deleted before they were read", source=self.source.name, partition=gone.partition, offset=here, goes_on=then
+        )  # fmt: skip
+        self.tally.skip(max(0, then - here))
+        self._at[gone.partition] = then
+        self._reader.assign(self._at)
+
+    def _forget(self) -> None:
+        """The topic is gone; when it comes back it is another one."""
+        for partition in self._at:
+            self._unlabel(partition)
+        self._at, self._saved = {}, {}
+        self._looked_at = float("-inf")
+        self._reader.assign({})
+
+    async def _again(self, error: Exception) -> None:
+        reason = str(error) or type(error).__name__
+        if not self.fault:
+            log.warning("a source cannot be read on", source=self.source.name, topic=self.source.topic, reason=reason)
+        self.fault = reason
+        await asyncio.sleep(self._backoff)
+        self._backoff = min(self._backoff * 2, RETRY_S[1])
+
+    async def _wait(self, why: str, seconds: float) -> None:
+        if why != self.waits:
+            log.info("a source waits", source=self.source.name, topic=self.source.topic, reason=why)
+        self.waits = why
+        await asyncio.sleep(seconds)
+
+    def _well(self) -> None:
+        if self.fault:
+            log.info("a source is read on", source=self.source.name, topic=self.source.topic)
+        self.fault, self._backoff = "", RETRY_S[0]
+
+    def _unlabel(self, partition: int) -> None:
+        with contextlib.suppress(KeyError):
+            metrics.SOURCE_LAG.remove(self.source.name, str(partition))
