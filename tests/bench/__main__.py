@@ -7,7 +7,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import bench_commits, bench_engine, bench_fold, bench_idle, bench_ingest, bench_latency, bench_movement
+from tests.bench import (
+    bench_commits,
+    bench_engine,
+    bench_fold,
+    bench_idle,
+    bench_ingest,
+    bench_latency,
+    bench_movement,
+    bench_published,
+)
 from tests.bench.report import Table, machine
 
 BENCHES: dict[str, Callable[[], Table]] = {
@@ -15,6 +24,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "ingest": bench_ingest.measure,
     "engine": bench_engine.measure,
     "commits": bench_commits.measure,
+    "published": bench_published.measure,
     "fold": bench_fold.measure,
     "idle": bench_idle.measure,
     "movement": bench_movement.measure,

@@ -34,8 +34,8 @@ def metric(number: int) -> str:
     return f"service.request.seconds.{number:02}"
 
 
-def asked(metrics: int = METRICS) -> Wanted:
-    """Two views of every metric, each with a thousand groups: mean and 99th percentile by host."""
+def entry(metrics: int = METRICS) -> Entry:
+    """A dashboard with two views of every metric: mean and 99th percentile by host."""
     query = {"by": ["host"], "every": "1s"}
     panels = [
         {"id": f"{fn}{i}", "type": "timeseries", "query": {"metric": metric(i), "fn": fn, **query}}
@@ -45,7 +45,11 @@ def asked(metrics: int = METRICS) -> Wanted:
         "apiVersion": "tideboard.dev/v1alpha1", "kind": "Dashboard", "metadata": {"name": "load"},
         "spec": {"window": "1m", "panels": panels},
     }  # fmt: skip
-    return wanted({"load": Entry(VERSION, "load", "", document, "")})
+    return Entry(VERSION, "load", "", document, "")
+
+
+def asked(metrics: int = METRICS) -> Wanted:
+    return wanted({"load": entry(metrics)})
 
 
 def keys(client: int) -> list[bytes]:
