@@ -17,7 +17,7 @@ from services.aggregator.itemcells import Distinct, Top
 from services.aggregator.rows import EDGES_LAYOUT, INCREASE_LAYOUT, MOMENTS_LAYOUT, VARIANCE_LAYOUT, Layout
 from services.aggregator.sketches import Sketches
 from services.aggregator.spots import Spots
-from services.contract.partials import PAGE, Rows, pack_page, unpack_page
+from services.contract.partials import PAGE, Rows, pack_content, unpack_page
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
@@ -58,10 +58,14 @@ class Dense(ByBucket[Rows]):
             self.layout.add(chunk.rows, index[mine], times[mine], values[mine])
             chunk.dirty[index[mine] // PAGE] = True
 
-    def blob(self, bucket: int, page: int) -> bytes:
-        rows = self._buckets[bucket][page * PAGE : (page + 1) * PAGE]
-        held = np.flatnonzero(rows["count"])
-        return pack_page(rows[: held[-1] + 1] if len(held) else rows[:0])
+    def blobs(self, bucket: int, pages: Sequence[int]) -> list[bytes]:
+        rows = self._buckets[bucket]
+        size = rows.itemsize
+        held = rows["count"].reshape(-1, PAGE) != 0
+        # Of each page, how many rows are left once empty ones at the end are cut off.
+        lengths = np.where(held.any(axis=1), PAGE - np.argmax(held[:, ::-1], axis=1), 0).tolist()
+        content = rows.tobytes()
+        return [pack_content(content[page * PAGE * size : (page * PAGE + lengths[page]) * size]) for page in pages]
 
     def load(self, bucket: int, page: int, blob: bytes) -> None:
         rows = unpack_page(blob, self.layout.dtype)
@@ -84,7 +88,10 @@ class Dense(ByBucket[Rows]):
         return np.flatnonzero(held["count"])
 
     def _kept(self, held: Rows, groups: I64) -> Rows:
-        return held[groups[groups < len(held)]]
+        kept = held[groups[groups < len(held)]]
+        rows = self.layout.rows(-(-len(kept) // PAGE) * PAGE)
+        rows[: len(kept)] = kept
+        return rows
 
     def _pages(self, held: Rows) -> Iterable[int]:
         return sorted({group // PAGE for group in np.flatnonzero(held["count"]).tolist()})
@@ -95,10 +102,10 @@ class Dense(ByBucket[Rows]):
         self._touched.discard(bucket)
 
     def _rows(self, bucket: int, highest: int) -> Rows:
-        """The rows of a bucket, long enough for the highest group; whole pages, so that they seldom grow."""
+        """The rows of a bucket, long enough for the highest group; whole pages, and twice as many where there were some, so that they seldom grow."""
         rows = self._buckets.get(bucket)
         if rows is None or highest >= len(rows):
-            grown = self.layout.rows((highest // PAGE + 1) * PAGE)
+            grown = self.layout.rows(max((highest // PAGE + 1) * PAGE, 0 if rows is None else 2 * len(rows)))
             rows = self._moved(bucket, grown)
             self._places.pop(bucket, None)
         return rows

@@ -26,8 +26,8 @@ class Accumulator(Protocol):
     def add(self, beside: Sequence[Any], arena: Arena, spots: Spots, groups: I64, times: I64, values: F64) -> None:
         """Add samples in log order, all of shape (n,), to accumulators of this class, of which this is one; a spot's place is that in `beside`."""
 
-    def blob(self, bucket: int, page: int) -> bytes:
-        """The page as it is stored."""
+    def blobs(self, bucket: int, pages: Sequence[int]) -> list[bytes]:
+        """Pages of a bucket as they are stored."""
 
     def load(self, bucket: int, page: int, blob: bytes) -> None:
         """Take over a stored page."""

@@ -7,6 +7,8 @@ made of the cells of all partitions is `merge`'s.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, Protocol
 from zlib import crc32
 
@@ -203,7 +205,11 @@ class Fold:
         self._rollups.roll(now_ms)
         changes = Changes(self.stored_offset, self.offset, self._state, reset=list(self._reset))
         for name, cells in self.cells.items():
-            changes.pages += ((Page(name, *at), cells.cells.blob(*at)) for at in sorted(cells.cells.dirty))
+            for bucket, at in groupby(sorted(cells.cells.dirty), itemgetter(0)):
+                pages = [page for _, page in at]
+                changes.pages += zip(
+                    [Page(name, bucket, page) for page in pages], cells.cells.blobs(bucket, pages), strict=True
+                )
             if cells.stored_keys < len(cells.keys):
                 changes.keys.append(NewKeys(name, cells.stored_keys, cells.keys[cells.stored_keys :]))
         for page, rows in self.counters.dirty_pages().items():

@@ -43,8 +43,10 @@ class ItemCells(ByBucket[dict[int, Cell]], Generic[Cell]):
         self._dirty.add((bucket, group // PAGE))
         return cells[group]
 
-    def blob(self, bucket: int, page: int) -> bytes:
-        cells = self._buckets[bucket]
+    def blobs(self, bucket: int, pages: Sequence[int]) -> list[bytes]:
+        return [self._blob(self._buckets[bucket], page) for page in pages]
+
+    def _blob(self, cells: dict[int, Cell], page: int) -> bytes:
         held = [group for group in range(page * PAGE, (page + 1) * PAGE) if group in cells]
         return pack_images({group % PAGE: type(self).image(cells[group]) for group in held})
 

@@ -40,7 +40,7 @@ class Layout:
 
     def rows(self, n: int) -> Rows:
         """Empty rows, shape (n,)."""
-        return np.full(n, self.empty, self.dtype)
+        return np.frombuffer(bytearray(self.empty.tobytes() * n), self.dtype)
 
 
 def _add_moments(rows: Rows, at: I64, times: I64, values: F64) -> None:

@@ -4,7 +4,7 @@ All sketches of one bucket of time are one sorted column of keys, group and code
 sorted and counted as they come; what came between two looks is merged in at the second one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -39,9 +39,7 @@ class Held:
     def settle(self) -> Bins:
         """All of it."""
         if self.pages:
-            kept = _without(self.bins, list(self.pages))
-            loaded = [self.pages[page] for page in sorted(self.pages)]
-            self.bins = sketch.pooled([kept, *loaded])
+            self.bins = _replaced(self.bins, self.pages)
             self.pages = {}
         if self.runs:
             self.bins = sketch.merged(self.bins, sketch.pooled(self.runs))
@@ -59,9 +57,12 @@ class Sketches(ByBucket[Held]):
             keys = (spots.of[mine] - low) << _KEY_BITS | sketch.keys(groups[mine], sketch.codes(values[mine]))
             self._add_sorted(beside, at, np.sort(keys))
 
-    def blob(self, bucket: int, page: int) -> bytes:
-        bins = _page(self._buckets[bucket].settle(), page)
-        return pack_bins((bins.keys - page * _PAGE_KEYS).astype(np.uint32), bins.counts)
+    def blobs(self, bucket: int, pages: Sequence[int]) -> list[bytes]:
+        bins = self._buckets[bucket].settle()
+        begins = np.searchsorted(bins.keys, np.array(pages) * _PAGE_KEYS).tolist()
+        ends = np.searchsorted(bins.keys, (np.array(pages) + 1) * _PAGE_KEYS).tolist()
+        keys = (bins.keys % _PAGE_KEYS).astype(np.uint32)
+        return [pack_bins(keys[a:b], bins.counts[a:b]) for a, b in zip(begins, ends, strict=True)]
 
     def load(self, bucket: int, page: int, blob: bytes) -> None:
         keys, counts = unpack_bins(blob)
@@ -123,6 +124,16 @@ def _page(bins: Bins, page: int) -> Bins:
     return Bins(bins.keys[begin:end], bins.counts[begin:end])
 
 
-def _without(bins: Bins, pages: Sequence[int]) -> Bins:
-    kept = np.isin(bins.keys // _PAGE_KEYS, pages, invert=True)
-    return Bins(bins.keys[kept], bins.counts[kept])
+def _replaced(bins: Bins, pages: Mapping[int, Bins]) -> Bins:
+    """The same with other pages."""
+    order = sorted(pages)
+    begins = np.searchsorted(bins.keys, np.array(order) * _PAGE_KEYS).tolist()
+    ends = np.searchsorted(bins.keys, (np.array(order) + 1) * _PAGE_KEYS).tolist()
+    keys: list[I64] = []
+    counts: list[I64] = []
+    at = 0
+    for page, begin, end in zip(order, begins, ends, strict=True):
+        keys += (bins.keys[at:begin], pages[page].keys)
+        counts += (bins.counts[at:begin], pages[page].counts)
+        at = end
+    return Bins(np.concatenate((*keys, bins.keys[at:])), np.concatenate((*counts, bins.counts[at:])))

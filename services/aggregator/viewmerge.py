@@ -66,6 +66,7 @@ class ViewMerge:
         self._versions: dict[int, I64] = {}
         self._pending: dict[int, tuple[F64, I64]] = {}
         self._every = view.every_ms
+        self._names = {item.selection.id for item in view.inputs}
         self._reached = 0  # start of the newest bucket that a sliding window ended in, epoch ms; 0: none yet
         if history:
             self._take_over(history.groups, history.rows)
@@ -115,8 +116,10 @@ class ViewMerge:
         reached: time of the newest sample of the log, epoch ms. A sliding window ends in every bucket up to there, whether
         that one has samples or not.
         """
-        last = reached // self._every * self._every
         found: set[int] = set()
+        if not self.view.over_ms and dirty.keys().isdisjoint(self._names):
+            return found
+        last = reached // self._every * self._every
         for item in self.view.inputs:
             following = max(item.over_ms, self._every)
             done = 0

@@ -20,6 +20,7 @@ VERSION: Final = 1
 SKETCH_VERSION: Final = 2
 """Of a page of sketches; all else is of VERSION."""
 PAGE: Final = 32
+_VERSION_BYTE: Final = bytes([VERSION])
 _WIDTHS: Final = (1, 2, 4, 8)  # bytes of a count
 COUNTERS: Final = "counters"
 """The pseudo-selection whose pages hold the last sample of every counter; its bucket is always 0."""
@@ -145,7 +146,12 @@ class Stored:
 
 def pack_page(rows: Rows) -> bytes:
     """A page of fixed rows (MOMENTS, EDGES, VARIANCE, INCREASE or COUNTER); shape (<= PAGE,)."""
-    return bytes([VERSION]) + rows.tobytes()
+    return pack_content(rows.tobytes())
+
+
+def pack_content(rows: bytes) -> bytes:
+    """The same of the bytes of rows."""
+    return _VERSION_BYTE + rows
 
 
 def unpack_page(blob: bytes, dtype: np.dtype[np.void]) -> Rows:

@@ -5,6 +5,7 @@ on every id without talking to each other.
 """
 
 import hashlib
+from functools import cached_property
 from typing import Final, Literal
 
 import msgspec
@@ -22,7 +23,7 @@ BY_SERIES: Final = frozenset({"series", "series_edges"})
 """Accumulators of single series: the merge groups them."""
 
 
-class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
+class Selection(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     """What a view reads from the log; shared by all views that ask for the same.
 
     accumulator says what a cell holds of the samples of a group: 'moments' count, sum, min, max, last; 'edges' first and last;
@@ -41,7 +42,7 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True):
     rolled_from_ms: tuple[int, ...] = ()
     of: str = ""
 
-    @property
+    @cached_property
     def id(self) -> str:
         return _digest(self)
 
@@ -80,13 +81,13 @@ class Input(msgspec.Struct, frozen=True, omit_defaults=True):
         return found
 
 
-class View(msgspec.Struct, frozen=True):
+class View(msgspec.Struct, frozen=True, dict=True):
     """One number per (group, bucket): a function of one query, or an expression over several."""
 
     inputs: tuple[Input, ...]
     expr: str | None
 
-    @property
+    @cached_property
     def id(self) -> str:
         return _digest(self)
 

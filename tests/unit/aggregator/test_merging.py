@@ -279,7 +279,8 @@ async def test_a_fold_that_is_loaded_is_what_was_stored(redis: Redis) -> None:
     for name, cells in written.fold.cells.items():
         assert again.cells[name].keys == cells.keys
         for at in cells.cells.pages():
-            assert again.cells[name].cells.blob(*at) == cells.cells.blob(*at)
+            bucket, page = at
+            assert again.cells[name].cells.blobs(bucket, [page]) == cells.cells.blobs(bucket, [page])
 
 
 async def test_nothing_is_loaded_where_nothing_lies(redis: Redis) -> None:
