@@ -241,7 +241,7 @@ class Fold:
         if other.offset != self.offset:
             raise ValueError(f"folds at offsets {self.offset} and {other.offset} cannot join")
         joined = self.cells | other.cells
-        self._reset = sorted({COUNTERS, *other.cells, *(set(self.cells) - set(config.selections))})
+        self._reset = sorted({COUNTERS, *self._reset, *other.cells, *(set(self.cells) - set(config.selections))})
         self._gone = [page for page in self._gone if page.selection not in self._reset]
         self.cells = {name: joined[name] for name in config.selections}
         for name, cells in self.cells.items():

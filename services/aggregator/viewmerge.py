@@ -131,7 +131,7 @@ class ViewMerge:
             if self._reached:
                 first = max(self._reached + self._every, last - self.window_ms - KEEP_MS)
                 found.update(range(-(-first // self._every) * self._every, last + 1, self._every))
-            self._reached = max(self._reached, last)
+            self._reached = last  # it goes back where the log began anew
         return found
 
     def step(

@@ -16,7 +16,9 @@ from tests.kafka.server import Kafka, empty
 from tests.pipeline.world import Log, Point, aggregating, beaten, entry, feed, name_log, register, settled, until, writing
 from tests.servers import Broker, Valkey, running
 
-ALL_FUNCTIONS = ["avg", "sum", "min", "max", "count", "last", "p50", "p95", "p99"]
+ALL_FUNCTIONS = [
+    "avg", "sum", "min", "max", "count", "last", "first", "delta", "stddev", "distinct", "p50", "p95", "p99", "p99.9",
+]  # fmt: skip
 EVERYTHING = entry(
     "everything",
     [
@@ -25,6 +27,39 @@ EVERYTHING = entry(
             "id": "each",
             "type": "stat",
             "query": {"metric": "load", "fn": ["avg", "max", "count"], "each": "last", "every": "2s"},
+        },
+        {
+            "id": "each_first",
+            "type": "stat",
+            "query": {"metric": "load", "by": ["host"], "fn": ["sum", "stddev"], "each": "first"},
+        },
+        {
+            "id": "cores",
+            "type": "table",
+            "query": {"metric": "load", "by": ["host"], "of": "core", "fn": ["distinct", "topk(2)"]},
+        },
+        {"id": "top", "type": "bar", "query": {"metric": "added", "of": "host", "fn": "topk(2)", "every": "2s"}},
+        {
+            "id": "sliding",
+            "type": "timeseries",
+            "query": {
+                "metric": "load",
+                "by": ["host"],
+                "fn": ["avg", "delta", "stddev", "p90", "distinct"],
+                "every": "500ms",
+                "over": "3s",
+            },
+        },
+        {"id": "sliding_rate", "type": "stat", "query": {"metric": "bytes", "fn": "rate", "every": "500ms", "over": "2s"}},
+        {
+            "id": "not",
+            "type": "stat",
+            "query": {
+                "metric": "load",
+                "where": {"host": "!~ h[01]", "core": {"!=": ["0", "1"]}},
+                "by": ["host", "core"],
+                "fn": "count",
+            },
         },
         {"id": "rates", "type": "timeseries", "query": {"metric": "bytes", "by": ["host"], "fn": ["rate", "increase"]}},
         {"id": "adds", "type": "stat", "query": {"metric": "added", "fn": ["sum", "rate"], "every": "500ms"}},

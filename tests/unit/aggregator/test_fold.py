@@ -390,6 +390,19 @@ def test_counters_of_which_nobody_asks_any_more_are_dropped() -> None:
     assert list(store.load().counters.last()) == [b"more\xff"]
 
 
+def test_what_lay_there_of_another_log_is_dropped_though_another_fold_joins_before_the_first_commit() -> None:
+    short, long = view(fn="max", every="1s"), view(fn="max", every="2s")
+    store = folded(config(short), log_of([[gauge(1, at=0)], [gauge(2, at=5_000)]]))
+    log = log_of([[gauge(3, at=9_000)]])
+    fold, other = Fold.instead(store.stored, config(short), 0), Fold(config(long), 0)
+    fold.apply(log)
+    other.apply(log)
+    fold.join(other, config(short, long))
+    store.commit(fold)
+    assert cells(short, [store.mirror(short)]) == {((), T0 + 9_000): 3}
+    assert store.stored.pages == folded(config(short, long), log).stored.pages
+
+
 def test_folds_at_different_offsets_do_not_join() -> None:
     with pytest.raises(ValueError, match="offsets 0 and 3"):
         Fold(config(view()), 0).join(Fold(config(view()), 3), config(view()))
