@@ -31,7 +31,7 @@ SLICE_BYTES: Final = 64 << 10
 
 @dataclass(slots=True)
 class Slot:
-    """One owned partition. held: digest of the configuration that lies in Redis, '' where nothing does.
+    """One owned partition. held: digest of the configuration that lies in Redis, '' where nothing does; stamp: of the commit that lies there.
 
     catching: the fold of what is lacking here; target: what the live one computes once both have joined; caught_up: it stands where the live one
     does, or ahead. doubted: what was stored may be gone.
@@ -40,6 +40,7 @@ class Slot:
     partition: int
     fold: Fold
     held: str
+    stamp: str = ""
     catching: Fold | None = None
     target: Config = field(default_factory=lambda: Config({}, {}))
     caught_up: bool = False

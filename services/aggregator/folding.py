@@ -5,6 +5,7 @@ business; they join here. What a refused commit means is decided here: load what
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -153,7 +154,7 @@ class Folding:
         slots = [slot for slot in self.slots.values() if not slot.dirty]
         found = await partials.positions(self._redis, self.lineage, [slot.partition for slot in slots])
         for slot, there in zip(slots, found, strict=True):
-            slot.doubted = there != (slot.fold.stored_offset, slot.held)
+            slot.doubted = there != (slot.fold.stored_offset, slot.held, slot.stamp)
 
     async def look(self) -> None:
         """Ask for the ends of the log, apart from reading it; see whether the reader gets there, and publish where the folds stand."""
@@ -222,7 +223,7 @@ class Folding:
         stored = await partials.load(self._redis, self.lineage, partition)
         if stored is not None and await is_log_of(self._kafka, self._reader, partition, stored.state.last):
             log.info("partition claimed", partition=partition, offset=stored.offset)
-            return Slot(partition, Fold.load(stored), stored.config.digest)
+            return Slot(partition, Fold.load(stored), stored.config.digest, stored.stamp)
         live = sampled(self._wanted)  # what is rolled up is filled from further back, beside what is live
         if stored is not None:
             await check_lineage(
@@ -233,7 +234,7 @@ class Folding:
             log.error(
                 "what lies there was folded from another log, it is folded anew", partition=partition, offset=stored.offset
             )
-            return Slot(partition, Fold.instead(stored, live, offsets[partition]), stored.config.digest)
+            return Slot(partition, Fold.instead(stored, live, offsets[partition]), stored.config.digest, stored.stamp)
         fold = Fold(live, offsets[partition])
         await self._seed(fold, partition)
         log.info("partition begun", partition=partition, offset=fold.offset, lineage=self.lineage)
@@ -292,6 +293,7 @@ class Folding:
         step = Commit(
             slot.held, slot.fold.config, changes.from_, changes.to, changes.state,
             changes.pages, changes.keys, changes.gone, changes.reset, changes.notes,
+            slot.stamp, secrets.token_hex(8),
         )  # fmt: skip
         try:
             await partials.commit(self._redis, self.lineage, slot.partition, step)
@@ -301,7 +303,7 @@ class Folding:
             return None
         metrics.COMMITS.labels("stored").inc()
         slot.fold.committed(changes)
-        slot.held, slot.doubted = slot.fold.config.digest, False
+        slot.held, slot.stamp, slot.doubted = slot.fold.config.digest, step.stamp, False
         return step.entry()
 
 

@@ -21,6 +21,7 @@ class Mirror:
     def __init__(self, selections: Mapping[str, Selection]) -> None:
         self.position = -1
         self.digest = ""
+        self.stamp = ""  # of the commit that it stands at
         self.available: frozenset[str] = frozenset()  # selections that the fold computes by now
         self.clock = 0
         self.max_time = 0
@@ -35,7 +36,7 @@ class Mirror:
         self._touch_all()
         self._clear()
         self.generation += 1
-        self.position, self.digest = stored.offset, stored.config.digest
+        self.position, self.digest, self.stamp = stored.offset, stored.config.digest, stored.stamp
         self.available = frozenset(stored.config.selections)
         self.clock, self.max_time = stored.state.clock, stored.state.max_time
         self.notes = dict(stored.state.notes)
@@ -52,7 +53,9 @@ class Mirror:
             return "gap"
         if header.to < self.position or (header.to == self.position and header.from_ < header.to):
             return "old"
-        if header.from_ != self.position:
+        if header.stamp and header.stamp == self.stamp:
+            return "old"
+        if header.from_ != self.position or (header.after and header.after != self.stamp):
             return "gap"
         for new in header.keys:
             if (keys := self.keys.get(new.selection)) is not None:
@@ -63,7 +66,7 @@ class Mirror:
             if page.selection != COUNTERS and (cells := self.cells.get(page.selection)) is not None:
                 cells.load(page.bucket, page.page, blob)
                 self.dirty.add((page.selection, page.bucket))
-        self.position, self.clock, self.max_time = header.to, header.clock, header.max_time
+        self.position, self.clock, self.max_time, self.stamp = header.to, header.clock, header.max_time, header.stamp
         self.notes |= header.notes
         return "applied"
 

@@ -91,6 +91,7 @@ class Header(msgspec.Struct, frozen=True):
     """The head of a log entry. from_, to: offsets. clock: newest ingest time folded, max_time: newest sample time, both epoch ms.
 
     whole: the commit was too large for an entry; read the cells instead. notes: of selections of which they changed.
+    after, stamp: names of the commit before this one, and of this one; empty where an older version wrote it.
     """
 
     v: int
@@ -102,6 +103,8 @@ class Header(msgspec.Struct, frozen=True):
     whole: bool
     keys: list[NewKeys]
     notes: dict[str, SelectionNotes] = {}
+    after: str = ""
+    stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,7 @@ class Stored:
     state: FoldState
     pages: dict[str, dict[tuple[int, int], bytes]] = field(default_factory=dict)
     keys: dict[str, list[bytes]] = field(default_factory=dict)
+    stamp: str = ""  # names the commit that stored it
 
 
 def pack_page(rows: Rows) -> bytes:

@@ -38,15 +38,15 @@ READ_TRIES: Final = 20
 
 _COMMIT: Final = Script("""
 local meta, log = KEYS[1], KEYS[2]
-local held = redis.call('HMGET', meta, 'offset', 'digest')
-if (held[1] or '') ~= ARGV[1] or (held[2] or '') ~= ARGV[2] then
+local held = redis.call('HMGET', meta, 'offset', 'digest', 'stamp')
+if (held[1] or '') ~= ARGV[1] or (held[2] or '') ~= ARGV[2] or (held[3] or '') ~= ARGV[11] then
   return {0, held[1] or '', held[2] or ''}
 end
-redis.call('HSET', meta, 'v', ARGV[3], 'offset', ARGV[4], 'digest', ARGV[5], 'state', ARGV[7])
+redis.call('HSET', meta, 'v', ARGV[3], 'offset', ARGV[4], 'digest', ARGV[5], 'state', ARGV[7], 'stamp', ARGV[12])
 if ARGV[6] ~= '' then redis.call('HSET', meta, 'config', ARGV[6]) end
 local entry = {'XADD', log, 'MAXLEN', '~', ARGV[8], '*', 'h', ARGV[9]}
 local whole = ARGV[10] == '1'
-local at = 11
+local at = 13
 local function give(command, key, count)
   local last = at + count - 1
   while at <= last do
@@ -81,7 +81,10 @@ class RefusedError(Exception):
 
 
 class Commit(msgspec.Struct, frozen=True):
-    """One step of a fold. expected: digest of the configuration that lies there, '' where nothing does."""
+    """One step of a fold. expected: digest of the configuration that lies there, '' where nothing does.
+
+    after, stamp: names of the commit that lies there, and of this one. An offset is no name: two commits may stand at the same.
+    """
 
     expected: str
     config: Config
@@ -93,6 +96,8 @@ class Commit(msgspec.Struct, frozen=True):
     gone: Sequence[Page]
     reset: Sequence[str]
     notes: Mapping[str, SelectionNotes] = {}
+    after: str = ""
+    stamp: str = ""
 
     def entry(self) -> Entry:
         """What merges are told of it. Where a fold or a selection began anew, they cannot go on from what they hold."""
@@ -100,7 +105,7 @@ class Commit(msgspec.Struct, frozen=True):
         state = self.state
         header = Header(
             VERSION, self.config.digest, self.from_, self.to, state.clock, state.max_time, whole, list(self.keys),
-            dict(self.notes),
+            dict(self.notes), self.after, self.stamp,
         )  # fmt: skip
         return Entry(header, () if whole else self.pages)
 
@@ -133,6 +138,8 @@ def _call(lineage: str, partition: int, step: Commit) -> tuple[list[str], list[A
         max(least, min(most, room)),
         msgspec.msgpack.encode(header),
         int(header.whole),
+        step.after,
+        step.stamp,
     ]
     for name, part in sorted(_by_selection(step).items()):
         keys += (fold_key(lineage, partition, f"cells:{name}"), fold_key(lineage, partition, f"groups:{name}"))
@@ -189,26 +196,29 @@ async def load(redis: Redis, lineage: str, partition: int, selections: Sequence[
     raise PartialsError(f"partition {partition} of {lineage} got other selections {READ_TRIES} times while it was read")
 
 
-async def positions(redis: Redis, lineage: str, partitions: Sequence[int]) -> list[tuple[int, str] | None]:
-    """Offset and digest of the configuration of each fold, None where none lies."""
+async def positions(redis: Redis, lineage: str, partitions: Sequence[int]) -> list[tuple[int, str, str] | None]:
+    """Offset, digest of the configuration and stamp of each fold, None where none lies."""
     async with redis.pipeline(transaction=False) as pipe:
         for partition in partitions:
-            pipe.hmget(fold_key(lineage, partition, "meta"), ["offset", "digest"])
+            pipe.hmget(fold_key(lineage, partition, "meta"), ["offset", "digest", "stamp"])
         found = await pipe.execute()
-    return [None if offset is None else (int(offset), digest.decode()) for offset, digest in found]
+    return [
+        None if offset is None else (int(offset), digest.decode(), (stamp or b"").decode()) for offset, digest, stamp in found
+    ]
 
 
-_HEAD: Final = ["v", "offset", "config", "state"]
+_HEAD: Final = ["v", "offset", "config", "state", "stamp"]
 
 
 def _head(key: str, found: list[Any]) -> Stored | None:
-    version, offset, config, state = found
+    version, offset, config, state, stamp = found
     if offset is None:
         return None
     if version is None or int(version) != VERSION:
         raise PartialsError(f"{key} is of version {version!r}, this reads {VERSION}")
     try:
-        return Stored(msgspec.json.decode(config, type=Config), int(offset), msgspec.msgpack.decode(state, type=FoldState))
+        fold = msgspec.msgpack.decode(state, type=FoldState)
+        return Stored(msgspec.json.decode(config, type=Config), int(offset), fold, stamp=(stamp or b"").decode())
     except (msgspec.DecodeError, TypeError) as error:
         raise PartialsError(f"{key} cannot be read: {error}") from None
 

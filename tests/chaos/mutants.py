@@ -23,18 +23,20 @@ class Mutant:
     faults: tuple[str, ...]
 
 
+_COMPARED: Final = "if (held[1] or '') ~= ARGV[1] or (held[2] or '') ~= ARGV[2] or (held[3] or '') ~= ARGV[11] then"
+
 MUTANTS: Final = (
     Mutant(
         "the compare-and-set off",
         "transport/partials.py",
-        "if (held[1] or '') ~= ARGV[1] or (held[2] or '') ~= ARGV[2] then",
+        _COMPARED,
         "if false then",
         ("aggregator_sleep", "feed_failover"),
     ),
     Mutant(
-        "the selections' hash left out of it",
+        "the selections' hash and the stamp left out of it",
         "transport/partials.py",
-        "if (held[1] or '') ~= ARGV[1] or (held[2] or '') ~= ARGV[2] then",
+        _COMPARED,
         "if (held[1] or '') ~= ARGV[1] then",
         ("yesterdays_dashboards",),
     ),

@@ -19,6 +19,8 @@ from tests.chaos.proxy import HOST
 PING_S: Final = 0.5
 SILENT_S: Final = 1.5
 RETRY_S: Final = 0.1
+LONGEST_RETRY_S: Final = 1.5
+"""Of a subscriber that comes back when everybody else has gone on."""
 
 
 class Subscriber:
@@ -59,7 +61,7 @@ class Subscriber:
             self.returns += 1
             for judge in self.judges.values():
                 judge.connected()
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(self._chance.choice((RETRY_S, LONGEST_RETRY_S)) if self.careless else RETRY_S)
 
     async def _serve(self) -> None:
         reader, writer = await asyncio.open_connection(HOST, self._port)

@@ -1,6 +1,7 @@
 """Folding's own decisions: when a fold that caught up joins, and what is to be stored."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -8,6 +9,7 @@ from redis.asyncio import Redis
 from services.aggregator.catchup import Slot, first_time
 from services.aggregator.fold import Fold
 from services.aggregator.folding import MAX_DIRTY_PAGES, Folding
+from services.contract.names import fold_key
 from services.contract.partials import Config
 from services.transport import partials
 from services.transport.feed import connect
@@ -90,12 +92,18 @@ def test_a_fold_that_has_not_caught_up_waits(folding: Folding) -> None:
     assert (slot.catching is not None, slot.fold.offset, slot.fold.config) == (True, 3, config(OLD))
 
 
+async def stored(redis: Redis) -> tuple[int, str]:
+    """Offset and configuration of the one partition."""
+    ((offset, digest, _),) = [found for found in await partials.positions(redis, "log", [0]) if found]
+    return offset, digest
+
+
 async def test_an_empty_partition_is_stored_once(folding: Folding, redis: Redis) -> None:
     assert folding.dirty
     ((partition, entry),) = await folding.commit()
     assert (partition, entry is not None, folding.dirty) == (0, True, False)
     assert await folding.commit() == []
-    assert await partials.positions(redis, "log", [0]) == [(0, config(OLD).digest)]
+    assert await stored(redis) == (0, config(OLD).digest)
 
 
 async def test_what_lies_there_is_not_doubted(folding: Folding) -> None:
@@ -110,6 +118,20 @@ async def test_a_feed_that_forgot_an_idle_partition_is_found_out(folding: Foldin
     await redis.flushall()
     await folding.check()
     assert folding.dirty  # the next commit is refused, and the partition is folded again from the log
+
+
+async def test_a_feed_that_lost_a_commit_of_roll_ups_alone_is_found_out(folding: Folding, redis: Redis) -> None:
+    """Such a commit stands at the offset of the one before: to a replica that has not got it, the offset says nothing."""
+    slot, key = folding.slots[0], fold_key("log", 0, "meta")
+    folding._feed(slot, log(0))
+    await folding.commit()
+    behind: Any = await redis.hgetall(key)
+    slot.doubted = True
+    await folding.commit()
+    await redis.hset(key, mapping=behind)
+    await folding.check()
+    assert folding.dirty
+    assert await folding.commit(last=True) == [(0, None)]
 
 
 async def test_a_doubt_that_was_none_ends_with_the_next_commit(folding: Folding) -> None:
@@ -128,7 +150,7 @@ async def test_what_another_has_stored_of_a_log_that_is_over_stays_as_it_is(fold
     folding._feed(folding.slots[0], log(0))
     assert await folding.commit(last=True) == [(0, None)]
     assert not folding.dirty
-    assert await partials.positions(redis, "log", [0]) == [(2, config(OLD).digest)]
+    assert await stored(redis) == (2, config(OLD).digest)
 
 
 async def test_many_dirty_pages_do_not_wait_for_their_time(folding: Folding) -> None:

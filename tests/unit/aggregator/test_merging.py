@@ -291,7 +291,7 @@ async def test_nothing_is_loaded_where_nothing_lies(redis: Redis) -> None:
 async def test_positions_are_offset_and_configuration(redis: Redis, partitions: Sequence[Partition]) -> None:
     await partitions[1].write(load(1))
     digest = partitions[0].held
-    assert await partials.positions(redis, "log", [0, 1, 2]) == [(0, digest), (1, digest), None]
+    assert await partials.positions(redis, "log", [0, 1, 2]) == [(0, digest, ""), (1, digest, ""), None]
 
 
 async def test_the_log_of_a_fold_has_bounds(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

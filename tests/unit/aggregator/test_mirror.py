@@ -76,6 +76,20 @@ def test_a_mirror_that_follows_holds_what_one_that_reads_everything_holds(
     assert (mirror.position, mirror.clock, mirror.max_time) == (read.position, read.clock, read.max_time)
 
 
+def test_two_commits_at_one_offset_are_told_apart_by_their_names() -> None:
+    store = committed(hosts("a", "b"), config(HOSTS))
+    mirror, header = store.mirror(HOSTS), store.log[-1].header
+
+    def again(after: str, stamp: str) -> Entry:
+        same = msgspec.structs.replace(header, from_=header.to, keys=[], after=after, stamp=stamp)
+        return Entry(same, ())
+
+    assert mirror.apply(again("", "one")) == "applied"
+    assert mirror.apply(again("", "one")) == "old"
+    assert mirror.apply(again("two", "three")) == "gap"
+    assert mirror.apply(again("one", "two")) == "applied"
+
+
 def test_an_entry_that_is_known_already_is_old() -> None:
     store = committed(hosts("a", "b"), config(HOSTS))
     mirror = store.mirror(HOSTS)
