@@ -3,7 +3,7 @@
 How samples get there is `lanes`' business, which records count and what a commit holds is `fold`'s.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,12 +69,10 @@ class SelectionCells:
 
     @property
     def limit(self) -> int:
-        """How many groups are kept apart, 0 for no limit. What is rolled up has the groups that the finer cells were allowed."""
-        if self.selection.finer is not None:
-            return 0
+        """How many groups are kept apart, 0 for no limit."""
         if self.selection.accumulator in BY_SERIES:
             return limits.series(self.retention_ms + 2 * SLACK_MS + self.selection.every_ms, self.selection.every_ms)
-        return self.selection.limit
+        return limits.rolled(self.selection.limit) if self.selection.finer is not None else self.selection.limit
 
     @property
     def notes(self) -> SelectionNotes:
@@ -91,11 +89,23 @@ class SelectionCells:
                 if not self._notes.since:
                     self._notes = msgspec.structs.replace(self._notes, since=ingest)
                 return self.number(pool)
-            found = self._numbers[key] = len(self.keys)
-            self.keys.append(key)
+            found = self._append(key)
             if key == pool:
                 self._pools[key] = found
         return found
+
+    def load(self, keys: Iterable[bytes]) -> None:
+        """Take over the groups that were stored, in their order; only before the first sample. Whether they fit the limit was decided then."""
+        for key in keys:
+            number = self._append(key)
+            if self.limit and key == overflow_of(self.selection, key):
+                self._pools[key] = number
+        self.stored_keys = len(self.keys)
+
+    def _append(self, key: bytes) -> int:
+        self._numbers[key] = len(self.keys)
+        self.keys.append(key)
+        return len(self.keys) - 1
 
     def was_late(self, samples: int, ingest: int) -> None:
         """So many samples came when their bucket was no longer kept."""

@@ -83,8 +83,11 @@ class ByBucket(Generic[Held]):
                 yield bucket, page
 
     def live(self) -> I64:
-        found = [self._live(held) for held in self._buckets.values()]
-        return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+        found = [groups for held in self._buckets.values() if len(groups := self._live(held))]
+        live = np.zeros(max((int(groups[-1]) + 1 for groups in found), default=0), bool)
+        for groups in found:
+            live[groups] = True
+        return np.flatnonzero(live)
 
     def keep(self, groups: I64) -> None:
         kept = {bucket: self._kept(held, groups) for bucket, held in self._buckets.items()}

@@ -111,9 +111,7 @@ class Fold:
         """The fold that was stored, at its offset."""
         fold = cls(stored.config, stored.offset, stored.state)
         for name, cells in fold.cells.items():
-            for key in stored.keys.get(name, []):
-                cells.number(key)
-            cells.stored_keys = len(cells.keys)
+            cells.load(stored.keys.get(name, []))
             for (bucket, page), blob in stored.pages.get(name, {}).items():
                 cells.cells.load(bucket, page, blob)
         pages = {page: unpack_page(blob, COUNTER) for (_, page), blob in stored.pages.get(COUNTERS, {}).items()}
@@ -202,7 +200,7 @@ class Fold:
 
     def changes(self, now_ms: int | None = None) -> Changes:
         """What changed since the last commit. What is due by now (epoch ms; None: everything) is rolled up."""
-        self._rollups.roll(now_ms)
+        self._rollups.roll(now_ms, self._state.edge)
         changes = Changes(self.stored_offset, self.offset, self._state, reset=list(self._reset))
         for name, cells in self.cells.items():
             for bucket, at in groupby(sorted(cells.cells.dirty), itemgetter(0)):
@@ -258,8 +256,8 @@ class Fold:
 
     def _pass_edge(self) -> None:
         """Drop what is old, and forget groups and counters that have come and gone. Where that is, the records alone say."""
+        self._rollups.roll(None, self._state.edge)
         clock = self._state.edge = self._state.clock
-        self._rollups.roll_before(clock)
         for name, cells in self.cells.items():
             self._gone += (Page(name, *at) for at in cells.forget(clock))
         done = [name for name, cells in self.cells.items() if cells.compact()]

@@ -8,13 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from services.aggregator.asked import SelectionCells
 from services.aggregator.bucketed import PageAt
-from services.aggregator.pooling import groups_in, pool
-
-I64 = npt.NDArray[np.int64]
+from services.aggregator.pooling import pool
 
 PER_BUCKET: Final = 10
 """How often an open bucket is computed, at most."""
@@ -39,20 +36,18 @@ class RollUps:
         """Whether it is time to compute some bucket again. now_ms: epoch ms, of whatever clock the caller goes by."""
         return any(item.due(now_ms) for item in self._rollups)
 
-    def roll(self, now_ms: int | None) -> None:
-        """Compute the buckets for which it is time, by epoch ms; None: every bucket that changed."""
+    def roll(self, now_ms: int | None, edge: int) -> None:
+        """Compute the buckets for which it is time, by epoch ms; None: every bucket that changed. edge: epoch ms when the fold dropped what is old.
+
+        Groups are numbered in the order of the finer list each time, so that which ones a limit admits does not depend on the time.
+        """
         for item in self._rollups:
+            item.register(edge)
             due = now_ms is None or item.due(now_ms)
             item.note()
             if due:
-                item.roll(_LAST)
+                item.roll()
                 item.rolled_at = (now_ms or 0) // item.pace_ms
-
-    def roll_before(self, clock: int) -> None:
-        """Compute the buckets that changed and of which finer cells may be dropped now. clock: newest ingest time, epoch ms."""
-        for item in self._rollups:
-            item.note()
-            item.roll(item.finer.oldest(clock))
 
     def note(self) -> None:
         """Remember what changed, for pages are about to count as unchanged."""
@@ -76,9 +71,7 @@ class _RollUp:
         self.rolled_at = 0
         self._pending: set[int] = set()
         self._keys: list[bytes] = []
-        self._places: I64 = np.zeros(
-            0, np.int64
-        )  # by group of the finer one: its number in the coarse one, -1 where it has none yet
+        self._places: list[int] = []  # by group of the finer one: its number in the coarse one
         self._coarse_keys: list[bytes] = []
 
     def due(self, now_ms: int) -> bool:
@@ -89,31 +82,23 @@ class _RollUp:
         pages = self.finer.cells.dirty if changed is None else changed
         self._pending.update({bucket // self.every_ms * self.every_ms for bucket, _ in pages})
 
-    def roll(self, before: int) -> None:
-        """Compute what changed in buckets that start before this epoch ms. Of which finer cells are gone stays as it is."""
-        for bucket in sorted(bucket for bucket in self._pending if bucket < before):
-            self._pending.discard(bucket)
+    def roll(self) -> None:
+        """Compute what changed. Of which finer cells are gone stays as it is."""
+        for bucket in sorted(self._pending):
             if bucket >= self.finer.whole_from:
                 self._compute(bucket)
+        self._pending.clear()
+
+    def register(self, edge: int) -> None:
+        """Number the groups of the finer one that are new. Of a group that is pooled, the edge says since when."""
+        if self._keys is not self.finer.keys or self._coarse_keys is not self.coarse.keys:  # one was compacted: numbered anew
+            self._keys, self._coarse_keys, self._places = self.finer.keys, self.coarse.keys, []
+        self._places += [self.coarse.number(key, edge) for key in self._keys[len(self._places) :]]
 
     def _compute(self, bucket: int) -> None:
         finer, coarse = self.finer.cells, self.coarse.cells
         starts = range(bucket, bucket + self.every_ms, self.finer.selection.every_ms)
-        held = [content for content in map(finer.content, starts) if content is not None]
-        parts = [(content, self._placing(groups_in(content))) for content in held]
+        places = np.array(self._places, np.int64)
+        parts = [(content, places) for content in map(finer.content, starts) if content is not None]
         if parts:
             coarse.put(bucket, pool(self.coarse.selection.accumulator, parts, len(self.coarse.keys)))
-
-    def _placing(self, groups: I64) -> I64:
-        """By group of the finer one its number in the coarse one, which these get if they have none."""
-        if self._keys is not self.finer.keys or self._coarse_keys is not self.coarse.keys:  # one was compacted: numbered anew
-            self._keys, self._coarse_keys, self._places = self.finer.keys, self.coarse.keys, _NOBODY
-        fresh = np.full(len(self._keys) - len(self._places), -1, np.int64)
-        self._places = np.concatenate((self._places, fresh)) if len(fresh) else self._places
-        for group in groups[self._places[groups] < 0].tolist():
-            self._places[group] = self.coarse.number(self._keys[group])
-        return self._places
-
-
-_LAST: Final = int(np.iinfo(np.int64).max)
-_NOBODY: Final = np.zeros(0, np.int64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from services.aggregator.fold import FOLLOWED_MS, Fold
 from services.contract import limits
 from services.contract.dashboards import parse
 from services.contract.limits import OVERFLOW
+from services.contract.partials import Config
 from services.contract.views import View, retentions
 from tests.unit.aggregator.logs import (
     DELTA,
@@ -271,3 +273,36 @@ def test_a_census_of_many_is_within_a_seventh() -> None:
     for number in range(50_000):
         census.see(b"%d" % number)
     assert abs(census.count() - 50_000) < 50_000 / 7
+
+
+# Coarser resolutions
+
+LEVELLED = limited("count", 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches, st.data())
+def test_what_coarser_resolutions_pool_does_not_depend_on_when_they_were_computed(
+    written: list[tuple[int, list[tuple[int, int, int, int]]]], data: st.DataObject
+) -> None:
+    (base,) = LEVELLED.inputs
+    coarse = msgspec.structs.replace(base.selection, every_ms=10_000, rolled_from_ms=(1_000,))
+    asked = Config(
+        {item.id: item for item in (base.selection, coarse)}, {base.selection.id: RETENTION, coarse.id: 3 * RETENTION}
+    )
+    log = log_of(written)
+    fold, store = Fold(asked, 0), Store()
+    now = 0
+    while fold.offset < len(log):
+        fold.apply(log[fold.offset : fold.offset + data.draw(st.integers(1, 4))])
+        if data.draw(st.booleans()):
+            now += data.draw(st.sampled_from([0, 500, 20_000]))
+            store.commit(fold, now)
+        if data.draw(st.booleans()) and store.stored.offset >= 0:
+            fold = store.load()
+    store.commit(fold)
+    expected = folded(asked, log).stored
+    assert store.stored == expected
+    kept = [key for key in expected.keys.get(coarse.id, []) if key != limits.OVERFLOW_KEY]
+    assert len(kept) <= limits.ROLLED_GROUPS
+    assert limits.ROLLED_GROUPS < 10, "the story has so many groups"
