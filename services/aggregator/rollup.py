@@ -47,7 +47,7 @@ class RollUps:
             item.note()
             if due:
                 item.roll()
-                item.rolled_at = (now_ms or 0) // item.pace_ms
+                item.rolled_at = item.turn(now_ms or 0)
 
     def note(self) -> None:
         """Remember what changed, for pages are about to count as unchanged."""
@@ -68,14 +68,19 @@ class _RollUp:
         self.finer = finer
         self.every_ms = coarse.selection.every_ms
         self.pace_ms = max(LEAST_MS, self.every_ms // PER_BUCKET)
+        self.phase_ms = int(coarse.selection.id, 16) % self.pace_ms  # so that not all are computed in the same moment
         self.rolled_at = 0
         self._pending: set[int] = set()
         self._keys: list[bytes] = []
         self._places: list[int] = []  # by group of the finer one: its number in the coarse one
         self._coarse_keys: list[bytes] = []
 
+    def turn(self, now_ms: int) -> int:
+        """Counts the times at which it is computed."""
+        return (now_ms + self.phase_ms) // self.pace_ms
+
     def due(self, now_ms: int) -> bool:
-        return now_ms // self.pace_ms != self.rolled_at and bool(self._pending or self.finer.cells.dirty)
+        return self.turn(now_ms) != self.rolled_at and bool(self._pending or self.finer.cells.dirty)
 
     def note(self, changed: Iterable[PageAt] | None = None) -> None:
         """Remember which buckets changed below; by default those that are to be stored."""

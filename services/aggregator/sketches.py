@@ -75,10 +75,7 @@ class Sketches(ByBucket[Held]):
         bins: Bins = content
         held = self.held(bucket)
         before, held.bins = held.settle(), bins
-        for page in self._pages(held):
-            old, new = _page(before, page), _page(bins, page)
-            if not (np.array_equal(old.keys, new.keys) and np.array_equal(old.counts, new.counts)):
-                self.dirty.add((bucket, page))
+        self.dirty.update((bucket, page) for page in _differing(before, bins))
 
     def content(self, bucket: int) -> Bins | None:
         held = self._buckets.get(bucket)
@@ -110,8 +107,7 @@ class Sketches(ByBucket[Held]):
         return Held(sketch.regrouped(held.settle(), places))
 
     def _pages(self, held: Held) -> Iterable[int]:
-        found: list[int] = np.unique(held.settle().keys // _PAGE_KEYS).tolist()
-        return found
+        return _pages_of(held.settle().keys)
 
     def held(self, bucket: int) -> Held:
         """What a bucket holds, nothing at first."""
@@ -119,9 +115,21 @@ class Sketches(ByBucket[Held]):
         return self._hold(bucket, Held()) if held is None else held
 
 
-def _page(bins: Bins, page: int) -> Bins:
-    begin, end = np.searchsorted(bins.keys, np.array((page, page + 1)) * _PAGE_KEYS).tolist()
-    return Bins(bins.keys[begin:end], bins.counts[begin:end])
+def _differing(old: Bins, new: Bins) -> list[int]:
+    """The pages that are not the same."""
+    if not len(old.keys):
+        return _pages_of(new.keys)
+    at = np.minimum(np.searchsorted(old.keys, new.keys), len(old.keys) - 1)
+    known = old.keys[at] == new.keys
+    gone = np.ones(len(old.keys), np.bool_)
+    gone[at[known]] = False
+    other = np.concatenate((new.keys[~known | (old.counts[at] != new.counts)], old.keys[gone]))
+    return _pages_of(other)
+
+
+def _pages_of(keys: I64) -> list[int]:
+    pages: list[int] = np.flatnonzero(np.bincount(keys // _PAGE_KEYS)).tolist()
+    return pages
 
 
 def _replaced(bins: Bins, pages: Mapping[int, Bins]) -> Bins:
