@@ -145,6 +145,10 @@ async def world(servers: tuple[Valkey, Broker | Kafka]) -> AsyncIterator[World]:
                 yield found
 
 
+def all_read(source: Any) -> bool:
+    return bool(source["partitions"]) and all(it["lag"] == 0 for it in source["partitions"].values())
+
+
 async def cells(redis: Redis, view: str) -> Cells:
     held = await read_view(redis, view)
     found: Cells = {}
@@ -160,7 +164,7 @@ async def produce(world: World, values: Sequence[tuple[int, bytes | None]], **op
     producer = AIOKafkaProducer(bootstrap_servers=world.kafka.bootstrap_servers, acks="all", linger_ms=2, **options)
     await producer.start()
     try:
-        for future in [await producer.send(TOPIC, value, partition=partition) for partition, value in values]:
+        for future in [await producer.send(TOPIC, value, b"key", partition) for partition, value in values]:
             await future
     finally:
         await producer.stop()
@@ -198,3 +202,149 @@ async def test_every_record_counts_once_though_bridges_are_killed_in_the_middle_
         await asyncio.to_thread(world.fleet.kill, "a")
         world.ingestors("a")
     assert await world.settled() > 2 * HOSTS
+
+
+async def test_two_ingestors_share_the_partitions_and_one_takes_over_what_the_other_leaves(world: World) -> None:
+    chance = random.Random(2)
+    await world.make(partitions=6)
+    await world.register(keyAffinity=True)
+    world.ingestors("a", "b")
+
+    def shared(status: Any) -> bool:
+        return len(status["members"]) == 2 and 0 < len(status["sources"]["orders"]["partitions"]) < 6
+
+    for name in ("a", "b"):
+        await world.until(name, shared, "the partitions are not shared")
+    for _ in range(5):
+        await produce(world, [(chance.randrange(6), world.order(chance)) for _ in range(400)])
+    await asyncio.to_thread(world.fleet.kill, "a")
+    await produce(world, [(chance.randrange(6), world.order(chance)) for _ in range(400)])
+    await world.until("b", lambda status: len(status["sources"]["orders"]["partitions"]) == 6, "it does not take over")
+    world.ingestors("a")
+    await produce(world, [(chance.randrange(6), world.order(chance)) for _ in range(400)])
+    await world.until("a", shared, "it gets nothing back")
+    assert await asyncio.to_thread(world.fleet.stop, "b") == 0
+    await world.until("a", lambda status: len(status["sources"]["orders"]["partitions"]) == 6, "it does not take over")
+    await produce(world, [(chance.randrange(6), world.order(chance)) for _ in range(400)])
+    assert await world.settled()
+
+
+async def test_poison_goes_to_the_dead_letters_with_bytes_position_and_reason_and_the_rest_counts(world: World) -> None:
+    chance = random.Random(3)
+    await world.make()
+    await world.register()
+    world.fleet.launch("a", "ingestor", {"TIDEBOARD_INGESTOR_PORT": "0", "TIDEBOARD_INGESTOR_DEAD_LETTERS": "3"})
+    bad = json.dumps({"count": "many", "host": "h0", "at": int(time.time() * 1000)}).encode()
+    poison = [b"hello", b"\xff\xfe", b"", b'{"count": 1', b"x" * 20]
+    values = [(0, world.order(chance)), *((0, value) for value in poison), (0, None), (0, bad), (0, world.order(chance))]
+    await produce(world, [*values, *((1, world.order(chance)) for _ in range(20))])
+    found = await letters(world, 3)
+    assert [value for value, _ in found] == poison[:3]
+    assert [(it["topic"], it["partition"], it["offset"], it["source"]) for _, it in found] == [
+        (TOPIC, "0", str(offset), "orders") for offset in (1, 2, 3)
+    ]
+    assert all(it["reason"].startswith("JSON is malformed") for _, it in found)
+    await world.settled()
+    status = await world.until("a", lambda status: all_read(status["sources"]["orders"]), "it lags behind")
+    told = status["sources"]["orders"]
+    assert (told["records"], told["samples"], told["poison"]["count"]) == (28, 22, 5)
+    assert told["dead_letters"] == {"written": 3, "withheld": 2}
+    assert told["rejected"]["value"]["count"] == 1
+    assert "value at $.count is the string 'many'" in told["rejected"]["value"]["last"]
+    assert {p: it["offset"] for p, it in told["partitions"].items()} == {"0": 9, "1": 20, "2": 0}
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_records_are_read_whatever_compression_their_producer_uses(world: World, codec: str) -> None:
+    chance = random.Random(4)
+    await world.make()
+    await world.register()
+    world.ingestors("a")
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(200)], compression_type=codec)
+    assert await world.settled()
+
+
+@pytest.mark.parametrize("servers", ["kafka"], indirect=True)
+async def test_what_a_transaction_aborts_does_not_count(world: World) -> None:
+    chance = random.Random(5)
+    await world.make()
+    await world.register()
+    world.ingestors("a")
+    producer = AIOKafkaProducer(bootstrap_servers=world.kafka.bootstrap_servers, transactional_id="shop")
+    await producer.start()
+    for turn in range(6):
+        await producer.begin_transaction()
+        for _ in range(20):
+            partition = chance.randrange(3)
+            value = world.order(chance) if turn % 2 else b'{"count": 1000, "host": "never"}'
+            await producer.send_and_wait(TOPIC, value, partition=partition)
+        await (producer.commit_transaction() if turn % 2 else producer.abort_transaction())
+    await producer.stop()
+    await world.settled()
+    await world.until("a", lambda status: all_read(status["sources"]["orders"]), "it lags behind")
+
+
+async def test_a_topic_that_is_made_later_is_read_from_its_start_and_one_that_is_there_from_where_the_document_says(
+    world: World,
+) -> None:
+    chance = random.Random(6)
+    await world.register(**{"from": "latest"})
+    world.ingestors("a")
+    await world.until("a", lambda status: "there is no topic" in status["sources"]["orders"]["state"], "it does not say so")
+    await world.make()
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(50)])
+    await world.settled()
+    await world.register(name="late", **{"from": "latest"})
+    status = await world.until("a", lambda status: all_read(status["sources"]["late"]), "it does not begin at the end")
+    assert status["sources"]["late"]["records"] == 0
+
+
+@pytest.mark.parametrize("servers", ["kafka"], indirect=True)
+async def test_a_topic_that_is_made_again_is_another_one_and_is_read_from_its_start(
+    world: World, servers: tuple[Valkey, Broker | Kafka]
+) -> None:
+    chance = random.Random(7)
+    await world.make()
+    await world.register()
+    world.ingestors("a")
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(300)])
+    await world.settled()
+    assert isinstance(servers[1], Kafka)
+    await drop(world, TOPIC)
+    await world.make()
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(60)])
+    await world.settled()
+
+
+async def drop(world: World, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+        async with asyncio.timeout(PATIENCE_S):
+            while topic in await admin.list_topics():  # noqa: ASYNC110, the broker hears of it from the controller
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
+
+
+async def test_reading_goes_on_while_redis_is_away_and_http_does_not_notice(world: World) -> None:
+    chance = random.Random(8)
+    await world.make()
+    await world.register()
+    world.ingestors("a")
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(50)])
+    await world.settled()
+    world.valkey.kill()
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(50)])
+    status = await world.until(
+        "a", lambda status: status["feed"] != "ok" and status["sources"]["orders"]["samples"] == 100, "it stops reading"
+    )
+    assert status["sources"]["orders"]["fault"] == ""
+    assert world.fleet.ready("a")
+    world.valkey.start()
+    await world.register()
+    await register(world.redis, BOARD)
+    await world.until("a", lambda status: status["feed"] == "ok", "it does not find Redis again")
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(50)])
+    await world.settled()

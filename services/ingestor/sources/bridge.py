@@ -76,6 +76,7 @@ class Bridge:
         self._decoder: Decoder | None = None
         self._topic_id = ""
         self._count = 0
+        self._seen = False
         self._at: dict[int, int] = {}  # the next offset of each partition that is ours; all before it is in our log
         self._saved: dict[int, int] = {}
         self._saved_at = self._kept_at = self._looked_at = float("-inf")
@@ -218,6 +219,9 @@ class Bridge:
         """See which topic it is, how many partitions it has, and which of them are ours."""
         count = await self._reader.partitions()
         if not count:
+            if not self._seen:  # so that it is read from its start when it comes
+                await self._positions.begin("", {}, int(time.time() * 1000))
+                self._seen = True
             raise TopicMissing(f"there is no topic {self.source.topic}")
         topic_id = await self._reader.topic_id() or "unknown"
         if topic_id != self._topic_id:
@@ -264,8 +268,19 @@ class Bridge:
         if begun or self.source.begin == EARLIEST:
             return await self._reader.start_offsets(partitions)
         if self.source.begin == LATEST:
-            return await self._reader.end_offsets(partitions)
+            return await self._ends(partitions)
         return await self._reader.offsets_at(int(time.time() * 1000) - self.source.begin, partitions)
+
+    async def _ends(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Where the partitions end, as answers to reading say: asked for it, the embedded broker names the start of its last batch."""
+        listed = await self._reader.end_offsets(partitions)
+        self._reader.assign(listed)
+        try:
+            while any(self._reader.highwater(partition) is None for partition in listed):
+                await self._reader.poll(POLL_MS)
+            return {partition: max(offset, self._reader.highwater(partition) or 0) for partition, offset in listed.items()}
+        finally:
+            self._reader.assign(self._at)
 
     async def _save_or_not(self) -> None:
         """Reading goes on while Redis is away; after a crash it would only begin further back."""
