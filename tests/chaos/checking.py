@@ -8,10 +8,22 @@ from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaConsumer
+from datasketches import frequent_items_error_type, frequent_strings_sketch, hll_sketch
 from redis.asyncio import Redis
 
 from services.contract.names import SAMPLES_TOPIC, fold_key
-from services.contract.partials import INCREASE, MOMENTS, PAGE, Config, FoldState, unpack_bins, unpack_page
+from services.contract.partials import (
+    EDGES,
+    INCREASE,
+    MOMENTS,
+    PAGE,
+    VARIANCE,
+    Config,
+    FoldState,
+    unpack_bins,
+    unpack_images,
+    unpack_page,
+)
 from services.contract.registry import Entry
 from services.transport.history import read_view
 from services.transport.log import _LATEST, LogReader
@@ -65,33 +77,61 @@ async def log_ends(kafka: KafkaSettings) -> dict[int, int]:
         await reader.stop()
 
 
-async def compare(redis: Redis, logs: Sequence[tuple[str, Records]], entries: Sequence[Entry]) -> Found:
-    """Everything, given the logs (lineage, records) in their order. Only what a log's folds reached counts of one that is over."""
-    config = wanted.config(entries)
-    found = Found()
+@dataclass
+class Job:
+    """What must be there. partials: by place of the log, partition and selection; views: by id its bucket's length, its window, and its cells.
+
+    wrong: what is wrong with the samples themselves, whatever lies in Redis.
+    """
+
+    logs: Sequence[tuple[str, Records]]
+    entries: Sequence[Entry]
+    config: Config
+    partials: dict[tuple[int, int], dict[str, Mapping[At, Partial]]] = field(default_factory=dict)
+    views: dict[str, tuple[int, int, Mapping[Any, Any]]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+
+async def expected(redis: Redis, logs: Sequence[tuple[str, Records]], entries: Sequence[Entry]) -> Job:
+    """The batch job over logs (lineage, records) in their order. Only what a log's folds reached counts of one that is over."""
     kept = [log for _, log in logs]
     for i, (lineage, log) in enumerate(logs[:-1]):
         ends = [await _offset(redis, lineage, partition) for partition in sorted(log)]
         kept[i] = {partition: log[partition][:end] for partition, end in zip(sorted(log), ends, strict=True)}
-    samples = reference.all_samples(kept)
+    job = Job(logs, entries, wanted.config(entries))
+    await asyncio.to_thread(_compute, job, kept)  # proxies go on meanwhile
+    return job
+
+
+def _compute(job: Job, logs: Sequence[Records]) -> None:
+    samples = reference.all_samples(logs)
+    config = job.config
     held = {name: reference.partials(item, config.retentions, samples) for name, item in config.selections.items()}
-    for i, (lineage, log) in enumerate(logs):
-        for partition in sorted(log):
-            expected = {name: cells.get(i * PER_LOG + partition, {}) for name, cells in held.items()}
-            await _compare_fold(redis, lineage, partition, config, expected, found)
-    for view_id, (view, window) in wanted.views(entries).items():
+    for i, log in enumerate(logs):
+        for partition in log:
+            job.partials[i, partition] = {name: cells.get(i * PER_LOG + partition, {}) for name, cells in held.items()}
+    for view_id, (view, window) in wanted.views(job.entries).items():
         item = view.inputs[0]
         cells: Mapping[Any, Any] = batch_job.cells(view, samples, config.retentions)
-        if view.expr is None and item.selection.accumulator == "sketch":
-            _within(view_id, cells, exact := reference.quantiles(view, held[item.selection.id]), found)
+        if view.expr is None and item.selection.accumulator == "sketch" and not item.over_ms:
+            _within(view_id, cells, exact := reference.quantiles(view, held[item.selection.id]), job.wrong)
             cells = exact
-        await _compare_view(redis, view_id, view.every_ms, window, cells, found)
+        job.views[view_id] = view.every_ms, window, cells
+
+
+async def compare(redis: Redis, job: Job) -> Found:
+    """Everything that lies in Redis with everything that must."""
+    found = Found(wrong=list(job.wrong))
+    for (i, partition), partials in job.partials.items():
+        await _compare_fold(redis, job.logs[i][0], partition, job.config, partials, found)
+    for view_id, (every, window, cells) in job.views.items():
+        await _compare_view(redis, view_id, every, window, cells, found)
     return found
 
 
-def _within(view: str, samples: Mapping[Any, Any], binned: Mapping[Any, batch_job.Quantile], found: Found) -> None:
+def _within(view: str, samples: Mapping[Any, Any], binned: Mapping[Any, batch_job.Quantile], wrong: list[str]) -> None:
     """Quantiles read off bins are as far from the exact ones as is stated, at most."""
-    found.wrong += [
+    wrong += [
         f"view {view} {at}: the sketch says {binned[at].exact}, the samples {exact.exact}"
         for at, exact in samples.items() if not exact.allows(binned[at].exact)
     ]  # fmt: skip
@@ -110,7 +150,9 @@ async def _compare_view(redis: Redis, view: str, every: int, window: int, expect
         if got is None and at[1] <= oldest:
             continue
         found.view_cells += 1
-        right = got is not None and (value.allows(got) if isinstance(value, batch_job.Quantile) else got == value)
+        right = got is not None and (
+            value.allows(got) if isinstance(value, batch_job.Quantile | batch_job.Distinct) else got == value
+        )
         if not right:
             found.wrong.append(f"view {view} {at}: {got} instead of {value}")
     found.wrong += [f"view {view} {at}: {value} should not be there" for at, value in there.items()]
@@ -133,6 +175,8 @@ async def _compare_fold(
             if got is None and at[1] < oldest:
                 continue
             found.partial_cells += 1
+            if selection.accumulator == "distinct":
+                partial = {"items": len(partial)}
             if got != partial:
                 found.wrong.append(f"{where} {at}: {got} instead of {partial}")
         found.wrong += [f"{where} {at}: {partial} should not be there" for at, partial in there.items()]
@@ -158,8 +202,23 @@ def page_cells(blob: bytes, accumulator: str) -> Iterable[tuple[int, Partial]]:
         for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
             sketches.setdefault(key >> 22, {})[(key & (1 << 22) - 1) - (1 << 21)] = count
         return list(sketches.items())
-    rows = unpack_page(blob, INCREASE if accumulator == "increase" else MOMENTS)
+    if accumulator in ("distinct", "topk"):
+        return [(place, _items(image, accumulator)) for place, image in unpack_images(blob).items()]
+    rows = unpack_page(blob, _ROWS[accumulator])
     return [(place, tuple(row)) for place, row in enumerate(rows.tolist()) if row[0]]
+
+
+_ROWS: Final = {
+    "moments": MOMENTS, "series": MOMENTS, "edges": EDGES, "series_edges": EDGES, "variance": VARIANCE, "increase": INCREASE,
+}  # fmt: skip
+
+
+def _items(image: bytes, accumulator: str) -> dict[Any, int]:
+    """Of the items that were counted only their number is known."""
+    if accumulator == "distinct":
+        return {"items": round(hll_sketch.deserialize(image).get_estimate())}
+    sketch = frequent_strings_sketch.deserialize(image)
+    return {item: count for item, count, *_ in sketch.get_frequent_items(frequent_items_error_type.NO_FALSE_POSITIVES)}
 
 
 async def _offset(redis: Redis, lineage: str, partition: int) -> int:

@@ -4,17 +4,17 @@ Values of views are `tests.batch_job`'s; here are the partial cells of each part
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from services.contract.views import Input, Selection, View
-from tests.batch_job import COUNTER, DELTA, SPREAD_MS, Group, Quantile, Sample, _meets, _too_late, record_samples
+from tests.batch_job import COUNTER, DELTA, SPREAD_MS, Deviation, Group, Quantile, Sample, _meets, _too_late, record_samples
 
 At = tuple[bytes, int]  # key of the group, bucket start
-Moments = tuple[int, float, float, float, int, float]
-Increase = tuple[int, float]
-Bins = dict[int, int]
-Partial = Moments | Increase | Bins
+Row = tuple[float, ...]  # the numbers of one row, as docs/protocol.md has them
+Bins = dict[Any, int]  # code of a sketch's bucket, or item -> how many
+Partial = Row | Bins
 
 PER_LOG: Final = 1_000
 """Partition p of the i-th log is i * PER_LOG + p here: merges add up in that order."""
@@ -36,61 +36,75 @@ def partials(selection: Selection, retentions: Mapping[str, int], samples: Seque
     """By partition: what the fold holds of one selection. retentions: by selection, ms."""
     if (finer := selection.finer) is not None:
         below = partials(finer, retentions, samples)
-        return {partition: _rolled(cells, selection.every_ms) for partition, cells in below.items()}
+        return {partition: _rolled(selection.accumulator, cells, selection.every_ms) for partition, cells in below.items()}
     retention = retentions[selection.id]
     item = Input("", selection, selection.by, "", "pool")
     mine = [sample for sample in samples if sample.metric == selection.metric and _meets(item, sample.labels)]
     if selection.accumulator == "increase":
         return _increases(item, retention, mine)
-    found: dict[int, dict[At, Partial]] = {}
+    held: dict[int, dict[At, list[Sample]]] = {}
     for sample in mine:
         bucket = sample.time // selection.every_ms * selection.every_ms
-        if _too_late(sample, bucket, selection.every_ms, retention):
-            continue
-        cells = found.setdefault(sample.partition, {})
-        at = _key(selection, sample), bucket
-        if selection.accumulator == "sketch":
-            bins = cells.setdefault(at, {})
-            assert isinstance(bins, dict)
-            code = code_of(sample.value)
-            bins[code] = bins.get(code, 0) + 1
-        else:
-            cells[at] = _moments(cells.get(at), sample)
-    return found
+        if not _too_late(sample, bucket, selection.every_ms, retention) and (not selection.of or selection.of in sample.labels):
+            held.setdefault(sample.partition, {}).setdefault((_key(selection, sample), bucket), []).append(sample)
+    return {partition: {at: _partial(selection, taken) for at, taken in cells.items()} for partition, cells in held.items()}
 
 
-def _rolled(finer: Mapping[At, Partial], every_ms: int) -> dict[At, Partial]:
+def _partial(selection: Selection, taken: Sequence[Sample]) -> Partial:
+    """The samples of one cell, in the order of the log."""
+    match selection.accumulator:
+        case "sketch":
+            return dict(Counter(code_of(sample.value) for sample in taken))
+        case "distinct":
+            return dict.fromkeys((sample.labels[selection.of] for sample in taken), 1)
+        case "topk":
+            return dict(Counter(sample.labels[selection.of] for sample in taken))
+    found = [_leaf(selection.accumulator, sample) for sample in taken]
+    total = found[0]
+    for one in found[1:]:
+        total = _added(selection.accumulator, total, one)
+    return total
+
+
+def _leaf(accumulator: str, sample: Sample) -> Row:
+    time, value = sample.time, sample.value
+    match accumulator:
+        case "edges" | "series_edges":
+            return 1, time, value, time, value
+        case "variance":
+            return 1, value, 0.0, 0.0
+    return 1, 0.0 + value, value, value, time, value
+
+
+def _rolled(accumulator: str, finer: Mapping[At, Partial], every_ms: int) -> dict[At, Partial]:
     """Longer buckets, each from the shorter ones in the order of time."""
     found: dict[At, Partial] = {}
     for (key, bucket), partial in sorted(finer.items(), key=lambda item: item[0][1]):
         at = key, bucket // every_ms * every_ms
-        found[at] = _added(found[at], partial) if at in found else _added_to_nothing(partial)
+        held = found.get(at)
+        if isinstance(partial, dict):
+            counts: Counter[Any] = Counter(held if isinstance(held, dict) else {})
+            counts.update(partial)
+            found[at] = dict.fromkeys(counts, 1) if accumulator == "distinct" else dict(counts)
+        else:
+            found[at] = _added(accumulator, held, partial) if isinstance(held, tuple) else partial
     return found
 
 
-def _added_to_nothing(partial: Partial) -> Partial:
-    return dict(partial) if isinstance(partial, dict) else (partial[0], 0.0 + partial[1], *partial[2:])
-
-
-def _added(held: Partial, later: Partial) -> Partial:
-    if isinstance(held, dict):
-        assert isinstance(later, dict)
-        return {code: held.get(code, 0) + later.get(code, 0) for code in held.keys() | later.keys()}
-    assert isinstance(later, tuple)
-    if len(held) == 2:
-        return held[0] + later[0], held[1] + later[1]
-    assert len(later) == 6
+def _added(accumulator: str, held: Row, later: Row) -> Row:
+    """Two rows; the later one is of samples further on in the log, or of a bucket further on in time."""
+    match accumulator:
+        case "increase":
+            return held[0] + later[0], held[1] + later[1]
+        case "edges" | "series_edges":
+            first = later[1:3] if later[1] < held[1] else held[1:3]
+            return held[0] + later[0], *first, *(later[3:] if later[3] >= held[3] else held[3:])
+        case "variance":
+            both = Deviation(held[1], int(held[0]), held[2], held[3])
+            both.merge(Deviation(later[1], int(later[0]), later[2], later[3]))
+            return both.count, both.origin, both.total, both.squares
     last = later[4:] if later[4] >= held[4] else held[4:]
     return held[0] + later[0], held[1] + later[1], min(held[2], later[2]), max(held[3], later[3]), *last
-
-
-def _moments(held: object, sample: Sample) -> Moments:
-    if not isinstance(held, tuple):
-        return 1, 0.0 + sample.value, sample.value, sample.value, sample.time, sample.value
-    count, total, least, most, last_time, last = held
-    if sample.time >= last_time:
-        last_time, last = sample.time, sample.value
-    return count + 1, total + sample.value, min(least, sample.value), max(most, sample.value), last_time, last
 
 
 def _increases(item: Input, retention: int, mine: Sequence[Sample]) -> dict[int, dict[At, Partial]]:
@@ -102,8 +116,8 @@ def _increases(item: Input, retention: int, mine: Sequence[Sample]) -> dict[int,
         if not _too_late(sample, bucket, every, retention):
             cells = found.setdefault(sample.partition, {})
             at = _key(item.selection, sample), bucket
-            count, total = cells.get(at, (0, 0.0))  # type: ignore[misc]  # of this selection every cell is an Increase
-            cells[at] = count + 1, total + amount
+            held = cells.get(at)
+            cells[at] = (held[0] + 1, held[1] + amount) if isinstance(held, tuple) else (1, 0.0 + amount)
 
     for sample in mine:
         if sample.kind == DELTA:
@@ -126,7 +140,7 @@ def _increases(item: Input, retention: int, mine: Sequence[Sample]) -> dict[int,
 
 def _key(selection: Selection, sample: Sample) -> bytes:
     """Canonical bytes of a group, as docs/protocol.md has them."""
-    if selection.accumulator == "series":
+    if selection.accumulator in ("series", "series_edges"):
         return bytes([sample.kind]) + sample.key
     named = [(name, sample.labels[name]) for name in sorted(selection.by) if sample.labels.get(name)]
     return b"\xff" + b"".join(name.encode() + b"\xfe" + value.encode() + b"\xff" for name, value in named)
@@ -156,7 +170,8 @@ def quantiles(view: View, held: Mapping[int, Mapping[At, Partial]]) -> dict[tupl
             for code, count in bins.items():
                 into[code] = into.get(code, 0) + count
     return {
-        (_labels(key), bucket): _Binned(_read_off(bins, float(item.fn[1:]) / 100)) for (key, bucket), bins in merged.items()
+        (_labels(key), bucket): _Binned(_read_off(bins, round(float(item.fn[1:]) * 1_000)))
+        for (key, bucket), bins in merged.items()
     }
 
 
@@ -167,8 +182,9 @@ class _Binned(Quantile):
         return math.isclose(value, self.exact, rel_tol=1e-12)
 
 
-def _read_off(bins: Bins, q: float) -> float:
-    rank, seen = int(q * (sum(bins.values()) - 1)), 0
+def _read_off(bins: Bins, thousandths: int) -> float:
+    """thousandths: of a percent."""
+    rank, seen = thousandths * (sum(bins.values()) - 1) // 100_000, 0
     for code in sorted(bins):
         seen += bins[code]
         if seen > rank:

@@ -12,7 +12,7 @@ from typing import Final
 
 from services.transport.history import read_view
 from tests.chaos import wanted
-from tests.chaos.checking import Found, Records, compare
+from tests.chaos.checking import Found, Records, compare, expected
 from tests.chaos.faults import Faults
 from tests.chaos.follower import difference
 from tests.chaos.points import UNIQUE
@@ -23,6 +23,7 @@ from tests.servers import ROOT
 
 STEADY_S: Final = 4.0
 """Longer than the coarsest buckets of the run's dashboards wait to be computed again."""
+AGAIN_S: Final = 3.0
 WARM_S: Final = 2.0
 PATIENCE_S: Final = 60.0
 """How much longer than asked a run may take, until half of the kinds of faults were really done."""
@@ -122,23 +123,30 @@ async def _break_things(world: World, faults: Faults, plan: Plan, outcome: Outco
 
 
 async def _look(world: World, faults: Faults, settle_s: float, outcome: Outcome) -> None:
-    """Wait until nothing moves, and compare everything."""
+    """Wait until nothing moves, and compare everything; again for a while where something differs, for who is slow is not wrong."""
     faults.tell("the last fault is over")
     await world.heal()
     faults.tell("everything runs again, and nobody says anything")
     began = time.monotonic()
     lacking = await world.settled(settle_s, STEADY_S)
     faults.tell(lacking or "nothing moves any more")
-    outcome.settled_s = time.monotonic() - began - STEADY_S
+    logs = [*world.over, await world.whole_log()]
+    job = await expected(world.redis, logs, world.entries)
+    while True:
+        settled = time.monotonic() - began
+        found = await compare(world.redis, job)
+        missed = await _differences(world)
+        if not (found.wrong or missed) or settled > settle_s:
+            break
+        faults.tell(f"{len(found.wrong)} cells and {len(missed)} of subscribers differ")
+        await asyncio.sleep(AGAIN_S)
+    outcome.settled_s = max(0.0, settled - STEADY_S)
     if lacking:
         outcome.wrong.append(f"after {settle_s:.0f} s of quiet not everything is folded: {lacking}")
     outcome.wrong += world.crashed()
-    logs = [*world.over, await world.whole_log()]
-    found = await compare(world.redis, logs, world.entries)
     outcome.wrong_cells = len(found.wrong)
-    outcome.wrong += found.wrong
+    outcome.wrong += [*found.wrong, *missed, *(fault for item in world.subscribers for fault in item.faults)]
     _count(world, found, logs, outcome)
-    await _look_at_subscribers(world, outcome)
     if world.kind == "kafka":
         _look_for_accepted(world, logs[-1][1], outcome)
 
@@ -156,20 +164,18 @@ def _count(world: World, found: Found, logs: list[tuple[str, Records]], outcome:
     outcome.wrong += said.faults
 
 
-async def _look_at_subscribers(world: World, outcome: Outcome) -> None:
-    """What each assembled is the history. A subscriber that lost its last messages hears so from the next one, which may only move `closed`."""
-    now = int(time.time() * 1000)
+async def _differences(world: World) -> list[str]:
+    """Where what a subscriber assembled is not the history. One that lost its last message may hear so only when the view moves again."""
+    now, found = int(time.time() * 1000), []
     for subscriber in world.subscribers:
-        outcome.wrong += subscriber.faults
         for view_id, (view, window) in wanted.views(world.entries).items():
             history = await read_view(world.redis, view_id)
             follower = subscriber.followers.get(view_id)
-            if history is None or follower is None:
-                continue
-            if subscriber.careless and follower.version < history.version:
+            if history is None or follower is None or (subscriber.careless and follower.version < history.version):
                 continue
             wrong = difference(follower, history, now - window - view.every_ms)
-            outcome.wrong += [f"subscriber of view {view_id}: {text}" for text in wrong]
+            found += [f"subscriber of view {view_id}: {text}" for text in wrong]
+    return found
 
 
 def _look_for_accepted(world: World, log: Records, outcome: Outcome) -> None:

@@ -92,7 +92,7 @@ def views() -> list[View]:
 def test_partials_are_the_pages_of_the_engine() -> None:
     chance = random.Random(4)
     values = [(chance.randrange(90_000, 100_000), chance.uniform(-3, 3)) for _ in range(300)]
-    for name in ("moments", "sketch", "series", "increase"):
+    for name in ("moments", "edges", "variance", "sketch", "series", "series_edges", "increase"):
         finest = selection(name)
         coarser = finest.coarser(3_000)
         asked = {item.id: item for item in (finest, coarser, coarser.coarser(6_000))}

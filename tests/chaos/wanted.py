@@ -8,7 +8,7 @@ from services.contract.partials import Config
 from services.contract.registry import VERSION, Entry
 from services.contract.views import Selection, View
 
-ALL: Final = ["avg", "sum", "min", "max", "count", "last"]
+ALL: Final = ["avg", "sum", "min", "max", "count", "last", "first", "delta", "stddev"]
 QUANTILES: Final = ["p50", "p90", "p99"]
 
 
@@ -36,6 +36,10 @@ BASE: Final = (
         _panel("errors", "bytes", "rate", where={"code": "=~ [45].."}, by=["host"], every="2s"),
         _panel("added", "added", ["sum", "rate", "count"], by=["host"], every="1s"),
         _panel("latency", "latency", ["p50", "p95", "p99", "count", "max"], by=["path"], every="2s"),
+        _panel("cores", "load", ["distinct", "topk(2)"], of="core", by=["host"], every="2s"),
+        _panel("sliding", "load", ["avg", "max", "stddev", "p90"], by=["core"], every="1s", over="7s"),
+        _panel("slow", "bytes", "rate", where={"code": "!= 200", "host": "!~ h[23]"}, every="2s", over="10s"),
+        _panel("firsts", "state", ["first", "count"], by=["door"], each="last", every="2s"),
         _panel("unique", "unique", ["count", "max"], by=["shard"], every="1s"),
         {
             "id": "ratio", "type": "timeseries", "expr": "bad / all * 100",
@@ -50,9 +54,10 @@ BASE: Final = (
         _panel("turns", "bytes", "increase", by=["code"], every="500ms"),
     ]),
     _entry("levels", "5m", [
-        _panel("load", "load", ["avg", "max", "last", "p90"], by=["core"], every="500ms"),
+        _panel("load", "load", ["avg", "max", "last", "p90", "stddev", "first"], by=["core"], every="500ms"),
         _panel("each", "load", ["sum", "count"], by=["host"], each="last", every="500ms"),
         _panel("bytes", "bytes", "rate", by=["code"], every="1s"),
+        _panel("hosts", "load", ["distinct", "topk(3)"], of="host", by=["core"], every="1s"),
     ], (("5s", "15m"), ("20s", "1h"))),
 )  # fmt: skip
 
@@ -88,7 +93,7 @@ def config(entries: Iterable[Entry]) -> Config:
     for view, window in views(entries).values():
         for item in view.inputs:
             selections[item.selection.id] = item.selection
-            longest[item.selection.id] = max(window, longest.get(item.selection.id, 0))
+            longest[item.selection.id] = max(window + item.over_ms, longest.get(item.selection.id, 0))
     for name, selection in sorted(selections.items(), key=lambda item: item[1].every_ms):
         if (finer := selection.finer) is not None:
             longest[name] = max(longest[name], longest[finer.id] + finer.every_ms)
