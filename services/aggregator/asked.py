@@ -10,23 +10,23 @@ from typing import Final
 import msgspec
 
 from services.aggregator import matching
-from services.aggregator.accumulators import accumulator
 from services.aggregator.bucketed import Accumulator, PageAt
 from services.aggregator.census import Census
 from services.aggregator.matching import overflow_of
-from services.contract import limits
-from services.contract.partials import SelectionNotes
+from services.aggregator.packed import Packed, cells_of, pages_between
+from services.contract import limits, partials
+from services.contract.partials import PAGE, SelectionNotes
 from services.contract.views import BY_SERIES, Selection
 
 NO_NOTES: Final = SelectionNotes()
-SLACK_MS: Final = 60_000
-"""How much longer than their retention cells are kept, for ingestors whose clocks or queues differ."""
+SLACK_MS: Final = partials.SLACK_MS
 
 LOOKBACK_MS: Final = 420_000
 """How far before the first bucket of interest the log is read: counters look back five minutes, clocks and queues differ."""
 
 MIN_COMPACTED: Final = 128
 """With fewer groups than this, dead ones are not worth the trouble."""
+MAX_RELEASED: Final = 256
 CROWDED_SHARE: Final = 10
 """Where groups wait for a place, every tenth place that is free is worth it."""
 
@@ -53,11 +53,13 @@ class SelectionCells:
         self.selection = selection
         self.retention_ms = retention_ms
         self.match = matching.matcher(selection.where)
-        self.cells: Accumulator = accumulator(selection.accumulator)
+        self.cells: Accumulator = cells_of(selection)
         self.keys: list[bytes] = []
         self.stored_keys = 0
         self._numbers: dict[bytes, int] = {}
         self.coarser_ms: tuple[int, ...] = ()  # lengths of the buckets that are rolled up from these
+        self.dropped_to = 0  # buckets that start before this epoch ms were dropped; 0: nothing is stored yet
+        self.released = False  # some cells are stored that are not held here
         self.whole_from = 0  # buckets that start at or after this epoch ms have all of their samples
         self._pools: dict[bytes, int] = {}  # overflow groups: key -> number
         self._notes = notes
@@ -127,6 +129,8 @@ class SelectionCells:
 
         It makes place for groups that were pooled, so it is done at edges of the log only, which do not depend on when commits are.
         """
+        if self.released:
+            return False
         if len(self.keys) < MIN_COMPACTED and not self._pools:
             return False
         live = self.cells.live()
@@ -159,5 +163,33 @@ class SelectionCells:
     def forget(self, clock: int) -> list[PageAt]:
         """Drop what is too old; the pages that it had."""
         before = self.oldest(clock)
+        gone = self.cells.forget(before)
+        if self.selection.finer is not None and self.dropped_to:  # most of it is only stored by now
+            every, kept = self.selection.every_ms, self.retention_ms + 2 * SLACK_MS
+            until = min(before, self.dropped_to + kept + 2 * max((every, *self.coarser_ms)))
+            gone = list({*gone, *pages_between(self.dropped_to, until, every, len(self.keys), PAGE)})
+        self.dropped_to = before
         self.whole_from = max(self.whole_from, before)
-        return self.cells.forget(before)
+        return gone
+
+    def release(self, before: int) -> None:
+        """Hold buckets that start before this epoch ms no longer, where they are rolled up: they are stored, and do not change any more.
+
+        Of many groups all is held, since those that come and go are to be forgotten, which changes every page.
+        """
+        if isinstance(self.cells, Packed) and len(self.keys) <= MAX_RELEASED:
+            self.cells.release(before)
+            self.whole_from = max(self.whole_from, before)
+            self.released = True
+
+    @property
+    def crowded(self) -> bool:
+        """Whether what is held no longer is to be held again."""
+        return self.released and len(self.keys) > MAX_RELEASED
+
+    def refill(self, pages: Mapping[PageAt, bytes]) -> None:
+        """Hold again what is stored."""
+        if isinstance(self.cells, Packed):
+            for (bucket, page), blob in pages.items():
+                self.cells.refill(bucket, page, blob)
+        self.released = False

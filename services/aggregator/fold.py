@@ -104,6 +104,7 @@ class Fold:
         }
         self._cut = False
         self._rollups = RollUps(self.cells)
+        self._cold_after = config.cold_after()
         self._begin_series()
 
     @classmethod
@@ -118,7 +119,10 @@ class Fold:
         fold.counters.load(stored.keys.get(COUNTERS, []), pages)
         fold._stored_counters = len(fold.counters.keys)
         for name, cells in fold.cells.items():
-            cells.whole_from = max(stored.state.begun.get(name, 0), cells.oldest(stored.state.edge))
+            cells.dropped_to = cells.oldest(stored.state.edge)
+            cold = fold.clock - fold._cold_after[name] if name in fold._cold_after else 0
+            cells.whole_from = max(stored.state.begun.get(name, 0), cells.dropped_to, cold)
+            cells.released = name in fold._cold_after
         fold._rollups.touch_all()
         return fold
 
@@ -163,6 +167,14 @@ class Fold:
     def due(self, now_ms: int) -> bool:
         """Whether it is time to roll something up. now_ms: epoch ms."""
         return self._rollups.due(now_ms)
+
+    def crowded(self) -> list[str]:
+        """Coarse selections that are to be held whole from now on; see `refill`."""
+        return [name for name in self._cold_after if self.cells[name].crowded]
+
+    def refill(self, name: str, stored: Stored) -> None:
+        """Hold all of a coarse selection, as it is stored at the offset up to which this fold is stored."""
+        self.cells[name].refill(stored.pages.get(name, {}))
 
     def sweep(self) -> None:
         """Forget which pages changed, of a fold that is stored only when it has joined another."""
@@ -227,9 +239,11 @@ class Fold:
         self.stored_offset = changes.to
         self._reset.clear()
         self._gone.clear()
-        for cells in self.cells.values():
+        for name, cells in self.cells.items():
             cells.cells.dirty.clear()
             cells.stored_keys = len(cells.keys)
+            if name in self._cold_after:
+                cells.release(self._state.clock - self._cold_after[name])
         self.counters.committed()
         self._stored_counters = len(self.counters.keys)
         self._told = dict(self._state.notes)
@@ -250,6 +264,7 @@ class Fold:
         self.config = config
         self._state.begun = {name: cells.whole_from for name, cells in self.cells.items() if cells.whole_from}
         self._rollups = RollUps(self.cells)
+        self._cold_after = config.cold_after()
         self._rollups.touch_all()
         self._join_counters(other.counters)
         self._begin_series()

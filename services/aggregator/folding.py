@@ -287,8 +287,17 @@ class Folding:
             slot.catching, self._joined = None, True
         slot.fold.apply(later)
 
+    async def _refill(self, slot: Slot) -> None:
+        """Hold coarse cells again that were left to Redis, where there are too many groups by now."""
+        if slot.held and (names := slot.fold.crowded()):
+            stored = await partials.load(self._redis, self.lineage, slot.partition, names, dict.fromkeys(names, 0))
+            if stored is not None and (stored.offset, stored.config.digest) == (slot.fold.stored_offset, slot.held):
+                for name in names:
+                    slot.fold.refill(name, stored)
+
     async def _commit(self, slot: Slot) -> Entry | None:
         """One commit; None when it was refused."""
+        await self._refill(slot)
         changes = slot.fold.changes(int(time.time() * 1000))
         step = Commit(
             slot.held, slot.fold.config, changes.from_, changes.to, changes.state,

@@ -4,10 +4,12 @@ It holds mirrors of the partials of all partitions, follows them by the entries 
 others come from their logs in Redis), and commits what changed in each view. What cannot be followed is read again.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
 from typing import Final
 
 import msgspec
@@ -32,6 +34,9 @@ log = structlog.get_logger()
 
 Views = Mapping[str, tuple[View, int]]
 COMPACT_MS: Final = 60_000
+COARSE_BUCKETS: Final = 100
+"""How many buckets of coarse views one step computes: a history that was lost is filled between the steps of what is live, the newest first."""
+LEAST_BUCKETS: Final = 2
 
 
 @dataclass(slots=True)
@@ -42,6 +47,7 @@ class _Followed:
     moved_at: int = 0
     max_time: int = 0
     fresh: bool = True  # to be read before the next step
+    since: dict[str, int] = field(default_factory=dict)  # by coarse selection, from which bucket on its cells are held
 
 
 @dataclass(slots=True)
@@ -153,16 +159,23 @@ class Merging:
         newest = max((item.mirror.clock for key, item in state.followed.items() if key[0] == state.lineage), default=0)
         positions = {f"{name}:{p}": item.mirror.position for (name, p), item in state.followed.items()}
         noted = [item.mirror.notes for item in state.followed.values() if item.mirror.notes]
-        steps = []
+        steps, left = [], COARSE_BUCKETS
         for view_id, merge in state.views.items():
             if view_id in state.waiting:
                 continue
-            buckets = merge.affected(dirty, reached)
+            buckets, hot = merge.affected(dirty, reached), 0
             every = merge.view.every_ms
+            if merge.coarse:
+                hot = _hot(state, merge, caught_up, now)
+                merge.backlog.update(bucket for bucket in buckets if bucket >= merge.hot)
+                buckets = set(nlargest(max(left, LEAST_BUCKETS), merge.backlog))
+                merge.backlog -= buckets
+                left -= len(buckets)
             notes = view_notes(merge.view, noted, merge.pooling())
-            step = merge.step(buckets, closed // every * every, now, newest, positions, notes)
+            step = merge.step(buckets, closed // every * every, now, newest, positions, notes, hot)
             if step is not None:
                 steps.append((merge, step))
+                await asyncio.sleep(0)  # leases, beats and whoever reads are served in between
         if steps:
             await self._commit(state, steps, now, newest)
         self._forget(state, now)
@@ -195,11 +208,13 @@ class Merging:
 
     async def _refresh(self, state: _State) -> None:
         """Read what cannot be followed, and let views begin whose selections are there by now."""
+        needed = _needed(state)
         for (lineage, partition), item in state.followed.items():
-            if item.fresh:
-                stored = await partials.load(self._redis, lineage, partition)
+            if item.fresh or any(first < item.since.get(name, 0) for name, first in needed.items()):
+                stored = await partials.load(self._redis, lineage, partition, since=needed)
                 if stored is not None:
                     item.mirror.load(stored)
+                    item.since = dict(needed)
                 item.fresh = stored is None and lineage == state.lineage
         present = [item.mirror.available for (lineage, _), item in state.followed.items() if lineage == state.lineage]
         ready = frozenset.intersection(*present) if present else frozenset()
@@ -233,7 +248,8 @@ class Merging:
 
     async def _read_view(self, view: View, window_ms: int, state: _State) -> ViewMerge:
         """The view as it lies in Redis. A partition of which its last merge had read further than this process is read again."""
-        held = await history.read_view(self._redis, view.id)
+        coarse = any(item.selection.finer is not None for item in view.inputs)
+        held = await (history.read_hot if coarse else history.read_view)(self._redis, view.id)
         for (lineage, partition), item in state.followed.items():
             item.fresh |= held is not None and held.positions.get(f"{lineage}:{partition}", -1) > item.mirror.position
         inputs = [values_of(item, state.combined) for item in view.inputs]
@@ -246,8 +262,34 @@ class Merging:
                 before[name] = min(
                     before.get(name, now), now - merge.window_ms - merge.view.over_ms - merge.view.every_ms - SLACK_MS
                 )
+        needed = _needed(state)
+        for name, first in needed.items():
+            before[name] = max(first, before[name])
         for item in state.followed.values():
             item.mirror.forget(before)
+            item.since = {name: max(first, item.since.get(name, 0)) for name, first in needed.items()}
+
+
+def _needed(state: _State) -> dict[str, int]:
+    """By coarse selection, from which bucket on (epoch ms) its cells are looked at: those that may still change, and all as long as a history lacks some."""
+    found: dict[str, int] = {}
+    for merge in state.views.values():
+        if merge.coarse:
+            first = 0 if merge.backlog else max(0, merge.hot - merge.view.over_ms)
+            for name in merge.selections:
+                found[name] = min(first, found.get(name, first))
+    return found
+
+
+def _hot(state: _State, merge: ViewMerge, caught_up: Mapping[int, bool], now: int) -> int:
+    """Epoch ms before which no partition writes a bucket of this view any more. One that is caught up will only see records of now."""
+    found = []
+    for (lineage, partition), item in state.followed.items():
+        if lineage == state.lineage:
+            clock = now - SLACK_MS if caught_up.get(partition) else item.mirror.clock
+            cold_after = item.mirror.cold_after
+            found += [clock - cold_after[name] if name in cold_after else 0 for name in merge.selections]
+    return max(0, min(found, default=0))
 
 
 def _combine(selections: Mapping[str, Selection], mirrors: Sequence[Mirror]) -> dict[str, Combined]:

@@ -6,8 +6,8 @@ It follows the partition's fold by its log entries, each of which goes from one 
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from services.aggregator.accumulators import accumulator
 from services.aggregator.bucketed import Accumulator
+from services.aggregator.packed import cells_of
 from services.contract.partials import COUNTERS, Entry, SelectionNotes, Stored
 from services.contract.views import Selection
 
@@ -20,6 +20,7 @@ class Mirror:
 
     def __init__(self, selections: Mapping[str, Selection]) -> None:
         self.position = -1
+        self.cold_after: dict[str, int] = {}  # see partials.Config
         self.digest = ""
         self.stamp = ""  # of the commit that it stands at
         self.available: frozenset[str] = frozenset()  # selections that the fold computes by now
@@ -36,6 +37,7 @@ class Mirror:
         self._touch_all()
         self._clear()
         self.generation += 1
+        self.cold_after = stored.config.cold_after()
         self.position, self.digest, self.stamp = stored.offset, stored.config.digest, stored.stamp
         self.available = frozenset(stored.config.selections)
         self.clock, self.max_time = stored.state.clock, stored.state.max_time
@@ -82,7 +84,7 @@ class Mirror:
 
     def _clear(self) -> None:
         self.keys: dict[str, list[bytes]] = {name: [] for name in self._selections}
-        self.cells: dict[str, Accumulator] = {name: accumulator(item.accumulator) for name, item in self._selections.items()}
+        self.cells: dict[str, Accumulator] = {name: cells_of(item) for name, item in self._selections.items()}
 
     def _touch_all(self) -> None:
         self.dirty.update((name, bucket) for name in self.cells for bucket in self.buckets(name))

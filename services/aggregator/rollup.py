@@ -15,8 +15,8 @@ from services.aggregator.pooling import pool
 
 PER_BUCKET: Final = 10
 """How often an open bucket is computed, at most."""
-LEAST_MS: Final = 1_000
-"""Time between two computations of one selection, at least."""
+LEAST_MS: Final = 5_000
+"""Time between two computations of one selection, at least. Coarse buckets are looked back at, not watched."""
 
 
 class RollUps:
@@ -24,10 +24,10 @@ class RollUps:
 
     def __init__(self, cells: Mapping[str, SelectionCells]) -> None:
         found = []
-        for coarse in cells.values():
+        for name, coarse in cells.items():
             coarse.coarser_ms = ()
             if (finer := coarse.selection.finer) is not None and finer.id in cells:
-                found.append(_RollUp(coarse, cells[finer.id]))
+                found.append(_RollUp(name, coarse, cells[finer.id]))
         self._rollups = sorted(found, key=lambda item: item.every_ms)
         for item in self._rollups:
             item.finer.coarser_ms = tuple(sorted({*item.finer.coarser_ms, item.every_ms}))
@@ -63,7 +63,8 @@ class RollUps:
 class _RollUp:
     """One coarse selection and the finer one below it."""
 
-    def __init__(self, coarse: SelectionCells, finer: SelectionCells) -> None:
+    def __init__(self, name: str, coarse: SelectionCells, finer: SelectionCells) -> None:
+        self.name = name
         self.coarse = coarse
         self.finer = finer
         self.every_ms = coarse.selection.every_ms

@@ -67,6 +67,9 @@ class ViewMerge:
         self._pending: dict[int, tuple[F64, I64]] = {}
         self._every = view.every_ms
         self._names = {item.selection.id for item in view.inputs}
+        self.coarse = any(item.selection.finer is not None for item in view.inputs)
+        self.hot = history.hot if history else 0
+        self.backlog: set[int] = set()  # buckets that are still to be computed, of a coarse view
         self._reached = 0  # start of the newest bucket that a sliding window ended in, epoch ms; 0: none yet
         if history:
             self._take_over(history.groups, history.rows)
@@ -94,12 +97,13 @@ class ViewMerge:
         self._numbers, self._labels, self._told, self.groups = {}, [], 0, 0
         self._values, self._versions, self._pending = {}, {}, {}
         self._first = _NEVER
+        self.hot = 0
         self.rebind(self._inputs)
 
     @property
     def wasteful(self) -> bool:
         """Whether most groups have no cell any more."""
-        if len(self._labels) < MIN_COMPACTED:
+        if len(self._labels) < MIN_COMPACTED or self.coarse:  # most of what is coarse is not held here
             return False
         live = np.zeros(len(self._labels), bool)
         for values in self._values.values():
@@ -142,8 +146,12 @@ class ViewMerge:
         newest: int,
         positions: Mapping[str, int],
         notes: Notes = NO_NOTES,
+        hot: int = 0,
     ) -> ViewCommit | None:
-        """What to commit now that these buckets changed; None when nothing did. closed: epoch ms, a multiple of `every`."""
+        """What to commit now that these buckets changed; None when nothing did. closed: epoch ms, a multiple of `every`.
+
+        hot: of a coarse view, buckets before this epoch ms will not change any more; those that were not computed yet are in `backlog`.
+        """
         old = now_ms - self.window_ms - KEEP_MS - self._every  # buckets that start then or before have left
         version = max(self.held[1] + 1, now_ms * 1000)
         self._pending = {}
@@ -166,7 +174,10 @@ class ViewMerge:
             at=now_ms, newest=newest, groups=new, cells=cells, notes=told,
         )  # fmt: skip
         gone = [bucket for bucket in self._values if bucket <= old] if self._first <= old else []
-        return ViewCommit(self.view_id, self.held, self._every, change, blobs, gone, positions)
+        if not self.coarse:
+            return ViewCommit(self.view_id, self.held, self._every, change, blobs, gone, positions)
+        hot = 0 if self.backlog else hot
+        return ViewCommit(self.view_id, self.held, self._every, change, blobs, [], positions, hot, max(old, 0))
 
     def accepted(self, step: ViewCommit) -> None:
         """The step was taken."""
@@ -179,7 +190,10 @@ class ViewMerge:
         for bucket in step.gone:
             self._values.pop(bucket, None)
             self._versions.pop(bucket, None)
-        self._first = min(self._values if step.gone else (self._first, *self._pending), default=_NEVER)
+        for bucket in [bucket for bucket in self._values if bucket < step.hot or bucket <= step.old]:
+            del self._values[bucket], self._versions[bucket]
+        self.hot = max(self.hot, step.hot)
+        self._first = min(self._values if step.gone or self.coarse else (self._first, *self._pending), default=_NEVER)
         self._pending = {}
 
     def _new_notes(self, notes: Notes, now_ms: int) -> Notes | None:

@@ -78,7 +78,10 @@ class Change(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class ViewHistory:
-    """A view as it lies in Redis. rows: by bucket start; groups: labels by number. After a version: only the rows changed since."""
+    """A view as it lies in Redis. rows: by bucket start; groups: labels by number. After a version: only the rows changed since.
+
+    hot: of a coarse resolution, buckets before this epoch ms are all there, and will not change.
+    """
 
     epoch: str
     version: int
@@ -88,6 +91,7 @@ class ViewHistory:
     rows: dict[int, Rows]
     positions: dict[str, int]
     notes: Notes = NO_NOTES
+    hot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ class ViewCommit:
     """One step of a view. held: (epoch, version) that it was built from, ('', 0) where nothing lies.
 
     blobs: the whole rows of each changed bucket. gone: starts of buckets that are dropped. positions: '<lineage>:<partition>' -> offset.
+    hot: see ViewHistory, 0 where it is what it was. old: buckets that start then or before are dropped, too; 0: none.
     """
 
     view: str
@@ -104,6 +109,8 @@ class ViewCommit:
     blobs: Mapping[int, bytes]
     gone: Sequence[int]
     positions: Mapping[str, int]
+    hot: int = 0
+    old: int = 0
 
 
 def pack_rows(groups: npt.NDArray[np.uint32], versions: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> bytes:

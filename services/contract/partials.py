@@ -22,6 +22,8 @@ SKETCH_VERSION: Final = 2
 PAGE: Final = 32
 _VERSION_BYTE: Final = bytes([VERSION])
 _WIDTHS: Final = (1, 2, 4, 8)  # bytes of a count
+SLACK_MS: Final = 60_000
+"""How much longer than their retention cells are kept, for ingestors whose clocks or queues differ."""
 COUNTERS: Final = "counters"
 """The pseudo-selection whose pages hold the last sample of every counter; its bucket is always 0."""
 
@@ -51,6 +53,15 @@ class Config(msgspec.Struct, frozen=True, dict=True):
         """The same for equal sets, however they are ordered; the compare-and-set compares it."""
         content = msgspec.json.encode([VERSION, sorted(self.retentions.items())])
         return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+    def cold_after(self) -> dict[str, int]:
+        """Of the selections that are rolled up: buckets that start so many ms before the clock, or more, are not written any more, only dropped.
+
+        A coarse bucket changes as long as a sample may still come for a bucket that it is made of in the end.
+        """
+        longest = max((item.every_ms for item in self.selections.values()), default=0)
+        sampled = {name: item.sampled for name, item in self.selections.items() if item.finer is not None}
+        return {name: self.retentions[item.id] + SLACK_MS + item.every_ms + 2 * longest for name, item in sampled.items()}
 
 
 class SelectionNotes(msgspec.Struct, frozen=True, omit_defaults=True):

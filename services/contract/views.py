@@ -54,6 +54,11 @@ class Selection(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         *before, every_ms = self.rolled_from_ms
         return msgspec.structs.replace(self, every_ms=every_ms, rolled_from_ms=tuple(before))
 
+    @property
+    def sampled(self) -> "Selection":
+        """What it is made of in the end: itself, or of a coarser resolution the selection whose cells are made of samples."""
+        return self.finer.sampled if self.finer is not None else self
+
     def coarser(self, every_ms: int) -> "Selection":
         """The same in longer buckets, rolled up from this one."""
         return msgspec.structs.replace(self, every_ms=every_ms, rolled_from_ms=(*self.rolled_from_ms, self.every_ms))

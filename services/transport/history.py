@@ -27,7 +27,7 @@ from services.transport.scripts import Argument, Script
 PARTS: Final = ("meta", "rows", "groups", "buckets", "versions")
 READ_TRIES: Final = 20
 READ_BUCKETS: Final = 500
-_HEAD: Final = ["v", "epoch", "version", "closed", "newest", "positions", "notes"]
+_HEAD: Final = ["v", "epoch", "version", "closed", "newest", "positions", "notes", "hot"]
 
 _COMMIT: Final = Script("""
 local meta, rows, groups, buckets, versions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -38,12 +38,21 @@ if epoch ~= ARGV[1] or version ~= ARGV[2] then
 end
 if epoch ~= ARGV[3] then
   redis.call('DEL', rows, groups, buckets, versions)
+  redis.call('HDEL', meta, 'hot')
 end
 local new = ARGV[4]
 redis.call('HSET', meta, 'v', ARGV[5], 'epoch', ARGV[3], 'version', new, 'closed', ARGV[6], 'every', ARGV[7],
   'at', ARGV[8], 'newest', ARGV[9], 'positions', ARGV[10])
 if ARGV[14] ~= '' then redis.call('HSET', meta, 'notes', ARGV[14]) end
-local at = 15
+if ARGV[15] ~= '0' then redis.call('HSET', meta, 'hot', ARGV[15]) end
+if ARGV[16] ~= '0' then
+  for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', buckets, '-inf', ARGV[16])) do
+    redis.call('HDEL', rows, bucket)
+    redis.call('ZREM', buckets, bucket)
+    redis.call('ZREM', versions, bucket)
+  end
+end
+local at = 17
 for i = 1, tonumber(ARGV[11]) do
   redis.call('HSET', rows, ARGV[at], ARGV[at + 1])
   redis.call('ZADD', buckets, ARGV[at], ARGV[at])
@@ -88,6 +97,8 @@ def _call(step: ViewCommit) -> tuple[list[str], list[Argument]]:
         len(change.groups),
         len(step.gone),
         "" if change.notes is None else msgspec.json.encode(change.notes),
+        step.hot,
+        step.old,
     ]
     for bucket, blob in step.blobs.items():
         arguments += (bucket, blob)
@@ -126,13 +137,19 @@ async def read_view(redis: Redis, view: str, after: int = -1) -> ViewHistory | N
     raise HistoryError(f"view {view} was committed to {READ_TRIES} times while it was read")
 
 
-async def read_range(redis: Redis, view: str, first: int, last: int) -> ViewHistory | None:
+async def read_hot(redis: Redis, view: str) -> ViewHistory | None:
+    """The rows of buckets that its merge may still write, None where the view has no history."""
+    first: bytes | None = await redis.hget(view_key(view, "meta"), "hot")  # type: ignore[assignment]  # the client does not decode
+    return await read_range(redis, view, int(first or 0))
+
+
+async def read_range(redis: Redis, view: str, first: int, last: int | None = None) -> ViewHistory | None:
     """The rows of buckets that start from `first` on and before `last`, both epoch ms, and no others; None where the view has no history.
 
     Groups and rows are read in one transaction after the buckets are known; a bucket that left in between is not there.
     """
     meta, rows, groups, buckets, _ = (view_key(view, part) for part in PARTS)
-    found: list[Any] = await redis.zrangebyscore(buckets, first, f"({last}")
+    found: list[Any] = await redis.zrangebyscore(buckets, first, "+inf" if last is None else f"({last}")
     async with redis.pipeline(transaction=True) as pipe:
         pipe.hmget(meta, _HEAD)
         pipe.hgetall(groups)
@@ -158,7 +175,9 @@ def _history(head: list[Any], labels: dict[bytes, bytes], blobs: dict[bytes, byt
         notes = NO_NOTES if head[6] is None else msgspec.json.decode(head[6], type=Notes)
     except msgspec.DecodeError as error:
         raise HistoryError(f"history that cannot be read: {error}") from None
-    return ViewHistory(head[1].decode(), int(head[2]), int(head[3]), int(head[4]), groups, rows, positions, notes)
+    return ViewHistory(
+        head[1].decode(), int(head[2]), int(head[3]), int(head[4]), groups, rows, positions, notes, int(head[7] or 0)
+    )
 
 
 async def keep_view(redis: Redis, view: str) -> None:

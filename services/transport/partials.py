@@ -8,6 +8,7 @@ as RefusedError, and the fold reloads and replays. services.aggregator.fold make
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -170,9 +171,17 @@ def _by_selection(step: Commit) -> dict[str, _Part]:
     return parts
 
 
-async def load(redis: Redis, lineage: str, partition: int, selections: Sequence[str] | None = None) -> Stored | None:
+async def load(
+    redis: Redis,
+    lineage: str,
+    partition: int,
+    selections: Sequence[str] | None = None,
+    since: Mapping[str, int] = MappingProxyType({}),
+) -> Stored | None:
     """The fold that lies there, None where none does; with only these selections when they are named. PartialsError when it cannot be read.
 
+    since: by selection, from which bucket on (epoch ms) its cells are read; where it is not said, all of a selection that is made of samples, and of
+    one that is rolled up those that may still change.
     Cells and offset belong together, so they are read in one transaction; again where other selections are there by then.
     """
     meta = fold_key(lineage, partition, "meta")
@@ -181,16 +190,22 @@ async def load(redis: Redis, lineage: str, partition: int, selections: Sequence[
         if head is None:
             return None
         names = [name for name in (*head.config.selections, COUNTERS) if selections is None or name in selections]
+        cold_after = head.config.cold_after()
         async with redis.pipeline(transaction=True) as pipe:
             pipe.hmget(meta, _HEAD)
             for name in names:
-                pipe.hgetall(fold_key(lineage, partition, f"cells:{name}"))
+                first = since.get(name, head.state.clock - cold_after[name] if name in cold_after else 0)
+                cells_key = fold_key(lineage, partition, f"cells:{name}")
+                if first > 0:
+                    pipe.eval(_CELLS_SINCE, 1, cells_key, first)
+                else:
+                    pipe.hgetall(cells_key)
                 pipe.lrange(fold_key(lineage, partition, f"groups:{name}"), 0, -1)
             found, *cells = await pipe.execute()
         stored = _head(meta, found)
         if stored is not None and stored.config.digest == head.config.digest:
             for name, blobs, keys in zip(names, cells[::2], cells[1::2], strict=True):
-                stored.pages[name], stored.keys[name] = _pages(blobs), keys
+                stored.pages[name], stored.keys[name] = _pages(_paired(blobs)), keys
             return stored
         head = stored
     raise PartialsError(f"partition {partition} of {lineage} got other selections {READ_TRIES} times while it was read")
@@ -221,6 +236,24 @@ def _head(key: str, found: list[Any]) -> Stored | None:
         return Stored(msgspec.json.decode(config, type=Config), int(offset), fold, stamp=(stamp or b"").decode())
     except (msgspec.DecodeError, TypeError) as error:
         raise PartialsError(f"{key} cannot be read: {error}") from None
+
+
+_CELLS_SINCE: Final = """
+local found = {}
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if tonumber(string.match(field, '^%d+')) >= tonumber(ARGV[1]) then
+    found[#found + 1] = field
+    found[#found + 1] = redis.call('HGET', KEYS[1], field)
+  end
+end
+return found
+"""
+"""Field and value of every page whose bucket starts from an epoch ms on."""
+
+
+def _paired(answer: dict[bytes, bytes] | list[bytes]) -> dict[bytes, bytes]:
+    """An answer of HGETALL or of _CELLS_SINCE."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
 
 
 def _pages(blobs: dict[bytes, bytes]) -> dict[tuple[int, int], bytes]:

@@ -9,12 +9,14 @@ import pytest
 from redis.asyncio import Redis
 
 from services.contract.levels import kept
+from services.contract.names import view_key
 from services.contract.registry import Entry
 from services.contract.views import View
 from services.transport import registry
+from services.transport.history import PARTS, read_hot, read_range
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.pipeline.test_aggregator import EVERYTHING
-from tests.pipeline.world import Log, Point, aggregating, feed, settled, writing
+from tests.pipeline.world import Log, Point, aggregating, entry, feed, settled, writing
 from tests.servers import Broker, Valkey, running
 
 LEVELS = [{"every": "2s", "for": "20m"}, {"every": "10s", "for": "1h"}, {"every": "1m", "for": "2h"}]
@@ -65,10 +67,10 @@ async def log(kafka: KafkaSettings) -> AsyncIterator[Log]:
         yield written
 
 
-async def write_past(log: Log, chance: random.Random, seconds: int) -> None:
+async def write_past(log: Log, chance: random.Random, seconds: int, step: int = 1) -> None:
     """Records of the last seconds, each as if it had been written at its time; samples out of order."""
     now = int(time.time() * 1000)
-    for second in range(seconds, 0, -1):
+    for second in range(seconds, 0, -step):
         await log.write(_points(chance, now - second * 1_000, 3), ingest_ms=now - second * 1_000)
 
 
@@ -109,6 +111,50 @@ async def test_every_level_is_filled_again_from_the_log_when_the_feed_has_lost_e
         await log.write(_points(chance, int(time.time() * 1000), 10))
         await registry.write_entry(redis, DASHBOARD)
         await settled(redis, log, WANTED, 30)
+
+
+SHORT = with_levels(
+    entry(
+        "short",
+        [{"id": "all", "type": "stat", "query": {"metric": "load", "by": ["host"], "fn": ["avg", "p99"], "every": "50ms"}},
+         {"id": "rate", "type": "stat", "query": {"metric": "bytes", "by": ["host"], "fn": "rate", "every": "50ms"}}],
+        "20s",
+    )
+)  # fmt: skip
+
+
+async def test_what_will_not_change_any_more_is_neither_held_nor_computed_again_and_comes_back_when_it_is_lost(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    """Ten minutes of log, of which the last three may still change."""
+    coarse = {name: item for name, item in views(SHORT).items() if item.every_ms > 50}
+    await registry.write_entry(redis, SHORT)
+    chance = random.Random(4)
+    await write_past(log, chance, 600, 10)
+    async with aggregating(kafka, settings):
+        await settled(redis, log, coarse, 30)
+    versions = {name: await _versions(redis, name) for name in coarse}
+    assert all(held.hot > 0 for held in [await read_hot(redis, name) for name in coarse] if held)
+    async with aggregating(kafka, settings, "b"):
+        await log.write(_points(chance, int(time.time() * 1000), 10))
+        await settled(redis, log, coarse, 30)
+    for name in coarse:
+        held = await read_hot(redis, name)
+        assert held is not None
+        later = await _versions(redis, name)
+        assert [later[bucket] for bucket in versions[name] if bucket < held.hot] == [
+            version for bucket, version in versions[name].items() if bucket < held.hot
+        ], "no row of what is cold was written again"
+    await redis.delete(*(view_key(name, part) for name in coarse for part in PARTS))
+    async with aggregating(kafka, settings, "c"):
+        await settled(redis, log, coarse, 30)
+
+
+async def _versions(redis: Redis, view: str) -> dict[int, list[int]]:
+    """By bucket the versions that its rows were written with."""
+    held = await read_range(redis, view, 0)
+    assert held is not None
+    return {bucket: rows["version"].tolist() for bucket, rows in held.rows.items()}
 
 
 async def test_levels_of_a_dashboard_that_had_none_are_filled_from_the_past(

@@ -125,8 +125,12 @@ class Store:
         return changes
 
     def load(self) -> Fold:
-        """The fold that lies here, sharing nothing with it."""
-        return Fold.load(copy.deepcopy(self.stored))
+        """The fold that lies here, sharing nothing with it; of coarse cells those that may still change, as services.transport.partials reads it."""
+        stored = copy.deepcopy(self.stored)
+        for name, cold_after in stored.config.cold_after().items():
+            held = stored.pages.get(name, {})
+            stored.pages[name] = {at: blob for at, blob in held.items() if at[0] >= stored.state.clock - cold_after}
+        return Fold.load(stored)
 
     def mirror(self, *wanted: View) -> Mirror:
         """A mirror that has read what lies here."""

@@ -73,7 +73,7 @@ def test_every_level_is_what_a_batch_job_computes_however_the_log_was_cut(
     parts: list[list[Sample]], data: st.DataObject
 ) -> None:
     """Bit for bit, through commits at any record, crashes at any commit, and computations at any time."""
-    found, records = asked(*QUERIES), log(parts)
+    found, records = asked(*QUERIES), log(parts, data.draw(st.sampled_from([1_000, 4_000])))
     fold, store = Fold(found.config, 0), Store()
     at = 0
     while at < len(records):
@@ -116,6 +116,42 @@ def test_levels_reach_further_back_than_what_they_are_made_of() -> None:
         reach[every_ms] = min(bucket for _, bucket in values) - T0
         assert {value * 1_000 for (_, bucket), value in values.items() if bucket < T0 + 200_000} == {every_ms}
     assert reach[1_000] > reach[2_000] > reach[10_000] > reach[40_000] == 0
+
+
+def test_only_what_may_still_change_is_held_and_all_of_it_is_stored() -> None:
+    found = asked(*QUERIES)
+    records = log([[gauge(float(i), 0, host="a"), counter(float(i), 0, host="b")] for i in range(150)], 4_000)
+    fold, store = Fold(found.config, 0), Store()
+    for record in records:
+        fold.apply([record])
+        store.commit(fold, fold.clock)
+    store.commit(fold)
+    held = {
+        every_ms: len(set(fold.cells[view(found, every_ms).inputs[0].selection.id].cells.pages()))
+        for every_ms in (10_000, 40_000)
+    }
+    assert held[10_000] <= 17
+    assert held[40_000] <= 5
+    straight = Store()
+    direct = Fold(found.config, 0)
+    direct.apply(records)
+    straight.commit(direct)
+    assert store.stored.pages == straight.stored.pages
+    assert len(store.stored.pages[view(found, 40_000).inputs[0].selection.id]) > 8
+
+
+def test_what_was_stored_by_an_earlier_process_is_dropped_in_its_time() -> None:
+    found = asked(QUERIES[0] | {"fn": "count"})
+    records = log([[gauge(1.0, 0, host="a")]] * 150, 4_000)
+    fold, store = Fold(found.config, 0), Store()
+    fold.apply(records)
+    store.commit(fold)
+    loaded = store.load()
+    loaded.apply([Record(150, write([gauge(1.0, 900_000, host="a")], 150, 900_000))])
+    store.commit(loaded)
+    for every_ms in (2_000, 10_000, 40_000):
+        item = loaded.cells[view(found, every_ms).inputs[0].selection.id]
+        assert min(bucket for bucket, _ in store.stored.pages[item.selection.id]) >= item.oldest(loaded.clock)
 
 
 def test_a_late_sample_corrects_every_level_while_its_second_is_kept() -> None:
