@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import (
+    bench_breakdown,
     bench_commits,
     bench_engine,
     bench_fold,
+    bench_growth,
     bench_idle,
     bench_ingest,
     bench_latency,
@@ -23,6 +25,8 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "latency": bench_latency.measure,
     "ingest": bench_ingest.measure,
     "engine": bench_engine.measure,
+    "breakdown": bench_breakdown.measure,
+    "growth": bench_growth.measure,
     "commits": bench_commits.measure,
     "published": bench_published.measure,
     "fold": bench_fold.measure,

@@ -34,22 +34,24 @@ def metric(number: int) -> str:
     return f"service.request.seconds.{number:02}"
 
 
-def entry(metrics: int = METRICS) -> Entry:
+def entry(metrics: int = METRICS, first: int = 0) -> Entry:
     """A dashboard with two views of every metric: mean and 99th percentile by host."""
     query = {"by": ["host"], "every": "1s"}
     panels = [
         {"id": f"{fn}{i}", "type": "timeseries", "query": {"metric": metric(i), "fn": fn, **query}}
-        for i in range(metrics) for fn in ("avg", "p99")
+        for i in range(first, first + metrics) for fn in ("avg", "p99")
     ]  # fmt: skip
     document = {
-        "apiVersion": "tideboard.dev/v1alpha1", "kind": "Dashboard", "metadata": {"name": "load"},
+        "apiVersion": "tideboard.dev/v1alpha1", "kind": "Dashboard", "metadata": {"name": f"load{first}"},
         "spec": {"window": "1m", "panels": panels},
     }  # fmt: skip
-    return Entry(VERSION, "load", "", document, "")
+    return Entry(VERSION, f"load{first}", "", document, "")
 
 
 def asked(metrics: int = METRICS) -> Wanted:
-    return wanted({"load": entry(metrics)})
+    """As many dashboards as it takes."""
+    entries = [entry(min(METRICS, metrics - first), first) for first in range(0, metrics, METRICS)]
+    return wanted({item.name: item for item in entries})
 
 
 def keys(client: int) -> list[bytes]:
