@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from services.contract.partials import PAGE, Rows
 
-CHUNK_ROWS: Final = 1 << 16
+CHUNK_ROWS: Final = 1 << 18
 """Memory is taken as rows are; this bounds only how many are side by side."""
 
 

@@ -6,6 +6,7 @@ selection and for a hundred, and grows with the selections that a sample meets.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from services.aggregator.spots import Spots, spots
 
 I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
+Places = I64 | slice
+EVERY: Final = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Samples:
     values: F64
     ingest: I64
 
-    def of(self, places: I64) -> "Samples":
+    def of(self, places: Places) -> "Samples":
         """Those at these places."""
         return Samples(self.series[places], self.times[places], self.values[places], self.ingest[places])
 
@@ -50,11 +53,14 @@ class Routes:
             self._slots.append(slot)
             self._groups.append(group)
 
-    def of(self, series: I64, known: int) -> tuple[I64, I64, I64]:
+    def of(self, series: I64, known: int) -> tuple[Places, I64, I64]:
         """(sample, selection's place, group) of everything that samples meet, in the order of samples. known: how many series there are."""
         self._counts.reach(known)
         self._starts.reach(known)
         counts = self._counts.at(series)
+        if len(counts) and int(counts.min()) == 1 == int(counts.max()):
+            routes = self._starts.at(series)
+            return EVERY, self._slots.at(routes), self._groups.at(routes)
         samples = np.flatnonzero(counts)
         routes = self._starts.at(series[samples])
         counts = counts[samples]
@@ -86,14 +92,15 @@ class Lane:
         buckets: by sample, the number of its bucket since 1970. known: how many series there are.
         """
         sample, slots, groups = self.routes.of(samples.series, known)
-        if not len(sample):
+        if not len(slots):
             return
         buckets = buckets[sample]
         if (int(buckets.min()) + 1) * self.every_ms <= int(samples.ingest.max()) - self._retention_ms:
             # The end of a bucket decides, by the ingest time of the sample's own record.
             fresh = (buckets + 1) * self.every_ms > samples.ingest[sample] - self._retention_ms
-            sample, slots, groups, buckets = sample[fresh], slots[fresh], groups[fresh], buckets[fresh]
-            if not len(sample):
+            sample = np.flatnonzero(fresh) if isinstance(sample, slice) else sample[fresh]
+            slots, groups, buckets = slots[fresh], groups[fresh], buckets[fresh]
+            if not len(slots):
                 return
         where = spots(slots, buckets, self.every_ms)
         self._accumulate(where, slots, groups, samples.of(sample))

@@ -48,22 +48,25 @@ class SeriesTable:
         self.kinds: list[int] = []
         self.faults: list[Fault] = []
         self._owners: npt.NDArray[np.int32] = np.zeros(1024, np.int32)
-        self._sent: dict[tuple[str, str, bytes], int] = {}  # a number below zero is -1 - index into faults
+        # By kind, metric and the labels as sent. A number below zero is -1 - index into faults.
+        self._sent: dict[str, dict[str, dict[bytes, int]]] = {}
+        self._ways = 0
         self._known: dict[tuple[bytes, int], int] = {}
         self._bytes = 0
 
     @property
     def full(self) -> bool:
-        return len(self._sent) >= MAX_SERIES or self._bytes >= MAX_TABLE_BYTES
+        return self._ways >= MAX_SERIES or self._bytes >= MAX_TABLE_BYTES
 
     def numbers(self, samples: list[Sample]) -> npt.NDArray[np.int64]:
         """The series of each sample; below zero where it is faulty."""
-        sent, add = self._sent.get, self._add
-        found = []
+        sent, found = self._sent, []
         for sample in samples:
-            way = (sample.metric, sample.kind, bytes(sample.labels))
-            number = sent(way)
-            found.append(add(way) if number is None else number)
+            labels = bytes(sample.labels)
+            try:
+                found.append(sent[sample.kind][sample.metric][labels])
+            except KeyError:
+                found.append(self._add(sample.metric, sample.kind, labels))
         return np.array(found, np.int64)
 
     def owners(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
@@ -77,15 +80,16 @@ class SeriesTable:
             self._append(key, kind)
         return number
 
-    def _add(self, way: tuple[str, str, bytes]) -> int:
-        found = _series(*way)
+    def _add(self, metric: str, kind: str, labels: bytes) -> int:
+        found = _series(metric, kind, labels)
         if isinstance(found, Fault):
             self.faults.append(found)
             number = -len(self.faults)
         else:
             number = self.intern(*found)
-        self._sent[way] = number
-        self._bytes += len(way[0]) + len(way[2])
+        self._sent.setdefault(kind, {}).setdefault(metric, {})[labels] = number
+        self._ways += 1
+        self._bytes += len(metric) + len(labels)
         return number
 
     def _append(self, key: bytes, kind: int) -> None:
