@@ -199,7 +199,12 @@ class Merging:
             log.warning("view refused, its history is read again", view=merge.view_id)
             metrics.VIEW_COMMITS.labels("refused").inc()
             state.waiting.add(merge.view_id)
-            state.views[merge.view_id] = await self._read_view(merge.view, merge.window_ms, state)
+            state.views[merge.view_id] = again = await self._read_view(merge.view, merge.window_ms, state)
+            if again.held[0] == merge.held[0] and again.held[1] < merge.held[1]:
+                # A replica was promoted that had not got the last versions. Who read them is not told of cells that come out as they
+                # were before, so that nothing they hold compares.
+                log.warning("the feed has lost versions of a view", view=merge.view_id, lost=merge.held[1], there=again.held[1])
+                again.begin_anew(secrets.token_hex(4))
         if any(step.change.cells for _, step in steps):
             metrics.DELAY_SECONDS.observe(max(0, now - newest) / 1000)
         metrics.GROUPS.set(sum(merge.groups for merge in state.views.values()))

@@ -198,6 +198,28 @@ async def _version(redis: Redis) -> int:
     return held.version
 
 
+async def test_a_feed_that_lost_versions_of_a_view_goes_on_in_another_epoch(
+    redis: Redis, partitions: Sequence[Partition]
+) -> None:
+    """A reader of a lost version, 5, is not told of a cell that comes out as in the version before, 1."""
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1))))
+    held = await history.read_view(redis, HOSTS.id)
+    behind = {key: await redis.dump(key) for key in await redis.keys(view_key(HOSTS.id, "*"))}
+    await turn(mine, (0, await partitions[0].write(load(5))))
+    assert await shown(redis) == {"a": 5}
+    for key, content in behind.items():
+        await redis.restore(key, 0, content or b"", replace=True)
+    entry = await partitions[1].write(load(2, "b"))
+    await turn(mine, (1, entry))  # refused
+    await turn(mine)
+    again = await history.read_view(redis, HOSTS.id)
+    assert held is not None
+    assert again is not None
+    assert again.epoch != held.epoch
+    assert await shown(redis) == {"a": 5, "b": 2}
+
+
 async def test_a_feed_that_lost_everything_gets_its_views_back_in_another_epoch(
     redis: Redis, partitions: Sequence[Partition]
 ) -> None:
