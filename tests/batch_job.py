@@ -19,6 +19,7 @@ from services.contract.views import Input, Selection, View
 
 GAUGE, COUNTER, DELTA, DISTRIBUTION = range(4)
 SPREAD_MS = 300_000
+CONTEST_MS = 120_000
 SKETCH_ERROR = 0.0055
 
 Group = tuple[tuple[str, str], ...]
@@ -35,6 +36,7 @@ class Sample:
     time: int
     value: float
     ingest: int = 0
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,14 @@ def record_samples(partition: int, record: bytes, newest: dict[int, int]) -> lis
     newest[batch.instance] = batch.sequence
     found = []
     own = [batch.sequence] * len(batch.series) if batch.sequences is None else batch.sequences.tolist()
-    rows = zip(own, batch.series.tolist(), batch.times.tolist(), batch.values.tolist(), strict=True)
-    for sequence, series, time, value in rows:
+    starts = [0] * len(batch.series) if batch.starts is None else batch.starts.tolist()
+    rows = zip(own, batch.series.tolist(), batch.times.tolist(), batch.values.tolist(), starts, strict=True)
+    for sequence, series, time, value, start in rows:
         if sequence <= before:
             continue
         metric, labels = parsed[series]
         key, kind = batch.keys[series], int(batch.kinds[series])
-        found.append(Sample(partition, key, kind, metric, labels, time, value, batch.ingest_ms))
+        found.append(Sample(partition, key, kind, metric, labels, time, value, batch.ingest_ms, start))
     return found
 
 
@@ -354,9 +357,62 @@ def _combined(fn: str, reduced: Sequence[tuple[int, float]]) -> float:
     raise AssertionError(fn)
 
 
+@dataclass
+class Counter:
+    """What is known of a series: the sample that is followed, and what it was before it fell or came back, for two minutes."""
+
+    at: int | None = None
+    value: float = 0.0
+    start: int = 0
+    peak: tuple[int, float] | None = None  # before it fell
+    rival: tuple[int, float] | None = None  # before it came back
+    contested: int = 0
+
+    def grown(self, sample: Sample) -> tuple[int, float] | None:
+        """(since when, how much), or None of a sample that tells nothing."""
+        time, value, start = sample.time, sample.value, sample.start
+        if self.at is None:
+            self._follow(time, value, start)
+            return (start, value) if start and start < time <= start + SPREAD_MS else None
+        before = self.at
+        if time <= before:
+            return None
+        if start and self.start and start < self.start:
+            self.contested += 1
+            if time - before > CONTEST_MS:
+                self._follow(time, value, start)
+            return None
+        if start and start > (self.start or before):
+            self._follow(time, value, start)
+            return (max(before, start) if start < time else before), value
+        self.start = start or self.start
+        self.peak = self.peak if self.peak and time - self.peak[0] <= CONTEST_MS else None
+        self.rival = self.rival if self.rival and time - self.rival[0] <= CONTEST_MS else None
+        if value < self.value:
+            if self.rival and self.rival[1] <= value:
+                self.contested += 1
+                since, amount = self.rival[0], value - self.rival[1]
+                if time - before <= CONTEST_MS:
+                    self.rival = time, value
+                    return None
+                self._follow(time, value, self.start)
+                return since, amount
+            peak = before, self.value
+            self._follow(time, value, self.start)
+            self.peak = peak
+            return before, value
+        amount = value - self.value
+        if self.peak and self.peak[1] <= value:
+            self.peak, self.rival = None, (before, self.value)
+        self.at, self.value = time, value
+        return before, amount
+
+    def _follow(self, time: int, value: float, start: int) -> None:
+        self.at, self.value, self.start, self.peak, self.rival = time, value, start, None, None
+
+
 def _increases(item: Input, mine: Sequence[Sample], retention: int | None) -> Cells:
     every = _sampled(item.selection).every_ms
-    last: dict[bytes, tuple[int, float]] = {}  # a series stays in its partition, and goes on in the next log
     partial: dict[int, Cells] = defaultdict(dict)
 
     def add(sample: Sample, bucket: int, amount: float) -> None:
@@ -365,19 +421,17 @@ def _increases(item: Input, mine: Sequence[Sample], retention: int | None) -> Ce
         at = _group(item, sample.labels), bucket
         partial[sample.partition][at] = partial[sample.partition].get(at, 0.0) + amount
 
+    counters: dict[bytes, Counter] = defaultdict(Counter)  # a series stays in its partition, and goes on in the next log
     for sample in mine:
         if sample.kind == DELTA:
             add(sample, sample.time // every * every, sample.value)
         if sample.kind != COUNTER:
             continue
-        before = last.get(sample.key)
-        if before is not None and sample.time <= before[0]:
+        grown = counters[sample.key].grown(sample)
+        if grown is None:
             continue
-        last[sample.key] = sample.time, sample.value
-        if before is None:
-            continue
-        amount = sample.value if sample.value < before[1] else sample.value - before[1]
-        begin = max(before[0], sample.time - SPREAD_MS)
+        since, amount = grown
+        begin = max(since, sample.time - SPREAD_MS)
         for bucket in range(begin // every * every, sample.time, every):
             covered = min(bucket + every, sample.time) - max(bucket, begin)
             add(sample, bucket, max(amount, 0.0) * (covered / (sample.time - begin)))

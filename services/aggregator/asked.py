@@ -43,6 +43,7 @@ class Tally:
     poison: int = 0
     not_counters: int = 0
     disordered: int = 0
+    contested: int = 0  # samples that were passed over for another writer's
     last_poison: str = ""
 
 
@@ -113,6 +114,10 @@ class SelectionCells:
         """So many samples came when their bucket was no longer kept."""
         held = self._notes
         self._notes = msgspec.structs.replace(held, late=held.late + samples, late_at=max(held.late_at, ingest))
+
+    def was_contested(self, samples: int) -> None:
+        """So many samples of counters were passed over because another writer of their series is followed."""
+        self._notes = msgspec.structs.replace(self._notes, contested=self._notes.contested + samples)
 
     def leave_out(self, key: bytes) -> None:
         """A counter cannot be followed, since there are too many."""

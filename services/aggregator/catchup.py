@@ -45,7 +45,7 @@ class Slot:
     target: Config = field(default_factory=lambda: Config({}, {}))
     caught_up: bool = False
     doubted: bool = False
-    counted: tuple[int, ...] = (0,) * 7
+    counted: tuple[int, ...] = (0,) * 8
     late: dict[str, dict[str, int]] = field(default_factory=dict)  # as the metrics know it
 
     def __post_init__(self) -> None:

@@ -53,8 +53,11 @@ class Counting:
         if not len(places) and not len(deltas):
             return
         ignored = self._counters.ignored
-        grown = self._counters.advance(numbers[places] - 1, samples.times[places], samples.values[places])
+        starts = None if samples.starts is None else samples.starts[places]
+        grown = self._counters.advance(numbers[places] - 1, samples.times[places], samples.values[places], starts)
         self._tally.disordered += self._counters.ignored - ignored
+        if len(self._counters.contested):
+            self._report(samples.series[places[self._counters.contested]], known)
         shares: dict[int, tuple[Samples, I64]] = {}
         for lane in self.lanes:
             every = lane.every_ms
@@ -62,6 +65,14 @@ class Counting:
                 shares[every] = _shares(samples, grown, places[grown.sample], deltas, every)
             if len(shares[every][1]):
                 lane.add(*shares[every], known)
+
+    def _report(self, series: I64, known: int) -> None:
+        """Let selections take note of samples that were passed over for another writer's. series: of each."""
+        self._tally.contested += len(series)
+        for lane in self.lanes:
+            _, slots, _ = lane.routes.of(series, known)
+            for slot, count in zip(*np.unique(slots, return_counts=True), strict=True):
+                lane.cells[int(slot)].was_contested(int(count))
 
 
 def _shares(samples: Samples, grown: Increases, told: I64, deltas: I64, every_ms: int) -> tuple[Samples, I64]:

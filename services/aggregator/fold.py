@@ -25,7 +25,6 @@ from services.aggregator.rollup import RollUps
 from services.aggregator.serieslist import SeriesList
 from services.contract.batch import Batch, decode
 from services.contract.partials import (
-    COUNTER,
     COUNTERS,
     Config,
     FoldState,
@@ -33,8 +32,8 @@ from services.contract.partials import (
     Page,
     SelectionNotes,
     Stored,
-    pack_page,
-    unpack_page,
+    pack_counters,
+    unpack_counters,
 )
 from services.contract.series import parse_series_key
 
@@ -115,7 +114,7 @@ class Fold:
             cells.load(stored.keys.get(name, []))
             for (bucket, page), blob in stored.pages.get(name, {}).items():
                 cells.cells.load(bucket, page, blob)
-        pages = {page: unpack_page(blob, COUNTER) for (_, page), blob in stored.pages.get(COUNTERS, {}).items()}
+        pages = {page: unpack_counters(blob) for (_, page), blob in stored.pages.get(COUNTERS, {}).items()}
         fold.counters.load(stored.keys.get(COUNTERS, []), pages)
         fold._stored_counters = len(fold.counters.keys)
         for name, cells in fold.cells.items():
@@ -223,7 +222,7 @@ class Fold:
             if cells.stored_keys < len(cells.keys):
                 changes.keys.append(NewKeys(name, cells.stored_keys, cells.keys[cells.stored_keys :]))
         for page, rows in self.counters.dirty_pages().items():
-            changes.pages.append((Page(COUNTERS, 0, page), pack_page(rows)))
+            changes.pages.append((Page(COUNTERS, 0, page), pack_counters(rows)))
         if self._stored_counters < len(self.counters.keys):
             new = self.counters.keys[self._stored_counters :]
             changes.keys.append(NewKeys(COUNTERS, self._stored_counters, new))
@@ -326,7 +325,7 @@ class Fold:
         newest = min(int(batch.times.max()), batch.ingest_ms)
         self._state.max_time = max(self._state.max_time, newest)
         ingest = np.full(len(batch.series), judged, np.int64)
-        return Samples(numbers[batch.series], batch.times, batch.values, ingest)
+        return Samples(numbers[batch.series], batch.times, batch.values, ingest, batch.starts)
 
     def _note_late(self, offset: int, reason: Reason, batch: Batch, places: _I64) -> None:
         held = self._state.late
@@ -343,7 +342,7 @@ class Fold:
         """Give the samples of several records to what is asked for, in the order of the log."""
         samples = Samples(
             np.concatenate([part.series for part in parts]), np.concatenate([part.times for part in parts]),
-            np.concatenate([part.values for part in parts]), np.concatenate([part.ingest for part in parts]),
+            np.concatenate([part.values for part in parts]), np.concatenate([part.ingest for part in parts]), _starts(parts),
         )  # fmt: skip
         known = len(self._series)
         buckets: dict[int, _I64] = {}
@@ -390,7 +389,14 @@ class Fold:
         for key in mine | theirs:
             metric, labels = parse_series_key(key)
             if any(cells.selection.metric == metric and cells.match(labels) for cells in counting):
-                self.counters.seed(key, *max(known[key] for known in (mine, theirs) if key in known))
+                found = [known[key] for known in (mine, theirs) if key in known]
+                self.counters.seed(key, max(found, key=lambda row: (row["time"], row["value"])))
+
+
+def _starts(parts: Sequence[Samples]) -> _I64 | None:
+    if all(part.starts is None for part in parts):
+        return None
+    return np.concatenate([np.zeros(len(part.series), np.int64) if part.starts is None else part.starts for part in parts])
 
 
 def _after(batch: Batch, sequence: int) -> Batch:
@@ -399,5 +405,6 @@ def _after(batch: Batch, sequence: int) -> Batch:
         return batch
     new = batch.sequences > np.uint64(sequence)
     return replace(
-        batch, series=batch.series[new], times=batch.times[new], values=batch.values[new], sequences=batch.sequences[new]
-    )
+        batch, series=batch.series[new], times=batch.times[new], values=batch.values[new], sequences=batch.sequences[new],
+        starts=None if batch.starts is None else batch.starts[new],
+    )  # fmt: skip

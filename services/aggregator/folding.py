@@ -251,9 +251,9 @@ class Folding:
             if (stored := await partials.load(self._redis, lineage, other, [COUNTERS])) is not None:
                 if other == partition and partitions == self.partitions:
                     fold.remember(stored.state)
-                for key, (at, value) in Fold.load(stored).counters.last().items():
+                for key, last in Fold.load(stored).counters.last().items():
                     if partition_of(key, self.partitions) == partition:
-                        fold.counters.seed(key, at, value)
+                        fold.counters.seed(key, last)
 
     async def _skip(self, error: OffsetGone) -> None:
         """The log no longer has what comes next: go on where it begins."""

@@ -24,12 +24,14 @@ EVERY: Final = slice(None)
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Samples in the order of the log; each of shape (n,). series: its number; ingest: its record's ingest time, as `fold` judges it."""
+    """Samples in the order of the log; each of shape (n,). series: its number; ingest: its record's ingest time, as `fold` judges it;
+    starts: since when a counter counts, 0 where nobody knows; None where nobody knows of any."""
 
     series: I64
     times: I64
     values: F64
     ingest: I64
+    starts: I64 | None = None
 
     def of(self, places: Places) -> "Samples":
         """Those at these places."""

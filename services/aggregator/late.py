@@ -91,4 +91,5 @@ def part_of(batch: Batch, places: I64) -> Batch:
         values=batch.values[places],
         sequence=batch.sequence if sequences is None else int(sequences[-1]),
         sequences=sequences,
+        starts=None if batch.starts is None else batch.starts[places],
     )

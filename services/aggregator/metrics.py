@@ -24,6 +24,10 @@ DISORDERED = Counter(
     "tideboard_aggregator_disordered_counter_samples_total",
     "Samples of counters that were not newer than the one before, and are left out.",
 )
+CONTESTED = Counter(
+    "tideboard_aggregator_contested_counter_samples_total",
+    "Samples of counters that are left out because another writer of the same series is followed.",
+)
 COMMITS = Counter("tideboard_aggregator_commits_total", "Commits of folds.", ["outcome"])
 COMMIT_SECONDS = Histogram(
     "tideboard_aggregator_commit_seconds",

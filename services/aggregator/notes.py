@@ -12,7 +12,7 @@ def view_notes(
     view: View, partitions: Iterable[Mapping[str, SelectionNotes]], pooling: Sequence[tuple[bytes, int]] = ()
 ) -> Notes:
     """partitions: what each one, of each lineage, has noted by selection; pooling: what `combine.Values.pooling` says of each input."""
-    late = late_at = since = pooled_limit = 0
+    late = late_at = since = pooled_limit = contested = 0
     pooled, left_out = Census(), Census()
     selections = {item.selection.id: (item.limit, item.selection.accumulator in BY_SERIES) for item in view.inputs}
     for notes in partitions:
@@ -20,8 +20,11 @@ def view_notes(
             if (held := notes.get(name)) is None:
                 continue
             late, late_at = late + held.late, max(late_at, held.late_at)
+            contested += held.contested
             left_out = left_out.with_(held.census if single else held.left_out)
             if held.since and not single:
                 since = min(since or held.since, held.since)
                 pooled, pooled_limit = pooled.with_(held.census), limit
-    return Notes(late=late, late_at=late_at, pooled=pooled.count(), since=since, limit=pooled_limit, left_out=left_out.count())
+    return Notes(
+        late=late, late_at=late_at, pooled=pooled.count(), since=since, limit=pooled_limit, left_out=left_out.count(), contested=contested,
+    )  # fmt: skip

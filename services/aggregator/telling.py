@@ -72,7 +72,7 @@ class Telling:
             tally, partition = slot.fold.tally, slot.partition
             now = (
                 tally.samples, tally.records, tally.duplicates, tally.late_lost, tally.poison, tally.not_counters,
-                tally.disordered,
+                tally.disordered, tally.contested,
             )  # fmt: skip
             for metric, a, b in zip(_TALLY, slot.counted, now, strict=True):
                 metric.inc(b - a)
@@ -110,5 +110,5 @@ def _count_late(before: Counts, now: Mapping[str, Mapping[str, int]]) -> Counts:
 
 _TALLY: Final = (
     metrics.SAMPLES, metrics.RECORDS, metrics.DUPLICATES, metrics.LATE_NOT_WRITTEN.labels("fold"), metrics.POISON,
-    metrics.NOT_COUNTERS, metrics.DISORDERED,
+    metrics.NOT_COUNTERS, metrics.DISORDERED, metrics.CONTESTED,
 )  # fmt: skip

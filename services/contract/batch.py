@@ -33,6 +33,7 @@ VALUES: Final = 6  # f64[samples]
 OPTIONAL: Final = 0x8000  # set in a block's type: a reader that does not know it may pass over it
 SOURCE: Final = OPTIONAL | 1  # UTF-8: where the samples came from; missing: DOOR
 SEQUENCES: Final = OPTIONAL | 2  # u64[samples], growing: the place of each sample within its instance
+STARTS: Final = OPTIONAL | 3  # i64[samples]: epoch ms since when a counter counts, 0 where nobody knows
 
 DOOR: Final = "samples"
 """The source of a batch that names none: the ingestor's HTTP door."""
@@ -95,6 +96,7 @@ class Batch:
     series: u32 indexes into it, times: epoch ms, values: finite; each of shape (samples,), in the order of arrival.
     source: where the samples came from. sequences: shape (samples,), strictly growing, the last one is `sequence`; they grow from
     record to record within (instance, partition), so that a writer that cuts the same samples into other records is understood.
+    starts: shape (samples,), since when a counter counts, epoch ms, 0 where nobody knows; None where nobody knows of any.
     """
 
     instance: int
@@ -107,6 +109,7 @@ class Batch:
     values: F64
     source: str = DOOR
     sequences: U64 | None = None
+    starts: I64 | None = None
 
 
 def encode(batch: Batch) -> bytes:
@@ -124,6 +127,8 @@ def encode(batch: Batch) -> bytes:
         blocks.append((SOURCE, batch.source.encode()))
     if batch.sequences is not None:
         blocks.append((SEQUENCES, batch.sequences.astype("<u8", copy=False).tobytes()))
+    if batch.starts is not None:
+        blocks.append((STARTS, batch.starts.astype("<i8", copy=False).tobytes()))
     counts = len(batch.keys), len(batch.series)
     parts = [_HEADER.pack(MAGIC, VERSION, len(blocks), 0, batch.instance, batch.sequence, batch.ingest_ms, *counts)]
     for kind, content in blocks:
@@ -155,7 +160,8 @@ def decode(data: bytes) -> Batch:
         raise BatchError(f"a sample names series {int(series.max())} of {n_series}")
     source = _source(data, blocks)
     sequences = _sequences(data, blocks, n_samples, sequence)
-    return Batch(instance, sequence, ingest_ms, keys, kinds, series, times, values, source, sequences)
+    starts = _starts(data, blocks, n_samples)
+    return Batch(instance, sequence, ingest_ms, keys, kinds, series, times, values, source, sequences, starts)
 
 
 def _finite(values: F64) -> bool:
@@ -175,6 +181,15 @@ def _source(data: bytes, blocks: dict[int, tuple[int, int]]) -> str:
     except UnicodeDecodeError:
         pass
     raise BatchError(f"the source at byte {offset} is no name")
+
+
+def _starts(data: bytes, blocks: dict[int, tuple[int, int]], n_samples: int) -> I64 | None:
+    if STARTS not in blocks:
+        return None
+    found: I64 = _column(data, blocks, STARTS, "<i8", n_samples)
+    if n_samples and not (int(found.min()) >= 0 and int(found.max()) < MAX_TIME):
+        raise BatchError(f"a sample has the start {int(found.min())} or {int(found.max())}, not within 0 and {MAX_TIME}")
+    return found
 
 
 def _sequences(data: bytes, blocks: dict[int, tuple[int, int]], n_samples: int, last: int) -> U64 | None:

@@ -40,7 +40,7 @@ class Notes(msgspec.Struct, frozen=True, omit_defaults=True):
 
     at: when it was last otherwise. late: samples that came after their cells had been dropped, late_at: when the newest of them came.
     pooled: about how many groups are pooled in the overflow group, since when, and the limit of those that are shown apart.
-    left_out: about how many series no value contains. partial: groups that are shown of which some samples may be in the overflow group.
+    left_out: about how many series no value contains. contested: samples that were passed over because another writer of their counter is followed. partial: groups that are shown of which some samples may be in the overflow group.
     """
 
     at: int = 0
@@ -51,6 +51,7 @@ class Notes(msgspec.Struct, frozen=True, omit_defaults=True):
     limit: int = 0
     left_out: int = 0
     partial: int = 0
+    contested: int = 0
 
 
 NO_NOTES: Final = Notes()

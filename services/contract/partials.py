@@ -33,7 +33,9 @@ MOMENTS: Final = np.dtype(
 EDGES: Final = np.dtype([("count", "<i8"), ("first_time", "<i8"), ("first", "<f8"), ("last_time", "<i8"), ("last", "<f8")])
 VARIANCE: Final = np.dtype([("count", "<i8"), ("origin", "<f8"), ("sum", "<f8"), ("squares", "<f8")])
 INCREASE: Final = np.dtype([("count", "<i8"), ("sum", "<f8")])
-COUNTER: Final = np.dtype([("time", "<i8"), ("value", "<f8")])
+COUNTER: Final = np.dtype([("time", "<i8"), ("value", "<f8"), ("start", "<i8"), ("other_time", "<i8"), ("other", "<f8")])
+_BARE_COUNTER: Final = np.dtype([("time", "<i8"), ("value", "<f8")])
+COUNTER_VERSION: Final = 2
 
 Rows = npt.NDArray[np.void]
 
@@ -70,6 +72,7 @@ class SelectionNotes(msgspec.Struct, frozen=True, omit_defaults=True):
     late: samples that came when their bucket was no longer kept; late_at: ingest time of the newest of them, epoch ms.
     since: ingest time when the overflow group began, 0 while there is none. census: which groups are pooled in it, left_out: which
     counters are too many to be followed, so that no value contains them; both as registers of aggregator.census.
+    contested: samples of counters that were passed over because another writer of the same series is followed.
     """
 
     late: int = 0
@@ -77,6 +80,7 @@ class SelectionNotes(msgspec.Struct, frozen=True, omit_defaults=True):
     since: int = 0
     census: bytes = b""
     left_out: bytes = b""
+    contested: int = 0
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True):
@@ -160,13 +164,34 @@ class Stored:
 
 
 def pack_page(rows: Rows) -> bytes:
-    """A page of fixed rows (MOMENTS, EDGES, VARIANCE, INCREASE or COUNTER); shape (<= PAGE,)."""
+    """A page of fixed rows (MOMENTS, EDGES, VARIANCE or INCREASE); shape (<= PAGE,)."""
     return pack_content(rows.tobytes())
 
 
 def pack_content(rows: bytes) -> bytes:
     """The same of the bytes of rows."""
     return _VERSION_BYTE + rows
+
+
+def pack_counters(rows: Rows) -> bytes:
+    """A page of COUNTER, shape (<= PAGE,). As long as no start and no other value is known, as version 1 has it: time and value alone."""
+    if not rows["start"].any() and not rows["other_time"].any():
+        bare = np.empty(len(rows), _BARE_COUNTER)
+        bare["time"], bare["value"] = rows["time"], rows["value"]
+        return pack_page(bare)
+    return bytes([COUNTER_VERSION]) + rows.tobytes()
+
+
+def unpack_counters(blob: bytes) -> Rows:
+    """Rows of COUNTER, of either version."""
+    if blob[:1] == bytes([COUNTER_VERSION]):
+        if (len(blob) - 1) % COUNTER.itemsize:
+            raise PartialsError(f"{len(blob) - 1} bytes are no whole number of rows of {COUNTER.itemsize}")
+        return np.frombuffer(blob, COUNTER, offset=1)
+    bare = unpack_page(blob, _BARE_COUNTER)
+    rows = np.zeros(len(bare), COUNTER)
+    rows["time"], rows["value"] = bare["time"], bare["value"]
+    return rows
 
 
 def unpack_page(blob: bytes, dtype: np.dtype[np.void]) -> Rows:

@@ -103,15 +103,24 @@ class SeriesTable:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Samples that were accepted, in the order in which they were sent. series: numbers in `table`; times: epoch ms."""
+    """Samples that were accepted, in the order in which they were sent. series: numbers in `table`; times: epoch ms.
+
+    starts: since when counters count, epoch ms, 0 where nobody said; None where nobody said anything.
+    """
 
     table: SeriesTable
     series: npt.NDArray[np.int64]
     times: I64
     values: F64
+    starts: I64 | None = None
 
     def __len__(self) -> int:
         return len(self.series)
+
+    def of(self, places: npt.NDArray[np.bool_]) -> "Columns":
+        """Some of them."""
+        starts = None if self.starts is None else self.starts[places]
+        return Columns(self.table, self.series[places], self.times[places], self.values[places], starts)
 
 
 @dataclass(slots=True)
@@ -133,12 +142,32 @@ def judge(rows: Rows, table: SeriesTable, now_ms: int, limits: TimeLimits) -> Ju
         faults[index] = table.faults[-1 - int(series[index])]
     for index in np.flatnonzero((times > now_ms + limits.future_ms) | (times < now_ms - limits.past_ms)).tolist():
         faults.setdefault(index, far(int(times[index]), now_ms, limits))
+    starts = _starts(samples, times, faults)
     faults.update(rows.faults)
+    columns = Columns(table, series, times, values, starts)
     if faults:
         fine = np.ones(len(samples), np.bool_)
         fine[list(faults)] = False
-        series, times, values = series[fine], times[fine], values[fine]
-    return Judged(Columns(table, series, times, values), dict(sorted(faults.items())))
+        columns = columns.of(fine)
+    return Judged(columns, dict(sorted(faults.items())))
+
+
+def _starts(samples: list[Sample], times: I64, faults: dict[int, Fault]) -> I64 | None:
+    """Since when counters count; of other kinds it means nothing. Faults are added."""
+    if all(sample.start is None for sample in samples):
+        return None
+    starts = np.zeros(len(samples), np.int64)
+    for index, sample in enumerate(samples):
+        if sample.start is None or sample.kind != Kind.counter.name:
+            continue
+        found = _time(sample.start, 0, "start")
+        if not isinstance(found, Fault) and not 0 < found <= int(times[index]):
+            found = Fault("time", f"start {found} is not between 1970 and the time of the sample, {int(times[index])}")
+        if isinstance(found, Fault):
+            faults.setdefault(index, found)
+        else:
+            starts[index] = found
+    return starts if starts.any() else None
 
 
 def _times(samples: list[Sample], now_ms: int) -> tuple[I64, dict[int, Fault]]:
@@ -162,20 +191,20 @@ def _times(samples: list[Sample], now_ms: int) -> tuple[I64, dict[int, Fault]]:
     return times, faults
 
 
-def _time(time: float | str | None, now_ms: int) -> int | Fault:
-    """Epoch ms, or why not."""
+def _time(time: float | str | None, now_ms: int, name: str = "time") -> int | Fault:
+    """Epoch ms, or why not. name: of the field."""
     if time is None:
         return now_ms
     if isinstance(time, str):
-        return rfc_3339(time)
+        return rfc_3339(time, name)
     if not abs(time) < 1 << 62:
-        return Fault("time", "time is not one: too large a number")
+        return Fault("time", f"{name} is not one: too large a number")
     return int(time)
 
 
-def rfc_3339(text: str) -> int | Fault:
+def rfc_3339(text: str, name: str = "time") -> int | Fault:
     fault = Fault(
-        "time", f"time {text[:MAX_TEXT]!r} is neither epoch milliseconds nor RFC 3339, as in 2025-11-22T09:41:00.250Z"
+        "time", f"{name} {text[:MAX_TEXT]!r} is neither epoch milliseconds nor RFC 3339, as in 2025-11-22T09:41:00.250Z"
     )
     if not _RFC_3339.match(text):
         return fault

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from services.contract.batch import U32, Batch, encode
+from services.contract.batch import I64, U32, Batch, encode
 from services.ingestor.columns import Columns, SeriesTable
 
 SAMPLE_BYTES: Final = 20  # in a record: series, time, value
@@ -157,7 +157,7 @@ class Outbox:
             series = np.concatenate([part.series for _, part in parts])
             times = np.concatenate([part.times for _, part in parts])
             values = np.concatenate([part.values for _, part in parts])
-            whole = Columns(table, series, times, values)
+            whole = Columns(table, series, times, values, _starts([part for _, part in parts]))
             for start, end, sequence, payload in self._payloads(partition, whole, 0, len(whole), now_ms):
                 first, last = np.searchsorted(bounds, [start, end - 1], side="right")
                 requests = tuple(dict.fromkeys(request for request, _ in parts[first : last + 1]))
@@ -188,7 +188,7 @@ def _by_partition(columns: Columns) -> Iterator[tuple[int, Columns]]:
         if mine.all():
             yield partition, columns
         else:
-            yield partition, Columns(columns.table, columns.series[mine], columns.times[mine], columns.values[mine])
+            yield partition, columns.of(mine)
 
 
 def _by_table(parts: list[tuple[Request, Columns]]) -> Iterator[tuple[SeriesTable, list[tuple[Request, Columns]]]]:
@@ -208,4 +208,11 @@ def _batch(instance: int, sequence: int, whole: Columns, part: slice, now_ms: in
     series: U32 = index.astype(np.uint32)
     keys = [whole.table.keys[number] for number in numbers.tolist()]
     kinds: npt.NDArray[np.uint8] = np.array([whole.table.kinds[number] for number in numbers.tolist()], np.uint8)
-    return Batch(instance, sequence, now_ms, keys, kinds, series, whole.times[part], whole.values[part])
+    starts = None if whole.starts is None else whole.starts[part]
+    return Batch(instance, sequence, now_ms, keys, kinds, series, whole.times[part], whole.values[part], starts=starts)
+
+
+def _starts(parts: list[Columns]) -> I64 | None:
+    if all(part.starts is None for part in parts):
+        return None
+    return np.concatenate([np.zeros(len(part), np.int64) if part.starts is None else part.starts for part in parts])

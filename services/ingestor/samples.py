@@ -29,13 +29,14 @@ class Fault(NamedTuple):
 
 
 class Sample(msgspec.Struct, gc=False):
-    """A sample as it was sent. labels: the JSON of an object, not looked into yet."""
+    """A sample as it was sent. labels: the JSON of an object, not looked into yet. start: since when a counter counts."""
 
     metric: str
     value: float
     labels: msgspec.Raw = NO_LABELS
     time: int | float | str | None = None
     kind: str = "gauge"
+    start: int | float | str | None = None
 
 
 class BodyError(ValueError):
@@ -147,21 +148,23 @@ def _read(item: object) -> Sample | Fault:
     for name in ("metric", "value"):
         if name not in item:
             return Fault("shape", f"{name} is missing")
-    metric, value, labels, time, kind = (item.get(name) for name in ("metric", "value", "labels", "time", "kind"))
+    metric, value, labels, kind = (item.get(name) for name in ("metric", "value", "labels", "kind"))
     if not isinstance(metric, str):
         return Fault("name", f"metric is {_kind(metric)}, expected a string")
     number = _number(value)
     if isinstance(number, Fault):
         return number
-    if isinstance(time, bool) or not isinstance(time, int | float | str | None):
-        return Fault("time", f"time is {_kind(time)}, expected epoch milliseconds or an RFC 3339 string")
+    time, start = (item.get(name) for name in ("time", "start"))
+    for name, moment in (("time", time), ("start", start)):
+        if isinstance(moment, bool) or not isinstance(moment, int | float | str | None):
+            return Fault("time", f"{name} is {_kind(moment)}, expected epoch milliseconds or an RFC 3339 string")
     if "kind" in item and not isinstance(kind, str):
         return Fault("kind", f"kind is {_kind(kind)}, expected a string")
     try:
         raw = msgspec.Raw(msgspec.json.encode(labels)) if "labels" in item else NO_LABELS  # judged later, as all labels are
     except UnicodeEncodeError:
         return Fault("labels", "labels are not Unicode text")
-    return Sample(metric, number, raw, time, item.get("kind", "gauge"))
+    return Sample(metric, number, raw, time, item.get("kind", "gauge"), start)
 
 
 def _number(value: object) -> float | Fault:

@@ -35,6 +35,7 @@ export interface Notes {
   readonly since?: number;
   readonly limit?: number;
   readonly left_out?: number;
+  readonly contested?: number;
   readonly partial?: number;
 }
 

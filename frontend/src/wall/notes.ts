@@ -18,7 +18,7 @@ const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 /** null where there is nothing to say. now: the server's clock, epoch ms. */
 export function noteOf(state: DashboardState, panel: PanelInfo, now: number | null): Note | null {
   const notes = worstOf(panel.lines.flatMap((line) => state.views[line.view]?.notes ?? []));
-  const said = [pooled(notes), leftOut(notes), late(notes, panel.window, now ?? state.now)].filter((note) => note !== null);
+  const said = [pooled(notes), leftOut(notes), contested(notes), late(notes, panel.window, now ?? state.now)].filter((note) => note !== null);
   if (said.length === 0) return null;
   return { text: said.map((note) => note.text).join(" \u00b7 "), detail: said.map((note) => note.detail).join(" ") };
 }
@@ -34,6 +34,7 @@ function worstOf(all: readonly Notes[]): Required<Notes> {
     since: most((notes) => notes.since),
     limit: most((notes) => notes.limit),
     left_out: most((notes) => notes.left_out),
+    contested: most((notes) => notes.contested),
     partial: most((notes) => notes.partial),
   };
 }
@@ -59,6 +60,17 @@ function leftOut(notes: Required<Notes>): Note | null {
   return {
     text: `${SHORT.format(notes.left_out)} series left out`,
     detail: `About ${series} are more than can be followed one by one: values are incomplete.`,
+  };
+}
+
+function contested(notes: Required<Notes>): Note | null {
+  if (notes.contested === 0) return null;
+  const samples = `${NUMBER.format(notes.contested)} ${notes.contested === 1 ? "sample" : "samples"}`;
+  return {
+    text: "two writers",
+    detail:
+      `Several processes write one counter: ${samples} of the others were passed over, so that rates do not add them up.` +
+      ` Give each process a label of its own.`,
   };
 }
 

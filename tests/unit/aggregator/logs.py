@@ -34,8 +34,10 @@ class Record:
     value: bytes
 
 
-def write(samples: Sequence[Sample], sequence: int = 0, ingest: int = 60_000, instance: int = 7) -> bytes:
-    """A record. ingest: ms after T0."""
+def write(
+    samples: Sequence[Sample], sequence: int = 0, ingest: int = 60_000, instance: int = 7, starts: Sequence[int] | None = None
+) -> bytes:
+    """A record. ingest: ms after T0. starts: of each sample, ms after T0, 0 for none."""
     keys: dict[tuple[bytes, int], int] = {}
     series = [keys.setdefault((series_key(metric, labels), kind), len(keys)) for metric, labels, _, _, kind in samples]
     return encode(
@@ -43,6 +45,7 @@ def write(samples: Sequence[Sample], sequence: int = 0, ingest: int = 60_000, in
             instance, sequence, T0 + ingest, [key for key, _ in keys], np.array([kind for _, kind in keys], np.uint8),
             np.array(series, np.uint32), np.array([T0 + sample[2] for sample in samples], np.int64),
             np.array([sample[3] for sample in samples], np.float64),
+            starts=None if starts is None else np.array([T0 + start if start else 0 for start in starts], np.int64),
         )
     )  # fmt: skip
 

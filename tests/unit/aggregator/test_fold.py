@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from services.aggregator import serieslist
 from services.aggregator.asked import SLACK_MS
 from services.aggregator.fold import INSTANCE_MS, Fold
-from services.contract.partials import COUNTERS, Config
+from services.contract.partials import COUNTER, COUNTERS, Config
 from services.contract.views import View
 from tests import batch_job
 from tests.unit.aggregator.logs import (
@@ -327,6 +328,44 @@ def test_dictionaries_that_are_known_whole_may_be_forgotten_at_any_moment(monkey
     }  # fmt: skip
 
 
+# Starts and writers
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(1, 200_000), st.integers(0, 50), st.sampled_from([0, 500, 60_000])), max_size=6),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_counters_with_starts_and_several_writers_are_what_a_batch_job_computes(
+    written: list[list[tuple[int, int, int]]],
+) -> None:
+    wanted = view("bytes", fn="increase", every="10s")
+    log = records(
+        *(write([counter(value, at=at) for at, value, _ in batch], i, starts=[start for *_, start in batch]) for i, batch in enumerate(written))
+    )  # fmt: skip
+    fold, store = Fold(config(wanted), 0), Store()
+    for record in log:
+        fold.apply([record])
+        store.commit(fold)
+        fold = store.load()
+    agrees(wanted, store, log)
+    assert store.stored == folded(config(wanted), log).stored
+
+
+def test_selections_take_note_of_samples_that_another_writer_of_their_series_sent() -> None:
+    asked_for, other = view("bytes", fn="increase", every="1s"), view("bytes", fn="increase", where={"host": "b"})
+    values = [1000, 15, 1010, 20, 1020]
+    log = log_of([[counter(value, at=i * 1_000, host="a")] for i, value in enumerate(values)])
+    store = folded(config(asked_for, other), log)
+    fold = store.load()
+    assert {name: cells.notes.contested for name, cells in fold.cells.items()} == {
+        asked_for.inputs[0].selection.id: 1, other.inputs[0].selection.id: 0,
+    }  # fmt: skip
+
+
 # Joining
 
 
@@ -411,7 +450,7 @@ def test_folds_at_different_offsets_do_not_join() -> None:
 def test_seeds_of_an_earlier_log_are_stored_with_the_first_commit() -> None:
     wanted = view("bytes", fn="increase", every="1s")
     fold, store = Fold(config(wanted), 0), Store()
-    fold.counters.seed(b"bytes\xff", T0 - 1_000, 40.0)
+    fold.counters.seed(b"bytes\xff", np.array([(T0 - 1_000, 40.0, 0, 0, 0.0)], COUNTER)[0])
     store.commit(fold)
     fold = store.load()
     fold.apply(log_of([[counter(50, at=0)]]))

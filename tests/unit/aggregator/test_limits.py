@@ -167,7 +167,7 @@ def test_a_counter_that_ended_is_forgotten_an_hour_after_its_cells_were() -> Non
             write([counter(7, at=gone + MINUTE, host="b")], 2, gone + MINUTE),
         )
     )  # fmt: skip
-    assert [value for _, value in fold.counters.last().values()] == [7]
+    assert [last["value"] for last in fold.counters.last().values()] == [7]
 
 
 @settings(max_examples=60, deadline=None)

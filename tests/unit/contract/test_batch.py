@@ -23,6 +23,7 @@ def batches(draw: st.DrawFn) -> Batch:
     series = draw(st.lists(st.integers(0, len(keys) - 1), min_size=count, max_size=count))
     times = draw(st.lists(st.integers(0, MAX_TIME - 1), min_size=count, max_size=count))
     values = draw(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=count, max_size=count))
+    starts = draw(st.none() | st.lists(st.integers(0, MAX_TIME - 1), min_size=count, max_size=count))
     return Batch(
         instance=draw(st.integers(0, 2**64 - 1)),
         sequence=draw(st.integers(0, 2**64 - 1)),
@@ -32,6 +33,7 @@ def batches(draw: st.DrawFn) -> Batch:
         series=np.array(series, np.uint32),
         times=np.array(times, np.int64),
         values=np.array(values, np.float64),
+        starts=None if starts is None else np.array(starts, np.int64),
         source=draw(st.just(DOOR) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9)),
     )
 
@@ -56,7 +58,8 @@ def small() -> Batch:
 def plain(batch: Batch) -> tuple[Any, ...]:
     columns = (batch.kinds, batch.series, batch.times, batch.values)
     own = None if batch.sequences is None else batch.sequences.tolist()
-    head = batch.instance, batch.sequence, batch.ingest_ms, list(batch.keys), batch.source, own
+    starts = None if batch.starts is None else batch.starts.tolist()
+    head = starts, batch.instance, batch.sequence, batch.ingest_ms, list(batch.keys), batch.source, own
     return *head, *(column.tolist() for column in columns)
 
 
@@ -162,6 +165,16 @@ def test_a_batch_of_the_http_door_is_as_it_was_before_there_were_sources() -> No
     assert encode(small())[3] == 6
     assert decode(encode(small())).source == "samples"
     assert decode(encode(small())).sequences is None
+
+
+def test_starts_that_are_none_are_refused() -> None:
+    for start in (-1, MAX_TIME):
+        with pytest.raises(BatchError, match=f"a sample has the start {start}"):
+            decode(encode(replace(small(), starts=np.full(len(small().series), start, np.int64))))
+
+
+def test_a_batch_without_starts_has_no_block_for_them() -> None:
+    assert decode(encode(small())).starts is None
 
 
 @pytest.mark.parametrize("own", [[1, 1, 9], [1, 9, 8], [1, 2, 3]])

@@ -36,6 +36,39 @@ def fault(**item: Any) -> Fault:
     return result.faults[1]
 
 
+def test_the_start_of_a_counter_is_a_time_that_is_not_after_its_own() -> None:
+    counter = {"kind": "counter", "time": NOW - 1_000}
+    result = judged(
+        counter | {"start": NOW - 9_000},
+        counter,
+        counter | {"start": "2025-11-22T05:00:00Z"},
+        {"start": 5},
+        counter | {"start": None},
+    )
+    assert not result.faults
+    assert result.columns.starts is not None
+    assert result.columns.starts.tolist() == [NOW - 9_000, 0, NOW - 3_600_000, 0, 0]
+
+
+def test_where_no_counter_has_a_start_there_is_no_column_of_them() -> None:
+    assert judged({"start": NOW - 5}, {}).columns.starts is None
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (NOW + 1, "start 1763791200001 is not between 1970 and the time of the sample, 1763791200000"),
+        (0, "start 0 is not between 1970"),
+        ("yesterday", "start 'yesterday' is neither epoch milliseconds nor RFC 3339"),
+        (1e300, "start is not one: too large a number"),
+        (True, "start is true, expected epoch milliseconds or an RFC 3339 string"),
+    ],
+)
+def test_a_start_that_is_none_is_refused(start: object, reason: str) -> None:
+    found = fault(kind="counter", time=NOW, start=start)
+    assert (found.code, reason in found.reason) == ("time", True), found.reason
+
+
 def test_a_missing_time_is_now() -> None:
     assert times(None, None) == [NOW, NOW]
     assert times(NOW - 5, None) == [NOW - 5, NOW]
