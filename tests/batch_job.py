@@ -190,7 +190,9 @@ def _top(item: Input, window: Window) -> list[tuple[str, float]]:
     weights: dict[str, int] = defaultdict(int)
     for pane in window:
         for sample in pane:
-            weights[sample.labels[item.selection.of]] += round(sample.value) if sample.kind == DELTA else 1
+            weights[sample.labels[item.selection.of]] += (
+                min(max(round(sample.value), 0), 1 << 40) if sample.kind == DELTA else 1
+            )
     best = sorted((-weight, name) for name, weight in weights.items() if weight > 0)
     return [(name, float(-weight)) for weight, name in best[: int(item.fn[5:-1])]]
 

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from services.contract.partials import (
     COUNTER,
+    EDGES,
     INCREASE,
     MOMENTS,
     PAGE,
     SKETCH_VERSION,
+    VARIANCE,
     VERSION,
     Config,
     FoldState,
@@ -44,7 +46,7 @@ def packed(page: dict[int, dict[int, int]]) -> bytes:
     return pack_bins(*columns(page))
 
 
-@pytest.mark.parametrize(("dtype", "size"), [(MOMENTS, 48), (INCREASE, 16), (COUNTER, 16)])
+@pytest.mark.parametrize(("dtype", "size"), [(MOMENTS, 48), (EDGES, 40), (VARIANCE, 32), (INCREASE, 16), (COUNTER, 40)])
 def test_rows_have_the_sizes_that_the_protocol_says(dtype: np.dtype[np.void], size: int) -> None:
     assert dtype.itemsize == size
 
