@@ -7,7 +7,7 @@ While our log does not acknowledge, nothing more is read. Whose a partition is, 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,9 +15,10 @@ import structlog
 from redis.asyncio import Redis
 
 from services.contract.ownership import owner
-from services.contract.sources import EARLIEST, LATEST, Source
+from services.contract.sources import Source
 from services.ingestor import metrics
 from services.ingestor.columns import TimeLimits
+from services.ingestor.sources import beginnings
 from services.ingestor.sources.allowance import Allowance
 from services.ingestor.sources.cutting import cut, instance_of
 from services.ingestor.sources.decode import Decoded, Decoder
@@ -245,42 +246,14 @@ class Bridge:
             self._unlabel(partition)
         self._reader.assign(self._at)
         if new:
-            offsets = await self._offsets(count)
+            offsets = await beginnings.offsets(self._reader, self._positions, self.source, self._topic_id, count)
+            self._reader.assign(self._at)
             self._at |= {partition: offsets[partition] for partition in new}
             self._saved |= {partition: offsets[partition] for partition in new}
         self._reader.assign(self._at)
         log.info(
             "partitions of a source taken up", source=self.source.name, topic=self.source.topic, partitions=sorted(self._at)
         )
-
-    async def _offsets(self, count: int) -> Mapping[int, int]:
-        """Where each partition is read on. All of them are begun at once, so that whoever comes first decides for all."""
-        known = await self._positions.load(self._topic_id)
-        missing = [partition for partition in range(count) if partition not in known.offsets]
-        if missing or not known.begun:
-            first = await self._first(missing, known.begun)
-            await self._positions.begin(self._topic_id, first, int(time.time() * 1000))
-            known = await self._positions.load(self._topic_id)
-        return known.offsets
-
-    async def _first(self, partitions: Sequence[int], begun: bool) -> Mapping[int, int]:
-        """At first sight as the document says; a partition or a topic that came after that is read from its start."""
-        if begun or self.source.begin == EARLIEST:
-            return await self._reader.start_offsets(partitions)
-        if self.source.begin == LATEST:
-            return await self._ends(partitions)
-        return await self._reader.offsets_at(int(time.time() * 1000) - self.source.begin, partitions)
-
-    async def _ends(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """Where the partitions end, as answers to reading say: asked for it, the embedded broker names the start of its last batch."""
-        listed = await self._reader.end_offsets(partitions)
-        self._reader.assign(listed)
-        try:
-            while any(self._reader.highwater(partition) is None for partition in listed):
-                await self._reader.poll(POLL_MS)
-            return {partition: max(offset, self._reader.highwater(partition) or 0) for partition, offset in listed.items()}
-        finally:
-            self._reader.assign(self._at)
 
     async def _save_or_not(self) -> None:
         """Reading goes on while Redis is away; after a crash it would only begin further back."""

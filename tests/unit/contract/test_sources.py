@@ -1,8 +1,11 @@
 """Sources: the document that an author writes."""
 
+import re
+from pathlib import Path as File
 from typing import Any
 
 import pytest
+import yaml
 
 from services.contract.document import DocumentError
 from services.contract.paths import Path, parse_path
@@ -113,3 +116,13 @@ def test_an_entry_that_this_version_cannot_read_holds_no_source() -> None:
     assert held(Entry(VERSION, "orders", "1", document(), "sources/orders.yaml")) == parse(document())
     assert held(Entry(VERSION, "orders", "1", document(format="avro"), "sources/orders.yaml")) is None
     assert held(Entry(VERSION, "orders", "", None, "sources/orders.yaml")) is None
+
+
+def test_every_example_of_the_page_about_sources_is_one() -> None:
+    page = (File(__file__).parents[3] / "docs" / "sources.md").read_text()
+    blocks = re.findall(r"(?:^    .*\n)+", page, re.MULTILINE)
+    assert len(blocks) == 5
+    for block in blocks:
+        written = yaml.safe_load(re.sub(r"^    ", "", block, flags=re.MULTILINE))
+        source = parse(written if "apiVersion" in written else document() | {"spec": {"topic": "t"} | written})
+        assert source.readings
