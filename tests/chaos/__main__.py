@@ -1,18 +1,21 @@
 """`make chaos`: runs of the engine under faults, each compared with an independent batch job over the whole log.
 
-python -m tests.chaos [--seeds N] [--first SEED] [--seconds S] [--broker kafka|embedded] [--away S] [--write] [--mutants]
+python -m tests.chaos [--seeds N] [--first SEED] [--seconds S] [--broker kafka|embedded] [--away S] [--jobs N] [--write] [--mutants]
 """
 
 import argparse
 import asyncio
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
+from tests.bench.__main__ import PAGE, _sections
 from tests.chaos.mutants import MUTANTS, grow
-from tests.chaos.report import told, too_few
+from tests.chaos.report import faults_table, runs_table, told, too_few
 from tests.chaos.run import Outcome, Plan, run
 from tests.chaos.schedule import TITLES
 
@@ -23,7 +26,10 @@ def main(arguments: list[str]) -> int:
     options = _options(arguments)
     if options.mutants:
         return _mutants(options)
-    outcomes = [_run(_plan(options, seed), options) for seed in range(options.first, options.first + options.seeds)]
+    seeds = range(options.first, options.first + options.seeds)
+    outcomes = _side_by_side([_plan(options, seed) for seed in seeds], options)
+    if options.write:
+        _write(outcomes)
     faults = too_few(outcomes) if options.seeds > 1 else []
     for text in faults:
         print(text, file=sys.stderr)
@@ -39,6 +45,22 @@ def _run(plan: Plan, options: argparse.Namespace) -> Outcome:
     outcome = asyncio.run(run(plan, _tell if options.tell else _quiet))
     print(told(outcome), flush=True)
     return outcome
+
+
+def _side_by_side(plans: list[Plan], options: argparse.Namespace) -> list[Outcome]:
+    """Each run in a process of its own where several go on at once: a run keeps one core busy."""
+    if options.jobs < 2:
+        return [_run(plan, options) for plan in plans]
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=1) as processes:
+        return list(processes.map(_run, plans, [options] * len(plans)))
+
+
+def _write(outcomes: list[Outcome]) -> None:
+    sections = _sections(PAGE.read_text())
+    for table in (runs_table(outcomes), faults_table(outcomes)):
+        sections[table.title] = table.markdown()
+    head = PAGE.read_text().partition("\n## ")[0].rstrip()
+    PAGE.write_text(f"{head}\n\n" + "\n".join(sections.values()))
 
 
 def _mutants(options: argparse.Namespace) -> int:
@@ -67,6 +89,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--only", nargs="*", default=(), choices=TITLES, metavar="KIND", help=f"only these faults: {', '.join(TITLES)}"
     )
     parser.add_argument("--mutants", action="store_true", help="test the harness: break the engine, it must be found out")
+    parser.add_argument("--jobs", type=int, default=1, help="how many runs go on at the same time")
+    parser.add_argument("--write", action="store_true", help="keep the tables in docs/benchmarks.md")
     parser.add_argument("--tell", action="store_true", help="tell every fault as it happens")
     return parser.parse_args(arguments)
 

@@ -5,6 +5,7 @@ import random
 import shutil
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,9 +87,9 @@ async def run(plan: Plan, say: Say) -> Outcome:
         await asyncio.sleep(WARM_S)
         await _break_things(world, faults, plan, outcome)
         await _look(world, faults, plan.settle_s, outcome)
-    except Exception as error:
+    except Exception as error:  # the other runs go on
         outcome.wrong.append(f"the run itself failed: {type(error).__name__}: {error}")
-        raise
+        faults.tell(traceback.format_exc())
     finally:
         outcome.faults, outcome.story = faults.done, faults.story
         await world.stop()
