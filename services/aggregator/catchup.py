@@ -16,7 +16,7 @@ from services.aggregator.asked import LOOKBACK_MS
 from services.aggregator.fold import Fold
 from services.aggregator.retention import horizon_ms
 from services.aggregator.wanted import joined, lacking
-from services.contract.partials import Config
+from services.contract.partials import Config, FoldState
 from services.transport.lineage import read_lineage
 from services.transport.log import LogError, LogReader, OffsetGone, Record
 from services.transport.settings import KafkaSettings
@@ -34,7 +34,7 @@ class Slot:
     """One owned partition. held: digest of the configuration that lies in Redis, '' where nothing does; stamp: of the commit that lies there.
 
     catching: the fold of what is lacking here; target: what the live one computes once both have joined; caught_up: it stands where the live one
-    does, or ahead. doubted: what was stored may be gone.
+    does, or ahead. doubted: what was stored may be gone. before: the state of the fold of this partition in the log before this one.
     """
 
     partition: int
@@ -45,6 +45,7 @@ class Slot:
     target: Config = field(default_factory=lambda: Config({}, {}))
     caught_up: bool = False
     doubted: bool = False
+    before: FoldState | None = None
     counted: tuple[int, ...] = (0,) * 8
     late: dict[str, dict[str, int]] = field(default_factory=dict)  # as the metrics know it
 
@@ -96,6 +97,8 @@ class CatchUp:
                 continue
             part = lacking(slot.fold.config, wanted)
             slot.catching, slot.target = Fold(part, slot.fold.offset), joined(slot.fold.config, part, wanted)
+            if slot.before is not None:  # ingestors may have written again what that one has folded
+                slot.catching.remember(slot.before)
             slot.caught_up = not part.selections
             if not slot.caught_up:
                 behind[slot.partition] = slot.catching
@@ -147,6 +150,8 @@ class CatchUp:
         slot = self._slots.get(partition)
         if slot is None or slot.catching is not fold:
             return True
+        if any(other.caught_up and other.catching is not None for other in self._slots.values()):
+            return False  # one joins after the other: each costs live views a moment
         slot.caught_up = fold.offset >= slot.fold.offset
         return slot.caught_up
 

@@ -54,7 +54,7 @@ class Combined:
         places, shown = [place.all() for place in self._places], self.admitted.shown
         if shown is not None:
             places = [shown[place] for place in places]
-        held = [(mirror.cells[self.name].content(bucket), place) for mirror, place in zip(self._mirrors, places, strict=True)]
+        held = [(mirror.content(self.name, bucket), place) for mirror, place in zip(self._mirrors, places, strict=True)]
         parts = [(cells, place) for cells, place in held if cells is not None]
         return pool(self.selection.accumulator, parts, len(self.keys))
 

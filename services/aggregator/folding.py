@@ -1,6 +1,6 @@
 """Folding: the shell around the folds of the partitions that are owned here, of one lineage.
 
-It claims partitions, feeds their folds from the log and commits. How the selections of a new dashboard reach the others is `catchup`'s
+It feeds their folds from the log and commits. With which fold a partition is taken over is in `claiming`. How the selections of a new dashboard reach the others is `catchup`'s
 business; they join here. What a refused commit means is decided here: load what lies there, and read the log from there again.
 """
 
@@ -14,14 +14,11 @@ import structlog
 from redis.asyncio import Redis
 
 from services.aggregator import metrics
-from services.aggregator.catchup import CatchUp, Slot, check_lineage, first_time
-from services.aggregator.fold import Fold
-from services.aggregator.landmark import is_log_of
+from services.aggregator.catchup import CatchUp, Slot, check_lineage
+from services.aggregator.claiming import Claiming
 from services.aggregator.telling import Telling
-from services.aggregator.wanted import sampled
 from services.aggregator.watchdog import Watchdog
-from services.contract.partials import COUNTERS, Config, Entry
-from services.contract.series import partition_of
+from services.contract.partials import Config, Entry
 from services.transport import partials
 from services.transport.log import LogError, LogReader, OffsetGone, Record
 from services.transport.log_group import GroupOffsets
@@ -49,6 +46,7 @@ class Folding:
         self._redis = redis
         self._kafka = kafka
         self.before = before
+        self._claiming = Claiming(redis, kafka, lineage, before)
         self._reader = LogReader(kafka)
         self._wanted = Config({}, {})
         self._telling = Telling(kafka)
@@ -219,41 +217,7 @@ class Folding:
         await self._reader.stop()
 
     async def _claim(self, partition: int) -> Slot:
-        """The fold as it was left, or a new one from as far back as the dashboards look."""
-        stored = await partials.load(self._redis, self.lineage, partition)
-        if stored is not None and await is_log_of(self._kafka, self._reader, partition, stored.state.last):
-            log.info("partition claimed", partition=partition, offset=stored.offset)
-            return Slot(partition, Fold.load(stored), stored.config.digest, stored.stamp)
-        live = sampled(self._wanted)  # what is rolled up is filled from further back, beside what is live
-        if stored is not None:
-            await check_lineage(
-                self._kafka, self.lineage
-            )  # else it is another log by its name, too, and what lies there stays right
-        offsets = await self._reader.offsets_at(first_time(live), [partition])
-        if stored is not None:
-            log.error(
-                "what lies there was folded from another log, it is folded anew", partition=partition, offset=stored.offset
-            )
-            return Slot(partition, Fold.instead(stored, live, offsets[partition]), stored.config.digest, stored.stamp)
-        fold = Fold(live, offsets[partition])
-        await self._seed(fold, partition)
-        log.info("partition begun", partition=partition, offset=fold.offset, lineage=self.lineage)
-        return Slot(partition, fold, "")
-
-    async def _seed(self, fold: Fold, partition: int) -> None:
-        """Go on from the log before this one: from its counters, so that a log that began anew does not show as a dip, and from the sequences
-        of its ingestors, which write again what they had no answer for.
-        """
-        if not self.before:
-            return
-        lineage, partitions = self.before[-1]
-        for other in range(partitions):
-            if (stored := await partials.load(self._redis, lineage, other, [COUNTERS])) is not None:
-                if other == partition and partitions == self.partitions:
-                    fold.remember(stored.state)
-                for key, last in Fold.load(stored).counters.last().items():
-                    if partition_of(key, self.partitions) == partition:
-                        fold.counters.seed(key, last)
+        return await self._claiming.claim(partition, self.partitions, self._wanted, self._reader)
 
     async def _skip(self, error: OffsetGone) -> None:
         """The log no longer has what comes next: go on where it begins."""

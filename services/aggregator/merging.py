@@ -21,6 +21,7 @@ from services.aggregator.asked import SLACK_MS
 from services.aggregator.combine import Combined, values_of
 from services.aggregator.mirror import Mirror
 from services.aggregator.notes import view_notes
+from services.aggregator.owed import Budget, Owed
 from services.aggregator.sweeping import EXPIRE_MS
 from services.aggregator.viewmerge import ViewMerge
 from services.aggregator.watermark import Progress, closed_until
@@ -60,6 +61,7 @@ class _State:
     views: dict[str, ViewMerge] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)  # views whose selections are not folded everywhere yet
     dirty: set[tuple[str, int]] = field(default_factory=set)  # (selection, bucket), beside what the mirrors say
+    owed: dict[str, Owed] = field(default_factory=dict)  # by view
 
 
 class Merging:
@@ -160,25 +162,43 @@ class Merging:
         positions = {f"{name}:{p}": item.mirror.position for (name, p), item in state.followed.items()}
         noted = [item.mirror.notes for item in state.followed.values() if item.mirror.notes]
         steps, left = [], COARSE_BUCKETS
-        for view_id, merge in state.views.items():
-            if view_id in state.waiting:
-                continue
-            buckets, hot = merge.affected(dirty, reached), 0
-            every = merge.view.every_ms
+        budget = Budget(time.perf_counter())
+        for merge, owed in self._in_turn(state, dirty, reached):
+            every, hot = merge.view.every_ms, 0
             if merge.coarse:
                 hot = _hot(state, merge, caught_up, now)
-                merge.backlog.update(bucket for bucket in buckets if bucket >= merge.hot)
+                merge.backlog.update(bucket for bucket in owed.take_all() if bucket >= merge.hot)
                 buckets = set(nlargest(max(left, LEAST_BUCKETS), merge.backlog))
                 merge.backlog -= buckets
                 left -= len(buckets)
+            else:
+                buckets = owed.take(budget.left(time.perf_counter()))
             notes = view_notes(merge.view, noted, merge.pooling())
-            step = merge.step(buckets, closed // every * every, now, newest, positions, notes, hot)
+            began = time.perf_counter()
+            step = merge.step(buckets, owed.closed(closed) // every * every, now, newest, positions, notes, hot)
+            owed.took(len(buckets), time.perf_counter() - began)
             if step is not None:
                 steps.append((merge, step))
                 await asyncio.sleep(0)  # leases, beats and whoever reads are served in between
         if steps:
             await self._commit(state, steps, now, newest)
         self._forget(state, now)
+
+    def _in_turn(self, state: _State, dirty: Mapping[str, set[int]], reached: int) -> list[tuple[ViewMerge, Owed]]:
+        """The views that can be computed, those first that owe the least: live ones do not wait for one that is being filled."""
+        found = []
+        for view_id, merge in state.views.items():
+            if view_id not in state.waiting:
+                owed = state.owed.setdefault(view_id, Owed())
+                owed.add(merge.affected(dirty, reached))
+                found.append((merge, owed))
+        return sorted(found, key=lambda item: len(item[1]))
+
+    @property
+    def behind(self) -> bool:
+        """Whether some view is still to be computed in part."""
+        state = self._state
+        return state is not None and any(owed for view_id, owed in state.owed.items() if view_id not in state.waiting)
 
     async def _commit(self, state: _State, steps: list[tuple[ViewMerge, ViewCommit]], now: int, newest: int) -> None:
         try:

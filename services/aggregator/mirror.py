@@ -4,7 +4,7 @@ It follows the partition's fold by its log entries, each of which goes from one 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from services.aggregator.bucketed import Accumulator
 from services.aggregator.packed import cells_of
@@ -42,10 +42,10 @@ class Mirror:
         self.available = frozenset(stored.config.selections)
         self.clock, self.max_time = stored.state.clock, stored.state.max_time
         self.notes = dict(stored.state.notes)
-        for name, cells in self.cells.items():
+        for name in self.cells:
             self.keys[name] = list(stored.keys.get(name, ()))
             for (bucket, page), blob in stored.pages.get(name, {}).items():
-                cells.load(bucket, page, blob)
+                self._unread[name].setdefault(bucket, {})[page] = blob
         self._touch_all()
 
     def apply(self, entry: Entry) -> Outcome:
@@ -65,8 +65,8 @@ class Mirror:
                     return "gap"
                 keys[new.first :] = new.keys
         for page, blob in entry.pages:
-            if page.selection != COUNTERS and (cells := self.cells.get(page.selection)) is not None:
-                cells.load(page.bucket, page.page, blob)
+            if page.selection != COUNTERS and page.selection in self.cells:
+                self._unread[page.selection].setdefault(page.bucket, {})[page.page] = blob
                 self.dirty.add((page.selection, page.bucket))
         self.position, self.clock, self.max_time, self.stamp = header.to, header.clock, header.max_time, header.stamp
         self.notes |= header.notes
@@ -77,13 +77,27 @@ class Mirror:
         for name, time in before.items():
             if (cells := self.cells.get(name)) is not None:
                 cells.forget(time)
+                unread = self._unread[name]
+                for bucket in [bucket for bucket in unread if bucket < time]:
+                    del unread[bucket]
 
     def buckets(self, name: str) -> Iterable[int]:
         """Every bucket of a selection."""
-        return {bucket for bucket, _ in self.cells[name].pages()}
+        return {bucket for bucket, _ in self.cells[name].pages()} | self._unread[name].keys()
+
+    def content(self, name: str, bucket: int) -> Any:
+        """What a bucket of a selection holds, as `Accumulator.content` gives it. PartialsError where its pages cannot be read.
+
+        Pages are read when they are first asked for: a partition that is loaded whole costs little at once.
+        """
+        cells = self.cells[name]
+        for page, blob in self._unread[name].pop(bucket, {}).items():
+            cells.load(bucket, page, blob)
+        return cells.content(bucket)
 
     def _clear(self) -> None:
         self.keys: dict[str, list[bytes]] = {name: [] for name in self._selections}
+        self._unread: dict[str, dict[int, dict[int, bytes]]] = {name: {} for name in self._selections}  # by bucket and page
         self.cells: dict[str, Accumulator] = {name: cells_of(item) for name, item in self._selections.items()}
 
     def _touch_all(self) -> None:

@@ -142,7 +142,7 @@ class Aggregator:
         if folding is None:
             await self._facts.wait(1.0)
             return
-        due = self._committed_at + self._tick_s
+        due = self._committed_at + (0.0 if self._merging.behind else self._tick_s)
         try:
             if not self._facts.watched and folding.lag() == 0 and not folding.dirty:
                 # While nobody watches, what comes in a second is folded at once: a tenth of the passes, and as many cells.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.bench import (
     bench_breakdown,
+    bench_catchup,
     bench_commits,
     bench_engine,
     bench_fold,
@@ -32,6 +33,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "fold": bench_fold.measure,
     "idle": bench_idle.measure,
     "movement": bench_movement.measure,
+    "catchup": bench_catchup.measure,
 }
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks

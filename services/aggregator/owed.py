@@ -1,0 +1,59 @@
+"""What a merge owes its views: buckets that changed and are not computed yet. Pure.
+
+A view that begins, or whose partition was loaded whole, has all of its buckets to compute. They go in shares, the newest first, so that live
+views between them wait for a moment only.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+STEP_S: Final = 0.010
+"""How long a step may compute. A view with few buckets is computed whole whatever is left."""
+FEW: Final = 8
+_GUESS_S: Final = 0.0002
+_NEVER: Final = 1 << 62
+
+
+class Budget:
+    """The time of one step. now: seconds of any clock that only grows."""
+
+    def __init__(self, now: float) -> None:
+        self._until = now + STEP_S
+
+    def left(self, now: float) -> float:
+        return max(0.0, self._until - now)
+
+
+class Owed:
+    """The buckets of one view that are to be computed."""
+
+    def __init__(self) -> None:
+        self._buckets: set[int] = set()
+        self._cost_s = _GUESS_S  # of one bucket, as it was lately
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def add(self, buckets: Iterable[int]) -> None:
+        self._buckets.update(buckets)
+
+    def take(self, seconds: float) -> set[int]:
+        """The newest buckets, as many as this time is enough for; FEW in any case, so that it comes to an end."""
+        count = max(FEW, int(seconds / self._cost_s))
+        taken = set(sorted(self._buckets, reverse=True)[:count]) if count < len(self._buckets) else set(self._buckets)
+        self._buckets -= taken
+        return taken
+
+    def take_all(self) -> set[int]:
+        """Every bucket, for who has shares of its own."""
+        taken, self._buckets = self._buckets, set()
+        return taken
+
+    def took(self, buckets: int, seconds: float) -> None:
+        """How long it took to compute so many."""
+        if buckets:
+            self._cost_s = max((self._cost_s + seconds / buckets) / 2, 1e-6)
+
+    def closed(self, until: int) -> int:
+        """Until when buckets are closed, if they would be until then: one that is owed is not. Epoch ms."""
+        return min(until, min(self._buckets, default=_NEVER))
