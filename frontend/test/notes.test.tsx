@@ -35,6 +35,7 @@ describe("words", () => {
     expect(of(notes)?.text).toBe("12 late");
     expect(plain(of(notes)?.detail)).toContain("12 samples came after the time they belong to had been closed for good, the last 30 s ago");
     expect(of(notes, T + 31_000)).toBeNull();
+    expect(of({ late: 1, late_at: T })?.detail).toContain("1 sample came after the time it belongs to had been closed for good");
   });
 
   test("series that nobody follows make values incomplete", () => {
@@ -97,6 +98,14 @@ describe("the badge", () => {
 
   test("is not there where there is nothing to say", () => {
     expect(show({}).querySelector(".note")).toBeNull();
+  });
+
+  test("a table calls the pooled group what it is, in place of its labels", () => {
+    const shown = panel({ type: "table" });
+    const groups = [[0, { host: "a" }], [1, { __overflow__: "true" }]] as const;
+    render(<Panel panel={shown} state={state({ panels: [shown], views: [view({ groups, cells: [[T, [0, 1], [1, 2]]] })] })} />, root);
+    expect([...root.querySelectorAll("th")].map((th) => th.textContent)).toEqual(["host", "avg"]);
+    expect([...root.querySelectorAll("tbody tr")].map((row) => row.firstElementChild?.textContent)).toEqual(["other groups", "a"]);
   });
 
   test("the pooled group is called what it is", () => {

@@ -25,6 +25,12 @@ def view_notes(
             if held.since and not single:
                 since = min(since or held.since, held.since)
                 pooled, pooled_limit = pooled.with_(held.census), limit
+    partial = 0
+    for item, (registers, lacking) in zip(view.inputs, pooling, strict=False):
+        partial = max(partial, lacking)
+        if registers:
+            pooled, pooled_limit = pooled.with_(registers), item.limit
     return Notes(
-        late=late, late_at=late_at, pooled=pooled.count(), since=since, limit=pooled_limit, left_out=left_out.count(), contested=contested,
+        late=late, late_at=late_at, pooled=pooled.count(), since=since, limit=pooled_limit, left_out=left_out.count(),
+        partial=partial, contested=contested,
     )  # fmt: skip

@@ -124,8 +124,8 @@ class _Track:
 def name_of(plan: PanelPlan, line: Line, labels: Mapping[str, str]) -> str:
     """What a trace is called: as on the wall (frontend/src/wall/series.ts)."""
     legend = plan.panel.legend
-    if labels == OVERFLOW:
-        words = ["other groups"]
+    if OVERFLOW.items() <= labels.items():
+        words = ["other groups", *(value for label, value in labels.items() if label not in OVERFLOW)]
     else:
         words = [*labels.values()] if legend is None else [fill(legend, {"query": line.query, "fn": line.fn, **labels})]
     said = legend or ""

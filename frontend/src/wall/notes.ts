@@ -77,10 +77,10 @@ function contested(notes: Required<Notes>): Note | null {
 function late(notes: Required<Notes>, window: number, now: number): Note | null {
   const age = now - notes.late_at;
   if (notes.late === 0 || age > Math.max(window, LEAST_NEWS_MS)) return null;
-  const samples = `${NUMBER.format(notes.late)} ${notes.late === 1 ? "sample" : "samples"}`;
+  const samples = notes.late === 1 ? "1 sample came after the time it belongs to" : `${NUMBER.format(notes.late)} samples came after the time they belong to`;
   return {
     text: `${SHORT.format(notes.late)} late`,
-    detail: `${samples} came after the time they belong to had been closed for good, the last ${formatSpan(Math.max(0, age))} ago: no value contains them.`,
+    detail: `${samples} had been closed for good, the last ${formatSpan(Math.max(0, age))} ago: no value contains them.`,
   };
 }
 

@@ -18,7 +18,9 @@ export interface Current {
   readonly fresh: boolean;
 }
 
-const OTHERS = "other groups";
+/** The label of the group in which all are pooled that are past the limit, and what it is called. */
+export const OVERFLOW = "__overflow__";
+export const OTHERS = "other groups";
 const NATURAL = new Intl.Collator("en", { numeric: true });
 
 /** Series with a value in the window, by line, then by name as a person counts (cpu 2 before cpu 10). */
@@ -29,7 +31,7 @@ export function seriesOf(state: DashboardState, panel: PanelInfo): Series[] {
     return view.columns
       .live()
       .map((column) => ({ key: `${at}:${column.number}`, name: nameOf(panel, line, column), line, view, column }))
-      .toSorted((a, b) => NATURAL.compare(a.name, b.name));
+      .toSorted((a, b) => Number(isOverflow(a.column.labels)) - Number(isOverflow(b.column.labels)) || NATURAL.compare(a.name, b.name));
   });
 }
 
@@ -75,7 +77,7 @@ function nameOf(panel: PanelInfo, line: LineInfo, column: Column): string {
   const queries = new Set(panel.lines.map((other) => other.query)).size > 1;
   const functions = new Set(panel.lines.map((other) => other.fn)).size > 1;
   const parts: string[] = [];
-  if (isOverflow(column.labels)) parts.push(OTHERS);
+  if (isOverflow(column.labels)) parts.push(OTHERS, ...Object.entries(column.labels).flatMap(([label, value]) => (label === OVERFLOW ? [] : [value])));
   else if (panel.legend === null) parts.push(...Object.values(column.labels));
   else parts.push(fill(panel.legend, { query: line.query, fn: line.fn, ...column.labels }));
   const said = panel.legend ?? "";
@@ -84,9 +86,9 @@ function nameOf(panel: PanelInfo, line: LineInfo, column: Column): string {
   return parts.filter((part) => part !== "").join(" · ") || panel.title;
 }
 
-/** Whether this is the group in which all are pooled that are past the limit. */
+/** Whether this is the overflow group, or an item of it. */
 export function isOverflow(labels: Labels): boolean {
-  return labels["__overflow__"] === "true";
+  return labels[OVERFLOW] === "true";
 }
 
 function fill(template: string, values: Readonly<Record<string, string>>): string {

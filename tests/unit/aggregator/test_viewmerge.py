@@ -408,3 +408,15 @@ def test_what_is_noted_of_a_view_is_over_all_partitions_and_inputs() -> None:
     ]
     assert view_notes(RATIO, partitions) == Notes(late=3, late_at=9, pooled=8, since=40, limit=666, left_out=4)
     assert view_notes(RATIO, []) == Notes()
+    here = Census()
+    here.see(b"pooled by the merge")
+    assert view_notes(RATIO, [], [(here.held(), 2), (b"", 1)]) == Notes(pooled=1, limit=666, partial=2)
+
+
+def test_what_only_the_merge_pools_is_noted_since_it_first_did() -> None:
+    world = World(view(fn="max"))
+    world.write(gauge(1))
+    step = run(world, world.merge.step([T0], 0, NOW, 0, {}, Notes(pooled=1, limit=2)))
+    assert step.change.notes == Notes(at=NOW, pooled=1, limit=2, since=NOW)
+    again = run(world, world.merge.step([], 0, NOW + 5_000, 0, {}, Notes(pooled=2, limit=2)))
+    assert again.change.notes == Notes(at=NOW + 5_000, pooled=2, limit=2, since=NOW)

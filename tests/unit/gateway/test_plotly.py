@@ -172,6 +172,7 @@ def test_a_legend_is_filled_with_labels(template: str, filled: str) -> None:
         (panel("cpu", "cpu_busy", ["avg", "max"]), {"cpu": "7"}, "7 · avg"),
         (panel("cpu", "cpu_busy", ["avg", "max"], legend="{cpu} {fn}"), {"cpu": "7"}, "7 avg"),
         (panel("cpu", "cpu_busy", legend="core {cpu}"), {"cpu": "7"}, "core 7"),
+        (panel("cpu", "cpu_busy", legend="core {cpu}"), {"__overflow__": "true"}, "other groups"),
     ],
 )
 def test_a_trace_is_called_as_on_the_wall(spec: dict[str, Any], labels: dict[str, str], name: str) -> None:

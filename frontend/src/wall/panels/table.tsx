@@ -2,6 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { useSlowly } from "../memory";
+import { isOverflow, OTHERS, OVERFLOW } from "../series";
 import type { BodyProps, Shown } from "./body";
 import { Value } from "./value";
 
@@ -24,7 +25,7 @@ interface Order {
 export function Table({ panel, shown, beat }: BodyProps) {
   const [order, setOrder] = useState<Order>({ column: 0, up: false });
   const rows = rowsOf(shown, panel.lines.length);
-  const labels = [...new Set(rows.flatMap((row) => Object.keys(row.labels)))];
+  const labels = [...new Set(rows.flatMap((row) => Object.keys(row.labels)))].filter((label) => label !== OVERFLOW);
   const sorted = useSlowly({ keys: sort(rows, order).map((row) => row.key), order }, beat.at, REORDER_MS);
   const keys = sorted.order === order ? sorted.keys : sort(rows, order).map((row) => row.key);
   const place = new Map(keys.map((key, i) => [key, i]));
@@ -52,8 +53,8 @@ export function Table({ panel, shown, beat }: BodyProps) {
             .slice(0, MOST)
             .map((row) => (
               <tr key={row.key}>
-                {labels.map((label) => (
-                  <td key={label}>{row.labels[label]}</td>
+                {labels.map((label, i) => (
+                  <td key={label}>{i === 0 && isOverflow(row.labels) && row.labels[label] === undefined ? OTHERS : row.labels[label]}</td>
                 ))}
                 {panel.lines.map((line, i) => {
                   const cell = row.cells[i];
