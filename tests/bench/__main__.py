@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.bench import (
     bench_breakdown,
+    bench_cardinality,
     bench_catchup,
     bench_commits,
     bench_engine,
@@ -34,6 +35,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "idle": bench_idle.measure,
     "movement": bench_movement.measure,
     "catchup": bench_catchup.measure,
+    "cardinality": bench_cardinality.measure,
 }
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
