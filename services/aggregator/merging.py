@@ -175,7 +175,8 @@ class Merging:
                 buckets = owed.take(budget.left(time.perf_counter()))
             notes = view_notes(merge.view, noted, merge.pooling())
             began = time.perf_counter()
-            step = merge.step(buckets, owed.closed(closed) // every * every, now, newest, positions, notes, hot)
+            until = (owed.closed(closed) - merge.behind_ms) // every * every
+            step = merge.step(buckets, until, now, newest, positions, notes, hot)
             owed.took(len(buckets), time.perf_counter() - began)
             if step is not None:
                 steps.append((merge, step))

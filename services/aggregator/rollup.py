@@ -68,7 +68,7 @@ class _RollUp:
         self.coarse = coarse
         self.finer = finer
         self.every_ms = coarse.selection.every_ms
-        self.pace_ms = max(LEAST_MS, self.every_ms // PER_BUCKET)
+        self.pace_ms = pace_ms(self.every_ms)
         self.phase_ms = int(coarse.selection.id, 16) % self.pace_ms  # so that not all are computed in the same moment
         self.rolled_at = 0
         self._pending: set[int] = set()
@@ -108,3 +108,8 @@ class _RollUp:
         parts = [(content, places) for content in map(finer.content, starts) if content is not None]
         if parts:
             coarse.put(bucket, pool(self.coarse.selection.accumulator, parts, len(self.coarse.keys)))
+
+
+def pace_ms(every_ms: int) -> int:
+    """How long a change of a finer cell may wait until it is in the coarser one."""
+    return max(LEAST_MS, every_ms // PER_BUCKET)

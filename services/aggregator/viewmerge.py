@@ -14,6 +14,7 @@ import numpy.typing as npt
 from services.aggregator import matching
 from services.aggregator.asked import MIN_COMPACTED
 from services.aggregator.combine import Values
+from services.aggregator.rollup import pace_ms
 from services.contract.expressions import parse_expression
 from services.contract.history import (
     NO_NOTES,
@@ -33,6 +34,8 @@ KEEP_MS: Final = 10_000
 """How much longer than its window a bucket stays in the history."""
 
 NOTES_MS: Final = 1_000
+ROLLED_MS: Final = 2_500
+"""From when something is rolled up to when it is here, at most: a tick while nobody watches, and a commit."""
 
 _NEVER: Final = int(np.iinfo(np.int64).max)
 _NO_PLACES: Final = np.zeros(0, np.int64)
@@ -74,6 +77,12 @@ class ViewMerge:
         if history:
             self._take_over(history.groups, history.rows)
         self._first = min(self._values, default=_NEVER)  # no bucket starts before it
+
+    @property
+    def behind_ms(self) -> int:
+        """How much later than the watermark a bucket is closed: what is rolled up comes after what it is made of, and is stored with a commit."""
+        rolled = any(item.selection.finer is not None for item in self.view.inputs)
+        return pace_ms(self._every) + ROLLED_MS if rolled else 0
 
     def settle(self) -> bool:
         """Decide which groups are shown apart. Whether they are others than before, so that every bucket is to be computed again."""

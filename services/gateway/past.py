@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
 from services.contract.dashboards import Dashboard, DashboardError
 from services.contract.document import format_duration, parse_duration
-from services.contract.history import Rows, ViewHistory
+from services.contract.history import NO_NOTES, Rows, ViewHistory
 from services.contract.levels import Level, levels
 from services.contract.queries import MAX_BUCKETS
 from services.contract.views import View, plan, retentions
@@ -153,8 +155,9 @@ def _view(view: View, held: ViewHistory | None) -> dict[str, Any]:
         return {"id": view.id, "step": view.every_ms, "closed": 0, "groups": [], "rows": []}
     rows = {bucket: found for bucket, found in held.rows.items() if len(found)}
     there = {group for found in rows.values() for group in found["group"].tolist()}
+    notes = {"notes": held.notes} if msgspec.structs.replace(held.notes, at=0) != NO_NOTES else {}
     return {
-        "id": view.id, "step": view.every_ms, "closed": held.closed,
+        "id": view.id, "step": view.every_ms, "closed": held.closed, **notes,
         "groups": [[number, labels] for number, labels in held.groups.items() if number in there],
         "rows": [[bucket, final(view, bucket, held), *_columns(found)] for bucket, found in rows.items()],
     }  # fmt: skip

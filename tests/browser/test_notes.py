@@ -53,6 +53,6 @@ def test_a_panel_says_what_it_cannot_show(visit: Open, system: System, scheme: s
 def shown(dashboard: dict[str, Any] | None) -> dict[str, float]:
     """How many groups the crowded view has, and what they are together in the newest bucket that all of them are in."""
     views = [] if dashboard is None else list(dashboard["views"].values())
-    groups = next((view["groups"] for view in views if len(view["groups"]) > 1), [])
+    groups: list[dict[str, Any]] = next((view["groups"] for view in views if len(view["groups"]) > 1), [])
     newest = max((start for group in groups for start, _ in group["cells"]), default=0)
     return {str(len(groups)): sum(value for group in groups for start, value in group["cells"] if start == newest)}

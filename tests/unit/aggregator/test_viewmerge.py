@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable, Sequence
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from services.aggregator.combine import Combined, Values, values_of
 from services.aggregator.fold import Fold
 from services.aggregator.mirror import Mirror
 from services.aggregator.notes import view_notes
-from services.aggregator.viewmerge import KEEP_MS, ViewMerge
+from services.aggregator.viewmerge import KEEP_MS, ROLLED_MS, ViewMerge
 from services.contract.history import Cells, NewGroup, Notes, ViewCommit, ViewHistory, unpack_rows
 from services.contract.partials import SelectionNotes
 from services.contract.series import partition_of, series_key
@@ -411,6 +412,15 @@ def test_what_is_noted_of_a_view_is_over_all_partitions_and_inputs() -> None:
     here = Census()
     here.see(b"pooled by the merge")
     assert view_notes(RATIO, [], [(here.held(), 2), (b"", 1)]) == Notes(pooled=1, limit=666, partial=2)
+
+
+def test_a_coarser_resolution_lacks_what_it_is_made_of_lacks_and_is_closed_when_it_is_stored() -> None:
+    base = view(fn="max")
+    selection = msgspec.structs.replace(base.inputs[0].selection, every_ms=60_000, rolled_from_ms=(1_000,))
+    coarse = msgspec.structs.replace(base, inputs=(msgspec.structs.replace(base.inputs[0], selection=selection),))
+    assert view_notes(coarse, [{base.inputs[0].selection.id: SelectionNotes(late=3, late_at=7)}]) == Notes(late=3, late_at=7)
+    assert World(base).merge.behind_ms == 0
+    assert World(coarse).merge.behind_ms == 6_000 + ROLLED_MS
 
 
 def test_what_only_the_merge_pools_is_noted_since_it_first_did() -> None:

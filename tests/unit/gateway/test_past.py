@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from services.contract.dashboards import Dashboard, parse
-from services.contract.history import ROW, Rows, ViewHistory
+from services.contract.history import ROW, Notes, Rows, ViewHistory
 from services.gateway.past import ParameterError, Span, answers, as_csv, as_json, lines, span
 
 NOW = 1_795_395_723_456  # 2026-11-23T01:02:03.456Z
@@ -195,3 +195,14 @@ def test_views_that_several_panels_show_are_answered_once() -> None:
     answer = as_json(found, Span(NOW - 5 * M, NOW, None), said, {}, NOW)
     assert len(answer["views"]) == 1
     assert [item["lines"][0]["view"] for item in answer["panels"]] == [0, 0]
+
+
+def test_an_answer_says_what_its_views_lack() -> None:
+    found = dashboard()
+    (line,) = lines(found, Span(NOW - 5 * M, NOW, None), NOW)
+    held = ViewHistory("e", 1, 0, 0, {}, {}, {}, Notes(at=5, pooled=7, limit=3, since=4))
+    (view,) = as_json(found, Span(NOW - 5 * M, NOW, None), [line], {line.view: held}, NOW)["views"]
+    assert view["notes"] == held.notes
+    held = ViewHistory("e", 1, 0, 0, {}, {}, {}, Notes(at=5))
+    (view,) = as_json(found, Span(NOW - 5 * M, NOW, None), [line], {line.view: held}, NOW)["views"]
+    assert "notes" not in view
