@@ -151,7 +151,8 @@ class Merging:
             self._compacted_at = now
             self._compact(state)
         closed = closed_until(self._progress(state, caught_up, now), now, self._disorder_ms, self._idle_ms)
-        metrics.WATERMARK_DELAY_SECONDS.set(max(0, now - closed) / 1000)
+        if closed > 0:
+            metrics.WATERMARK_DELAY_SECONDS.set(max(0, now - closed) / 1000)
         for view_id, merge in state.views.items():
             if view_id not in state.waiting and merge.settle():
                 for name in merge.selections:

@@ -18,6 +18,7 @@ from services.contract.names import LATE_TOPIC
 from services.transport.history import read_view
 from services.transport.log_wire import Wire
 from services.transport.settings import KafkaSettings, RedisSettings
+from tests.kafka.server import Kafka, empty
 from tests.pipeline.world import Log, Point, aggregating, entry, feed, register, settled, until, writing
 from tests.servers import Broker, Valkey, running
 
@@ -27,10 +28,16 @@ LOAD = entry(
 PATIENCE_S = 15.0
 
 
-@pytest.fixture
-async def kafka() -> AsyncIterator[KafkaSettings]:
-    with running(Broker()) as broker:
-        yield replace(KafkaSettings(bootstrap_servers=broker.bootstrap), fetch_wait_ms=50)
+@pytest.fixture(params=["tansu", "kafka"])
+async def kafka(request: pytest.FixtureRequest) -> AsyncIterator[KafkaSettings]:
+    """An empty log on either kind of broker."""
+    if request.param == "kafka":
+        shared: Kafka = request.getfixturevalue("kafka_server")
+        await empty(shared)
+        yield KafkaSettings(bootstrap_servers=shared.bootstrap)
+    else:
+        with running(Broker()) as broker:
+            yield replace(KafkaSettings(bootstrap_servers=broker.bootstrap), fetch_wait_ms=50)
 
 
 @pytest.fixture
@@ -143,3 +150,70 @@ async def test_samples_beyond_the_horizon_are_counted_noted_and_written_to_the_l
         assert {"samples": {"expired": 3}} in counted(service)
     assert late_metric("expired") - before == 3
     assert len(await letters(kafka)) == 2
+
+
+CROWD = entry(
+    "crowd",
+    [
+        {"id": "apart", "type": "timeseries", "maxGroups": 5, "query": {"metric": "load", "by": ["host"], "fn": ["count", "sum"], "every": "1s"}},
+        {"id": "total", "type": "stat", "query": {"metric": "load", "fn": ["count", "sum"], "every": "1s"}},
+    ],
+)  # fmt: skip
+Table = dict[int, dict[str, float]]  # bucket -> host -> value
+
+
+async def shown(redis: Redis, view: str) -> Table:
+    held = await read_view(redis, view)
+    found: Table = {}
+    for bucket, rows in held.rows.items() if held else ():
+        for group, _, value in rows.tolist():
+            if value == value and held:
+                found.setdefault(bucket, {})[held.groups[group].get("host", "others")] = value
+    return found
+
+
+async def test_groups_past_the_limit_are_the_same_ones_after_a_restart_and_from_the_log_alone(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    wanted = await register(redis, CROWD)
+    views = {(item.inputs[0].fn, bool(item.by)): view for view, item in wanted.items() if item.every_ms == 1_000}
+    now = int(time.time() * 1000) - 10_000
+
+    def points(first: int, hosts: range) -> list[Point]:
+        return [
+            ("load", {"host": f"h{host}"}, now + 10 * at, float(host + at), "gauge")
+            for at in range(first, first + 9)
+            for host in hosts
+        ]
+
+    async def complete() -> dict[str, Table]:
+        """What is apart, once it adds up to what is written in every bucket."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            tables = {fn: await shown(redis, views[fn, True]) for fn in ("count", "sum")}
+            totals = {fn: await shown(redis, views[fn, False]) for fn in ("count", "sum")}
+            sums = {fn: {bucket: sum(row.values()) for bucket, row in table.items()} for fn, table in tables.items()}
+            there = sum(sum(row.values()) for row in totals["count"].values())
+            if there == written and sums == {
+                fn: {b: row[""] if "" in row else sum(row.values()) for b, row in t.items()} for fn, t in totals.items()
+            }:
+                return tables
+            assert time.monotonic() < deadline, f"{there} of {written} samples; {sums} instead of {totals}"
+
+    written = 0
+    async with aggregating(kafka, settings, "first"):
+        for hosts in (range(8), range(4, 20)):
+            await log.write(points(0, hosts))
+            written += 9 * len(hosts)
+        await complete()
+    async with aggregating(kafka, settings, "second"):
+        await log.write(points(200, range(30)))
+        written += 9 * 30
+        before = await complete()
+        held = await view_when(redis, views["count", True], "pooled", 20)
+        assert (held.notes.limit, abs(held.notes.pooled - 25) <= 3) == (5, True)
+    assert all(len(row) <= 6 and "others" in row for row in before["count"].values())
+    await redis.flushall()
+    await register(redis, CROWD)
+    async with aggregating(kafka, settings, "third"):
+        assert await complete() == before

@@ -419,8 +419,8 @@ def test_a_coarser_resolution_lacks_what_it_is_made_of_lacks_and_is_closed_when_
     selection = msgspec.structs.replace(base.inputs[0].selection, every_ms=60_000, rolled_from_ms=(1_000,))
     coarse = msgspec.structs.replace(base, inputs=(msgspec.structs.replace(base.inputs[0], selection=selection),))
     assert view_notes(coarse, [{base.inputs[0].selection.id: SelectionNotes(late=3, late_at=7)}]) == Notes(late=3, late_at=7)
-    assert World(base).merge.behind_ms == 0
-    assert World(coarse).merge.behind_ms == 6_000 + ROLLED_MS
+    merges = [ViewMerge(item, 300_000, [], None, "e1") for item in (base, coarse)]
+    assert [merge.behind_ms for merge in merges] == [0, 6_000 + ROLLED_MS]
 
 
 def test_what_only_the_merge_pools_is_noted_since_it_first_did() -> None:
