@@ -15,6 +15,7 @@ from services.aggregator.census import Census
 from services.aggregator.matching import overflow_of
 from services.aggregator.packed import Packed, cells_of, pages_between
 from services.contract import limits, partials
+from services.contract.dashboards import MAX_KEPT
 from services.contract.partials import PAGE, SelectionNotes
 from services.contract.views import BY_SERIES, Selection
 
@@ -170,8 +171,11 @@ class SelectionCells:
         before = self.oldest(clock)
         gone = self.cells.forget(before)
         if self.selection.finer is not None and self.dropped_to:  # most of it is only stored by now
-            every, kept = self.selection.every_ms, self.retention_ms + 2 * SLACK_MS
-            until = min(before, self.dropped_to + kept + 2 * max((every, *self.coarser_ms)))
+            every = self.selection.every_ms
+            until = min(
+                before,
+                self.dropped_to + max(self.retention_ms, MAX_KEPT * every) + 2 * SLACK_MS + 2 * max((every, *self.coarser_ms)),
+            )
             gone = list({*gone, *pages_between(self.dropped_to, until, every, len(self.keys), PAGE)})
         self.dropped_to = before
         self.whole_from = max(self.whole_from, before)

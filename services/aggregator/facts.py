@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from services.aggregator.reach import Reach
 from services.aggregator.wanted import Wanted, wanted
 from services.contract.names import AGGREGATORS_CHANNEL, WATCHED, WATCHED_CHANNEL
+from services.contract.registry import Entry
 from services.transport import registry
 from services.transport.feed import FeedErrors, Subscription
 from services.transport.lineage import LineageWatch
@@ -44,6 +45,8 @@ class Facts:
         self._redis = redis
         self._watch = LineageWatch(kafka)
         self._watched_until = 0.0
+        self._entries: Mapping[str, Entry] | None = None
+        self._cap_ms = 0
         self._others = asyncio.Event()
         self._log_doubted = asyncio.Event()
 
@@ -96,10 +99,22 @@ class Facts:
 
     async def _follow_registry(self) -> None:
         async for entries in registry.watch(self._redis):
-            asked = wanted(entries)
-            if self.wanted is None or (asked.views, asked.config) != (self.wanted.views, self.wanted.config):
-                self.wanted = asked
-                self.changed.set()
+            self._entries = entries
+            self._ask()
+
+    def keep_coarse(self, cap_ms: int) -> None:
+        """For how long coarse data is kept at most from now on, 0: for as long as dashboards say."""
+        if cap_ms != self._cap_ms:
+            self._cap_ms = cap_ms
+            self._ask()
+
+    def _ask(self) -> None:
+        if self._entries is None:
+            return
+        asked = wanted(self._entries, self._cap_ms)
+        if self.wanted is None or (asked.views, asked.config) != (self.wanted.views, self.wanted.config):
+            self.wanted = asked
+            self.changed.set()
 
     async def _follow_lineage(self) -> None:
         while True:

@@ -275,8 +275,7 @@ class Merging:
 
     async def _read_view(self, view: View, window_ms: int, state: _State) -> ViewMerge:
         """The view as it lies in Redis. A partition of which its last merge had read further than this process is read again."""
-        coarse = any(item.selection.finer is not None for item in view.inputs)
-        held = await (history.read_hot if coarse else history.read_view)(self._redis, view.id)
+        held = await (history.read_hot if view.coarse else history.read_view)(self._redis, view.id)
         for (lineage, partition), item in state.followed.items():
             item.fresh |= held is not None and held.positions.get(f"{lineage}:{partition}", -1) > item.mirror.position
         inputs = [values_of(item, state.combined) for item in view.inputs]

@@ -53,5 +53,11 @@ PARTITION_LAG = Gauge(
     "tideboard_aggregator_partition_lag_records", "Records of a partition that are not committed yet.", ["partition"]
 )
 WATERMARK_DELAY_SECONDS = Gauge("tideboard_aggregator_watermark_delay_seconds", "How far behind now buckets are closed.")
+FEED_BYTES = Gauge("tideboard_aggregator_feed_bytes", "Memory that Redis uses.")
+FEED_BUDGET_BYTES = Gauge("tideboard_aggregator_feed_budget_bytes", "Memory that Redis may use; 0: no limit is known.")
+COARSE_CAP_SECONDS = Gauge(
+    "tideboard_aggregator_coarse_cap_seconds",
+    "For how long coarse data is kept at most since Redis is short of memory; 0: for as long as dashboards say.",
+)
 POOLED = Gauge("tideboard_aggregator_pooled_groups", "Groups past the limit, pooled in __overflow__, of all views merged here.")
 LEFT_OUT = Gauge("tideboard_aggregator_left_out_series", "Series that are too many to be followed, of all views merged here.")

@@ -19,6 +19,7 @@ from services.aggregator.folding import Folding
 from services.aggregator.merging import Merging
 from services.aggregator.others import Others
 from services.aggregator.retention import judge
+from services.aggregator.room import WEIGH_S, Room
 from services.aggregator.settings import AggregatorSettings
 from services.aggregator.sweeping import SWEEP_S, sweep
 from services.aggregator.wanted import Wanted
@@ -61,6 +62,7 @@ class Aggregator:
         self._taken: tuple[object, ...] = ()
         self._judged = ""  # digest of what was asked for when the log's retention was last looked at
         self._retention = ""
+        self._room = Room(self._redis, self._facts, settings.memory_budget_mb << 20)
         self._last_turn = time.monotonic()
         self._committed_at = 0.0
 
@@ -84,6 +86,7 @@ class Aggregator:
             tasks.create_task(self._facts.follow())
             tasks.create_task(self._facts.every(BEAT_S, self._beat))
             tasks.create_task(self._facts.every(SWEEP_S, self._sweep))
+            tasks.create_task(self._facts.every(WEIGH_S, self._room.look))
             tasks.create_task(self._loop())
 
     async def stop(self) -> None:
@@ -101,6 +104,8 @@ class Aggregator:
             return f"feed: {self._facts.feed_error}"
         if self._facts.reach.error:
             return f"log: {self._facts.reach.error}"
+        if self._room.evicts:
+            return f"feed: {self._room.evicts}"
         return "" if self._taken else "partitions are not claimed yet"
 
     def liveness(self) -> str:
@@ -116,6 +121,7 @@ class Aggregator:
             "feed": facts.feed_error or "ok",
             "log": facts.reach.error or "ok",
             "retention": self._retention or "ok",
+            "memory": self._room.status(),
             "lag": folding.lag() if folding else None,
             "watched": facts.watched,
             "views": self._merging.views,

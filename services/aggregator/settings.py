@@ -40,6 +40,12 @@ class AggregatorSettings:
     lease_ms: int = setting(
         3_000, "TIDEBOARD_AGGREGATOR_LEASE_MS", "After how long without a word an aggregator's partitions go to others.", "ms"
     )
+    memory_budget_mb: int = setting(
+        0,
+        "TIDEBOARD_AGGREGATOR_MEMORY_BUDGET_MB",
+        "How much memory Redis may use, where its own maxmemory is not set or is more. 0: only maxmemory counts, if it is set",
+        "MiB",
+    )
     outage_ms: int = setting(
         1_800_000,
         "TIDEBOARD_AGGREGATOR_OUTAGE_MS",

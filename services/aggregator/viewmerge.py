@@ -70,7 +70,7 @@ class ViewMerge:
         self._pending: dict[int, tuple[F64, I64]] = {}
         self._every = view.every_ms
         self._names = {item.selection.id for item in view.inputs}
-        self.coarse = any(item.selection.finer is not None for item in view.inputs)
+        self.coarse = view.coarse
         self.hot = history.hot if history else 0
         self.backlog: set[int] = set()  # buckets that are still to be computed, of a coarse view
         self._reached = 0  # start of the newest bucket that a sliding window ended in, epoch ms; 0: none yet

@@ -17,12 +17,14 @@ class Wanted:
     config: Config = field(default_factory=lambda: Config({}, {}))
 
 
-def wanted(entries: Mapping[str, Entry]) -> Wanted:
-    """Over all dashboards; one that cannot be read asks for nothing."""
+def wanted(entries: Mapping[str, Entry], cap_ms: int = 0) -> Wanted:
+    """Over all dashboards; one that cannot be read asks for nothing. cap_ms: for how long what is coarse is kept at most, 0: as the dashboards say."""
     views: dict[str, tuple[View, int]] = {}
     for _, entry in sorted(entries.items()):
         if (dashboard := entry.dashboard()) is not None:
             for view, window in kept(dashboard).items():
+                if cap_ms and view.coarse:
+                    window = min(window, cap_ms)
                 views[view.id] = view, max(window, views.get(view.id, (view, 0))[1])
     config = Config({}, {})
     for view, window in views.values():

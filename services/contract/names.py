@@ -40,6 +40,10 @@ INGESTORS_CHANNEL: Final = "tb:ingestors"  # pub/sub: an instance came or left
 VIEWS: Final = "tb:views"  # set: the views that have a history, or are about to
 LINEAGES: Final = "tb:lineages"  # sorted set: "<lineage>:<partitions>" -> epoch ms when it was first seen
 
+BUDGET: Final = (
+    "tb:budget"  # hash: for how many ms coarse data is kept at most (kept), since when (at); an aggregator writes it
+)
+
 
 def fold_key(lineage: str, partition: int, part: str) -> str:
     """A key of one partition's fold. `part`: meta, log, state, cells:<selection>, groups:<selection>."""

@@ -105,6 +105,11 @@ class View(msgspec.Struct, frozen=True, dict=True):
         return self.inputs[0].by
 
     @property
+    def coarse(self) -> bool:
+        """Whether it is a coarser resolution, rolled up from finer cells."""
+        return self.inputs[0].selection.finer is not None
+
+    @property
     def additive(self) -> bool:
         return any(item.function.kind in ADDITIVE for item in self.inputs)
 

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.contract.cost import cost
 from services.contract.history import HistoryError
 from services.contract.live import Error
 from services.contract.registry import Entry, Fault
@@ -74,7 +75,7 @@ class _Api:
         title = dashboard.title if dashboard else name
         return _json(request, {
             "name": name, "title": title, "revision": entry.revision, "source": entry.source,
-            "document": entry.document, "fault": _fault(entry),
+            "document": entry.document, "fault": _fault(entry), "memory": cost(dashboard) if dashboard else None,
         })  # fmt: skip
 
     async def snapshot(self, request: Request) -> Response:
@@ -173,7 +174,10 @@ class _Headers:
 def _listed(entry: Entry) -> dict[str, Any]:
     dashboard, _ = readable(entry.name, entry)
     title, panels = (dashboard.title, len(dashboard.panels)) if dashboard else (entry.name, 0)
-    return {"name": entry.name, "title": title, "panels": panels, "source": entry.source, "fault": _fault(entry)}
+    memory = cost(dashboard).bytes if dashboard else 0
+    return {
+        "name": entry.name, "title": title, "panels": panels, "source": entry.source, "fault": _fault(entry), "memory": memory,
+    }  # fmt: skip
 
 
 def _fault(entry: Entry) -> Fault | None:

@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 from redis.asyncio import Redis
 
+from services.contract.cost import cost
 from services.contract.registry import Entry
 from services.local.foldercontent import Kind, entries
 from services.transport.feed import FeedErrors
@@ -84,6 +86,11 @@ class Folder:
             "names": sorted(self._dashboards.wanted),
             "sources": sorted(self._sources.wanted),
             "registry": self._away or "written",
+            "memory": {
+                name: msgspec.to_builtins(cost(dashboard))
+                for name, entry in sorted(self._dashboards.wanted.items())
+                if (dashboard := entry.dashboard()) is not None
+            },
             "faults": [fault for kept in self._kept for fault in kept.faults()],
         }
 

@@ -18,6 +18,7 @@ from tests.bench import (
     bench_idle,
     bench_ingest,
     bench_latency,
+    bench_memory,
     bench_movement,
     bench_published,
 )
@@ -33,6 +34,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "published": bench_published.measure,
     "fold": bench_fold.measure,
     "idle": bench_idle.measure,
+    "memory": bench_memory.measure,
     "movement": bench_movement.measure,
     "catchup": bench_catchup.measure,
     "cardinality": bench_cardinality.measure,

@@ -21,7 +21,7 @@ from tests.servers import Valkey, running
 from tests.unit.aggregator.logs import COUNTER, DISTRIBUTION, GAUGE, Record, Sample, document, write
 
 BUCKETS: Final = 600
-GROUPS: Final = (1, 32, 500)
+GROUPS: Final = (1, 32, 320)
 PER_CELL: Final = 4
 QUERIES: Final[dict[str, tuple[Mapping[str, Any], int]]] = {
     "moments (avg, min, max, count, last, sum of deltas)": ({"fn": "avg"}, GAUGE),
@@ -59,7 +59,7 @@ async def _partials(redis: Redis, query: Mapping[str, Any], kind: int, groups: i
     """Bytes of one selection in one partition."""
     await redis.flushall()
     panel = {"id": "p", "type": "stat", "query": {"metric": "m", "by": ["host"], "every": "1s", **query}}
-    config = wanted({"d": Entry(1, "d", "r", document([panel], "20m"), "bench")}).config
+    config = wanted({"d": Entry(1, "d", "r", document([panel], "10m"), "bench")}).config
     fold = Fold(config, 0)
     chance = random.Random(1)
     for bucket in range(BUCKETS):

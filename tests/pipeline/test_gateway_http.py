@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from services.contract.cost import cost
+from services.contract.dashboards import parse
 from services.contract.registry import Fault
 from services.gateway.service import Gateway
 from services.transport.registry import write_entry
@@ -56,12 +58,13 @@ async def get(gateway: Gateway, path: str) -> tuple[int, dict[str, Any]]:
 
 async def test_dashboards_are_listed_by_name_with_their_faults(gateway: Gateway) -> None:
     broken = {"path": FAULT.path, "reason": FAULT.reason, "line": 12, "source": "new.yaml"}
+    estimate = cost(parse(HOST))
     assert await get(gateway, "/api/v1/dashboards") == (
         200,
         {
             "dashboards": [
-                {"name": "broken", "title": "broken", "panels": 0, "source": "test", "fault": broken},
-                {"name": "host", "title": "Host", "panels": 1, "source": "test", "fault": None},
+                {"name": "broken", "title": "broken", "panels": 0, "source": "test", "fault": broken, "memory": 0},
+                {"name": "host", "title": "Host", "panels": 1, "source": "test", "fault": None, "memory": estimate.bytes},
             ]
         },
     )
@@ -70,6 +73,7 @@ async def test_dashboards_are_listed_by_name_with_their_faults(gateway: Gateway)
 async def test_a_dashboard_is_its_document(gateway: Gateway) -> None:
     status, body = await get(gateway, "/api/v1/dashboards/host")
     assert (status, body["document"], body["revision"], body["title"]) == (200, HOST, "r1", "Host")
+    assert 0 < body["memory"]["bytes"] < body["memory"]["most"]
     status, body = await get(gateway, "/api/v1/dashboards/broken")
     assert (status, body["document"], body["fault"]["line"]) == (200, None, 12)
 

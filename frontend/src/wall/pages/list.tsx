@@ -17,6 +17,7 @@ interface Item {
   readonly panels: number;
   readonly source: string;
   readonly fault: Fault | null;
+  readonly memory?: number;
 }
 
 const AGAIN_MS = 3000;
@@ -73,6 +74,11 @@ function Card({ item }: { readonly item: Item }) {
             {item.panels} {item.panels === 1 ? "panel" : "panels"}
           </span>
           {item.source !== "" && <span>{item.source}</span>}
+          {(item.memory ?? 0) > 0 && (
+            <span title="Estimated memory in Redis once everything that is kept is there, with 10 groups in every query by labels">
+              about {megabytes(item.memory ?? 0)} in Redis
+            </span>
+          )}
         </p>
       </a>
       {item.fault !== null && (
@@ -87,6 +93,12 @@ function Card({ item }: { readonly item: Item }) {
       </a>
     </li>
   );
+}
+
+/** Two digits at most: it is an estimate. */
+function megabytes(bytes: number): string {
+  const mb = bytes / 2 ** 20;
+  return mb < 1000 ? `${Math.max(1, Number(mb.toPrecision(2)))} MB` : `${Number((mb / 1024).toPrecision(2))} GB`;
 }
 
 function useList(): { readonly items: readonly Item[] | null; readonly failure: string } {
