@@ -38,6 +38,12 @@ describe("words", () => {
     expect(of({ late: 1, late_at: T })?.detail).toContain("1 sample came after the time it belongs to had been closed for good");
   });
 
+  test("a counter that several processes write is said to be one", () => {
+    expect(of({ contested: 3 })?.text).toBe("two writers");
+    expect(of({ contested: 3 })?.detail).toContain("3 samples of the others were passed over");
+    expect(of({ contested: 1 })?.detail).toContain("1 sample of the others");
+  });
+
   test("series that nobody follows make values incomplete", () => {
     expect(of({ left_out: 40 })?.detail).toContain("About 40 series are more than can be followed one by one: values are incomplete.");
   });

@@ -22,7 +22,11 @@ they lie in memory; with up to 1,024 it looks at all of them."""
 TOP_ERROR: Final = 3.5 / 2**LG_COUNTERS
 """No weight is more than this share of the weight of all items of its cell too high, and none is too low: 0.34 %."""
 
-_KIND: Final = tgt_hll_type.HLL_4
+_KIND: Final = (
+    tgt_hll_type.HLL_6
+)  # HLL_4 is smaller, but what does not fit into four bits lies in a hash table, whose order shows
+_SET_HEAD: Final = 12
+_SET_MODE: Final = 1
 _TOP_HEAD: Final = struct.Struct("<BBBBBBHIIQQ")  # longs, version, family, lg max, lg now, flags, -, items, -, weight, offset
 
 
@@ -39,7 +43,11 @@ def merged_distinct(cells: Sequence[hll_sketch]) -> hll_sketch:
 
 
 def distinct_image(cell: hll_sketch) -> bytes:
-    return bytes(cell.serialize_compact())
+    """The library's bytes; where they are a hash set of what was met, in order."""
+    image = bytes(cell.serialize_compact())
+    if image[7] & 3 != _SET_MODE:
+        return image
+    return image[:_SET_HEAD] + np.sort(np.frombuffer(image, "<u4", offset=_SET_HEAD)).tobytes()
 
 
 def distinct_of_image(image: bytes) -> hll_sketch:

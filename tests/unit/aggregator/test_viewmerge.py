@@ -171,6 +171,53 @@ def test_two_merges_come_to_the_same_bits_in_whatever_order_they_hear_of_partiti
     assert _values(one) == _values(two)
 
 
+# Sliding windows
+
+SLIDING = [
+    view(fn="avg", by=["host"], every="1s", over="5s"),
+    view(fn="stddev", every="500ms", over="2s"),
+    view("bytes", fn="rate", by=["host"], every="2s", over="1m"),
+    view(fn="delta", by=["host"], every="1s", over="4s"),
+    expression("a / b", a={"metric": "load", "where": {"host": "a"}, "fn": "count", "over": "10s"}, b={"metric": "load", "fn": "count", "over": "30s"}),
+]  # fmt: skip
+
+
+def slide(world: World) -> None:
+    """Compute and store what changed since the last time."""
+    dirty: dict[str, set[int]] = {}
+    for mirror in world.mirrors:
+        for name, bucket in mirror.dirty:
+            dirty.setdefault(name, set()).add(bucket)
+        mirror.dirty.clear()
+    reached = max(mirror.max_time for mirror in world.mirrors)
+    if (step := world.merge.step(world.merge.affected(dirty, reached), 0, NOW, 0, {})) is not None:
+        world.commit(step)
+        world.merge.accepted(step)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(SLIDING), writes)
+def test_windows_that_slide_along_are_what_a_batch_job_computes(wanted: View, written: list[list[Sample]]) -> None:
+    world = World(wanted, PARTITIONS)
+    for batch in written:
+        world.write(*batch)
+        slide(world)
+    assert world.table() == batch_job.cells(wanted, batch_job.samples(world.log))
+
+
+def test_a_window_ends_in_every_bucket_up_to_the_newest_sample_of_the_log() -> None:
+    world = World(view(fn="count", every="1s", over="3s", where={"host": "a"}))
+    world.write(gauge(1, at=0, host="a"))
+    slide(world)
+    assert world.table() == {((), T0): 1}
+    world.write(gauge(1, at=1_500, host="b"))  # of another host: it moves the log on and nothing else
+    slide(world)
+    assert world.table() == {((), T0): 1, ((), T0 + 1_000): 1}
+    world.write(gauge(1, at=60_000, host="b"))
+    slide(world)
+    assert world.table() == {((), T0): 1, ((), T0 + 1_000): 1, ((), T0 + 2_000): 1}
+
+
 def _values(step: ViewCommit | None) -> dict[tuple[int, tuple[tuple[str, str], ...]], str]:
     if step is None:
         return {}
