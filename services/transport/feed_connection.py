@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
+import hiredis
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
@@ -14,6 +15,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelMan
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import DataError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from services.transport.settings import RedisAddress, RedisSettings, read_secret, redis_address, sentinels_of
@@ -108,11 +110,20 @@ class _Tls(Connection):
 
 
 class _Sending(AbstractConnection):
-    """A connection whose sending can be cancelled.
+    """A connection whose sending is quick, and can be cancelled.
+
+    redis-py's asyncio client packs commands argument by argument in Python, and its other one in C; a commit has thousands of arguments.
 
     redis-py 8.1 sends with asyncio.wait_for, a task per command; before Python 3.12 that swallows a cancellation which comes
     at the moment when the bytes are out, and a task that was to end goes on for ever.
     """
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        name = args[0].encode() if isinstance(args[0], str) else bytes(args[0])
+        try:
+            return [hiredis.pack_command((*name.split(), *args[1:]))]
+        except TypeError as error:
+            raise DataError(str(error)) from None
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         if not self.is_connected:

@@ -19,10 +19,10 @@ from tests.bench import rivals, servers, workload
 from tests.bench.report import Table, rate
 from tests.bench.workload import T0, Record
 
-ROUNDS: Final = 3
+ROUNDS: Final = 2
 FETCH_BYTES: Final = 1 << 20
 """What the reader asks of a partition at once; without a broker records are given in such pieces."""
-JSON_RECORDS: Final = 120_000
+JSON_RECORDS: Final = 80_000
 NDJSON_LINES: Final = 500
 
 Step = Callable[[Sequence[FoldRecord]], None]
@@ -80,7 +80,7 @@ def measure() -> Table:
     rows = [[shape.name, shape.goal, *shape.measured] for shape in found]
     rows += [[f"one JSON object, {name}", "", said, "", "", ""] for name, said in others]
     text = (
-        "One process, CPU time (all threads), best of three, on Apache Kafka with one partition; 50 views (mean and 99th percentile by host of 25 metrics),"
+        "One process, CPU time (all threads), best of two, on Apache Kafka with one partition; 50 views (mean and 99th percentile by host of 25 metrics),"
         " 1,000 groups each, every sample meets two. Fetched: with the fetch from the broker; given: the same records from memory. JSON goes through the"
         " ingestor's decoding into columnar records and these into the fold, without the second way through the log. Bare decode: msgspec into the same"
         " structs, of columnar records reading the columns and adding up the values. The other engines read the same objects from the same broker and"
@@ -97,8 +97,8 @@ def shapes() -> list[Shape]:
     everything = everyone()
     one, many = msgspec.json.Decoder(Sample), msgspec.json.Decoder(Sample)
     return [
-        Shape("500, columnar", "2 M/s", _values(workload.columnar(2_000, 500)), 500, 50, _columnar, _decoded),
-        Shape("5,000, columnar", "6 M/s", _values(workload.columnar(400, 5_000)), 5_000, 50, _columnar, _decoded),
+        Shape("500, columnar", "2 M/s", _values(workload.columnar(1_600, 500)), 500, 50, _columnar, _decoded),
+        Shape("5,000, columnar", "6 M/s", _values(workload.columnar(300, 5_000)), 5_000, 50, _columnar, _decoded),
         Shape("one JSON object", "250 k/s", everything + events, 1, len(everything), lambda: Json(False).step,
               lambda values: [one.decode(value) for value in values]),
         Shape("500, NDJSON", "600 k/s", [b"\n".join(everything), *lines], NDJSON_LINES, 1, lambda: Json(True).step,

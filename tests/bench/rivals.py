@@ -16,7 +16,7 @@ from tests.servers import ROOT
 PINS: Final = Path(__file__).with_name("rivals.txt")
 SCRIPTS: Final = Path(__file__).parent / "rivals_scripts"
 ENGINES: Final = {"Quix Streams": "quix.py", "Bytewax": "wax.py"}
-EVENTS: Final = 40_000
+EVENTS: Final = 30_000
 PATIENCE_S: Final = 300
 
 

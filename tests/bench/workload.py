@@ -3,6 +3,7 @@
 Every client posts readings of 20 hosts, so that its records have one dictionary of 500 series.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -20,6 +21,7 @@ METRICS: Final = 25
 CLIENT_HOSTS: Final = 20
 READING: Final = CLIENT_HOSTS * METRICS
 """Samples of one reading of all that a client sees."""
+FUNCTIONS: Final = ("avg", "p99")
 T0: Final = 1_763_791_200_000
 DISORDER_MS: Final = 250
 
@@ -34,12 +36,12 @@ def metric(number: int) -> str:
     return f"service.request.seconds.{number:02}"
 
 
-def entry(metrics: int = METRICS, first: int = 0) -> Entry:
+def entry(metrics: int = METRICS, first: int = 0, fns: Sequence[str] = FUNCTIONS) -> Entry:
     """A dashboard with two views of every metric: mean and 99th percentile by host."""
     query = {"by": ["host"], "every": "1s"}
     panels = [
         {"id": f"{fn}{i}", "type": "timeseries", "query": {"metric": metric(i), "fn": fn, **query}}
-        for i in range(first, first + metrics) for fn in ("avg", "p99")
+        for i in range(first, first + metrics) for fn in fns
     ]  # fmt: skip
     document = {
         "apiVersion": "tideboard.dev/v1alpha1", "kind": "Dashboard", "metadata": {"name": f"load{first}"},
@@ -48,9 +50,9 @@ def entry(metrics: int = METRICS, first: int = 0) -> Entry:
     return Entry(VERSION, f"load{first}", "", document, "")
 
 
-def asked(metrics: int = METRICS) -> Wanted:
+def asked(metrics: int = METRICS, fns: Sequence[str] = FUNCTIONS) -> Wanted:
     """As many dashboards as it takes."""
-    entries = [entry(min(METRICS, metrics - first), first) for first in range(0, metrics, METRICS)]
+    entries = [entry(min(METRICS, metrics - first), first, fns) for first in range(0, metrics, METRICS)]
     return wanted({item.name: item for item in entries})
 
 
