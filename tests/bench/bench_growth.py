@@ -25,7 +25,7 @@ def measure() -> Table:
         asked = workload.asked(views // 2) if views > 1 else workload.asked(1, ("avg",))
         spent = min(_views(asked.config, log) for _ in range(ROUNDS))
         least = least or spent
-        meeting = min(views // 2, METRICS) / METRICS
+        meeting = max(1, min(views // 2, METRICS)) / METRICS
         name = f"{views:,} view{'s' if views > 1 else ''}"
         rows.append([name, *_told(spent, least), f"{meeting:.0%}"])
     whole = 0.0
