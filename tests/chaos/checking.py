@@ -190,7 +190,9 @@ async def _stored(redis: Redis, lineage: str, partition: int, name: str, accumul
     for field_, blob in blobs.items():
         bucket, _, page = field_.decode().partition(":")
         for place, partial in page_cells(blob, accumulator):
-            found[keys[int(page) * PAGE + place], int(bucket)] = partial
+            number = int(page) * PAGE + place
+            key = keys[number] if number < len(keys) else b"group %d, which has no key" % number
+            found[key, int(bucket)] = partial
     return found
 
 
