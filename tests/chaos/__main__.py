@@ -4,7 +4,6 @@ python -m tests.chaos [--seeds N] [--first SEED] [--seconds S] [--broker kafka|e
 """
 
 import argparse
-import asyncio
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -15,8 +14,8 @@ from typing import Final
 
 from tests.bench.__main__ import PAGE, _sections
 from tests.chaos.mutants import MUTANTS, grow
-from tests.chaos.report import faults_table, runs_table, told, too_few
-from tests.chaos.run import Outcome, Plan, run
+from tests.chaos.report import faults_table, run_and_tell, runs_table, too_few
+from tests.chaos.run import Outcome, Plan
 from tests.chaos.schedule import TITLES
 
 LONGEST_AWAY_S: Final = 60.0
@@ -41,18 +40,12 @@ def _plan(options: argparse.Namespace, seed: int) -> Plan:
     return Plan(seed, options.seconds, options.broker, away, tuple(options.only))
 
 
-def _run(plan: Plan, options: argparse.Namespace) -> Outcome:
-    outcome = asyncio.run(run(plan, _tell if options.tell else _quiet))
-    print(told(outcome), flush=True)
-    return outcome
-
-
 def _side_by_side(plans: list[Plan], options: argparse.Namespace) -> list[Outcome]:
     """Each run in a process of its own where several go on at once: a run keeps one core busy."""
     if options.jobs < 2:
-        return [_run(plan, options) for plan in plans]
+        return [run_and_tell(plan, options.tell) for plan in plans]
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=1) as processes:
-        return list(processes.map(_run, plans, [options] * len(plans)))
+        return list(processes.map(run_and_tell, plans, [options.tell] * len(plans)))
 
 
 def _write(outcomes: list[Outcome]) -> None:
@@ -70,7 +63,7 @@ def _mutants(options: argparse.Namespace) -> int:
         print(f"mutant: {mutant.name}", flush=True)
         with tempfile.TemporaryDirectory(prefix="tideboard-mutant-") as folder:
             plan = replace(_plan(options, options.first), only=mutant.faults, settle_s=20, tree=grow(mutant, Path(folder)))
-            if not _run(plan, options).wrong:
+            if not run_and_tell(plan, options.tell).wrong:
                 missed.append(mutant.name)
     print("every mutant was found out" if not missed else f"NOT FOUND OUT: {', '.join(missed)}", flush=True)
     return len(missed)
@@ -93,14 +86,6 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="keep the tables in docs/benchmarks.md")
     parser.add_argument("--tell", action="store_true", help="tell every fault as it happens")
     return parser.parse_args(arguments)
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _quiet(_: str) -> None:
-    """The story is told when something was wrong."""
 
 
 if __name__ == "__main__":

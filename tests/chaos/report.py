@@ -1,13 +1,30 @@
 """What runs say of themselves: some lines for each, and the table of all."""
 
+import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Final
 
 from tests.bench.report import Table
-from tests.chaos.run import Outcome
+from tests.chaos.run import Outcome, Plan, run
 from tests.chaos.schedule import TITLES, least
 
 SHOWN: Final = 20
+
+
+def run_and_tell(plan: Plan, every_fault: bool) -> Outcome:
+    """One run to its end, told when it is over; every fault as it happens, if that is wanted."""
+    outcome = asyncio.run(run(plan, _tell if every_fault else _keep))
+    print(told(outcome), flush=True)
+    return outcome
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _keep(_: str) -> None:
+    """The story is told when something was wrong."""
 
 
 def told(outcome: Outcome) -> str:
