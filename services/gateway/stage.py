@@ -21,6 +21,8 @@ ALIVE_MS: Final = 600  # a second at most between two frames: the hub may be qui
 JUDGE_MS: Final = 200
 PATIENCE_MS: Final = 1_000  # for the first read; then a viewer without anything gets what is there
 VANISHED_MS: Final = 2_000  # a registry that Redis has lost is written again within this
+SWITCH_MS: Final = 6_000
+"""How long a changed dashboard may wait for its new views to be filled; until then viewers keep the old picture."""
 LINGER_MS: Final = 5_000  # a page that is reloaded finds everything still there
 
 
@@ -59,6 +61,7 @@ class Stage:
         self._judged_at = 0
         self._snapshot: bytes | None = None
         self._newest = 0
+        self._coming: tuple[Composition, list[Held], int] | None = None  # what is shown next, and since when it is awaited
 
     @property
     def fault(self) -> Error | None:
@@ -106,6 +109,7 @@ class Stage:
         if self._vanished_at and now - self._vanished_at > VANISHED_MS:
             self._vanished_at = self.entry = None
             self._replace(None, now)
+        self._switch(now)
         if self.picture:
             self.picture.trim(now)
             if not self.viewers:
@@ -128,6 +132,7 @@ class Stage:
 
     def close(self) -> None:
         """Let go of the views."""
+        self._give_up()
         self._hold([])
         self.picture = None
 
@@ -135,21 +140,51 @@ class Stage:
         return self.picture.snapshot(now) if self.picture else None
 
     def _replace(self, entry: Entry | None, now: int) -> None:
-        """Another document, or none: everybody waits for a new snapshot, or is told why there is none."""
-        self._snapshot, self._shown_at = None, now
-        self.shown += 1
+        """Another document, or none: everybody waits for a new snapshot, or is told why there is none. A picture stays until the next one is filled."""
         dashboard, self._fault = readable(self.name, entry)
-        self.waiting = {**dict.fromkeys(self.viewers), **self.waiting}
-        self.viewers = {}
+        self._give_up()
         if dashboard and entry:
             composition = Composition(dashboard, entry.revision)
             wanted = [(view, what.every_ms, window_ms) for view, (what, window_ms) in composition.views.items()]
-            self._hold([self._views.open(*view) for view in wanted])
-            self.picture = Picture(composition, {held.view: held.state for held in self.held})
-        else:
-            self.close()
-            for viewer in self.waiting:
-                viewer.send(_frame(self._fault or unknown(self.name)))
+            self._coming = composition, [self._views.open(*view) for view in wanted], now
+            if self.picture is None:
+                self._show_next(now)
+            return
+        self._begin_anew(now)
+        self.close()
+        for viewer in self.waiting:
+            viewer.send(_frame(self._fault or unknown(self.name)))
+
+    def _switch(self, now: int) -> None:
+        """Show what is coming as soon as nothing in it is emptier than it must be."""
+        if self._coming is None:
+            return
+        _, held, since = self._coming
+        present = {item.view for item in self.held}
+        filled = all(item.ready and (item.state.newest or item.view in present) for item in held)
+        if filled or now - since > SWITCH_MS or not (self.viewers or self.holders):
+            self._show_next(now)
+
+    def _show_next(self, now: int) -> None:
+        if self._coming is None:
+            return
+        (composition, held, _), self._coming = self._coming, None
+        self._begin_anew(now)
+        self._hold(held)
+        self.picture = Picture(composition, {item.view: item.state for item in held})
+
+    def _begin_anew(self, now: int) -> None:
+        self._snapshot, self._shown_at = None, now
+        self.shown += 1
+        self.waiting = {**dict.fromkeys(self.viewers), **self.waiting}
+        self.viewers = {}
+
+    def _give_up(self) -> None:
+        """What was coming does not come any more."""
+        if self._coming is not None:
+            for item in self._coming[1]:
+                self._views.close(item.view)
+            self._coming = None
 
     def _hold(self, held: list[Held]) -> None:
         """Hold these instead of what is held; what is in both stays open."""

@@ -9,7 +9,7 @@ from services.contract.registry import Entry, Fault
 from services.contract.views import Beat
 from services.gateway.health import Health
 from services.gateway.hub import Hub
-from services.gateway.stage import LINGER_MS, PATIENCE_MS, VANISHED_MS, Stage
+from services.gateway.stage import LINGER_MS, PATIENCE_MS, SWITCH_MS, VANISHED_MS, Stage
 from services.gateway.views import Views
 from services.transport.feed import connect
 from services.transport.settings import RedisSettings
@@ -62,7 +62,8 @@ class World:
 
     def read(self) -> None:
         """The history of every view is read: it is what the merges have."""
-        for held in self.stage.held:
+        coming = self.stage._coming[1] if self.stage._coming else []
+        for held in (*self.stage.held, *coming):
             merge = self.merges.setdefault(held.view, Merge())
             if not merge.version:
                 merge.write({(self.now // 1_000 * 1_000, 0): 1.0})
@@ -183,18 +184,61 @@ def test_subscribing_again_is_answered_again(world: World) -> None:
     assert seat.heard == ["snapshot", "snapshot", "delta"]
 
 
+CHANGED = document(panel("load", "load"), panel("new", "new"))
+
+
+def shown(seat: Seat) -> list[str]:
+    """The panels of the last snapshot that a viewer has."""
+    return [item["id"] for item in next(payload(frame) for frame in reversed(seat.frames) if b"snapshot" in frame)["panels"]]
+
+
 def test_another_document_is_another_snapshot_and_what_both_show_stays_open(world: World) -> None:
     seat = world.join()
     before = {held.view for held in world.stage.held}
-    world.stage.show(entry(document(panel("load", "load"), panel("new", "new")), "r2"), world.now)
+    world.stage.show(entry(CHANGED, "r2"), world.now)
+    world.read()
+    world.pass_(100)
     after = {held.view for held in world.stage.held}
     assert len(before & after) == 1
     assert set(world.views) == after
     assert all(held.holders == 1 for held in world.stage.held)
+    assert seat.heard == ["snapshot", "snapshot"]
+    assert shown(seat) == ["load", "new"]
+
+
+def test_a_changed_dashboard_shows_the_old_picture_until_the_new_one_is_filled(world: World) -> None:
+    seat = world.join()
+    world.stage.show(entry(CHANGED, "r2"), world.now)
+    world.pass_(1_000)
+    world.beat()
+    assert shown(seat) == ["load", "net"]
+    world.write(2.0)  # and it stays alive meanwhile
+    world.pass_(100)
+    assert seat.heard[-1] == "delta"
     world.read()
     world.pass_(100)
-    assert seat.heard == ["snapshot", "snapshot"]
-    assert [item["id"] for item in seat.last["panels"]] == ["load", "new"]
+    assert shown(seat) == ["load", "new"]
+
+
+def test_what_stays_empty_is_shown_empty_after_a_while(world: World) -> None:
+    seat = world.join()
+    world.stage.show(entry(CHANGED, "r2"), world.now)
+    world.pass_(SWITCH_MS + PATIENCE_MS + 300)
+    assert shown(seat) == ["load", "new"]
+
+
+def test_a_change_that_is_taken_back_leaves_nothing_open(world: World) -> None:
+    seat = world.join()
+    before = set(world.views)
+    world.stage.show(entry(CHANGED, "r2"), world.now)
+    assert set(world.views) > before
+    world.stage.show(entry(HOST, "r3"), world.now)
+    world.pass_(100)
+    assert set(world.views) == before and all(held.holders == 1 for held in world.stage.held)
+    assert shown(seat) == ["load", "net"]
+    world.stage.show(entry(CHANGED, "r4"), world.now)
+    world.stage.close()
+    assert not set(world.views)
 
 
 def test_the_same_document_written_again_or_with_a_fault_changes_nothing(world: World) -> None:
