@@ -59,6 +59,10 @@ class Fleet:
         except OSError:
             return False
 
+    def admin(self, name: str) -> int:
+        """The port of its admin server."""
+        return self._admins[name]
+
     def status(self, name: str) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._admins[name]}/status", timeout=5) as answer:
             return json.load(answer)

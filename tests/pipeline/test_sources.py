@@ -5,6 +5,7 @@ import collections
 import json
 import random
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -106,6 +107,12 @@ class World:
 
     def status(self, name: str) -> Any:
         return self.fleet.status(name)["sources"]
+
+    def order_to(self, name: str, order: str) -> None:
+        """hold or resume, as whoever replaces the broker says."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.fleet.admin(name)}/{order}", method="POST")
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            assert answer.status == 200
 
     def statuses(self) -> dict[str, Any]:
         found = {}
@@ -348,3 +355,55 @@ async def test_reading_goes_on_while_redis_is_away_and_http_does_not_notice(worl
     await world.until("a", lambda status: status["feed"] == "ok", "it does not find Redis again")
     await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(50)])
     await world.settled()
+
+
+@pytest.mark.parametrize("servers", ["kafka"], indirect=True)
+async def test_a_broker_that_is_killed_and_keeps_its_data_costs_nothing(
+    world: World, servers: tuple[Valkey, Broker | Kafka]
+) -> None:
+    chance = random.Random(9)
+    await world.make()
+    await world.register()
+    world.ingestors("a", "b")
+    broker = servers[1]
+    assert isinstance(broker, Kafka)
+    for _ in range(2):
+        await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(2_000)])
+        broker.restart(keep=True)  # not in a thread: the broker would end with it
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(200)])
+    assert await world.settled()
+
+
+async def test_while_the_ingestor_is_held_nothing_is_read_and_then_everything(world: World) -> None:
+    chance = random.Random(10)
+    await world.make()
+    await world.register()
+    world.ingestors("a")
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(50)])
+    await world.settled()
+    await asyncio.to_thread(world.order_to, "a", "hold")
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(200)])
+    status = await world.until("a", lambda status: status["sources"]["orders"]["state"] == "held", "it is not held")
+    assert status["sources"]["orders"]["samples"] == 50
+    await asyncio.to_thread(world.order_to, "a", "resume")
+    await world.settled()
+
+
+async def test_a_changed_document_is_in_force_at_once_and_goes_on_where_the_one_before_was(world: World) -> None:
+    chance = random.Random(11)
+    await world.make()
+    await world.register(sample=ORDERS | {"metric": "others"})
+    world.ingestors("a")
+    await produce(world, [(chance.randrange(3), b'{"count": 1, "host": "h0"}') for _ in range(50)])
+    await world.until("a", lambda status: status["sources"]["orders"]["samples"] == 50, "it reads nothing")
+    await world.register()
+    await world.until(
+        "a",
+        lambda status: status["sources"]["orders"]["partitions"] and not status["sources"]["orders"]["samples"],
+        "it is not in force",
+    )
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(50)])
+    await world.settled()
+    await world.register(format="avro")
+    status = await world.until("a", lambda status: "orders" in status["broken"], "it is not told that it is broken")
+    assert status["sources"] == {}
