@@ -4,11 +4,12 @@ Values of views are `tests.batch_job`'s; here are the partial cells of each part
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from services.contract.views import Input, Selection, View
+from tests import batch_job
 from tests.batch_job import COUNTER, DELTA, SPREAD_MS, Deviation, Group, Quantile, Sample, _meets, _too_late, record_samples
 
 At = tuple[bytes, int]  # key of the group, bucket start
@@ -109,7 +110,7 @@ def _added(accumulator: str, held: Row, later: Row) -> Row:
 
 def _increases(item: Input, retention: int, mine: Sequence[Sample]) -> dict[int, dict[At, Partial]]:
     every = item.selection.every_ms
-    last: dict[bytes, tuple[int, float]] = {}
+    counters: dict[bytes, batch_job.Counter] = defaultdict(batch_job.Counter)
     found: dict[int, dict[At, Partial]] = {}
 
     def add(sample: Sample, bucket: int, amount: float) -> None:
@@ -124,14 +125,10 @@ def _increases(item: Input, retention: int, mine: Sequence[Sample]) -> dict[int,
             add(sample, sample.time // every * every, sample.value)
         if sample.kind != COUNTER:
             continue
-        before = last.get(sample.key)
-        if before is not None and sample.time <= before[0]:
+        if (grown := counters[sample.key].grown(sample)) is None:
             continue
-        last[sample.key] = sample.time, sample.value
-        if before is None:
-            continue
-        amount = sample.value if sample.value < before[1] else sample.value - before[1]
-        begin = max(before[0], sample.time - SPREAD_MS)
+        since, amount = grown
+        begin = max(since, sample.time - SPREAD_MS)
         for bucket in range(begin // every * every, sample.time, every):
             covered = min(bucket + every, sample.time) - max(bucket, begin)
             add(sample, bucket, max(amount, 0.0) * (covered / (sample.time - begin)))
