@@ -125,14 +125,15 @@ class Folding:
     async def commit(self, *, last: bool = False) -> list[tuple[int, Entry | None]]:
         """Store what changed; the entries that were taken, None of a partition that was refused and is claimed again.
 
-        last: the log is over and cannot be read again, so that what another has stored of it stays as it is.
+        last: the log is over and cannot be read again, so that what another has stored of it stays as it is; and all is rolled up that ever will be.
         """
-        slots = [slot for slot in self.slots.values() if slot.dirty]
+        slots = [slot for slot in self.slots.values() if slot.dirty or last]
         if not slots:
             return []
         await self._telling.before(slots)
         began = time.perf_counter()
-        answers = await asyncio.gather(*(self._commit(slot) for slot in slots), return_exceptions=True)
+        now = None if last else int(time.time() * 1000)
+        answers = await asyncio.gather(*(self._commit(slot, now) for slot in slots), return_exceptions=True)
         metrics.COMMIT_SECONDS.observe(time.perf_counter() - began)
         outcomes = [_unless_failed(answer) for answer in answers]
         refused = [slot.partition for slot, outcome in zip(slots, outcomes, strict=True) if outcome is None]
@@ -259,10 +260,10 @@ class Folding:
                 for name in names:
                     slot.fold.refill(name, stored)
 
-    async def _commit(self, slot: Slot) -> Entry | None:
-        """One commit; None when it was refused."""
+    async def _commit(self, slot: Slot, now_ms: int | None) -> Entry | None:
+        """One commit; None when it was refused. now_ms: what is due then is rolled up, None: everything."""
         await self._refill(slot)
-        changes = slot.fold.changes(int(time.time() * 1000))
+        changes = slot.fold.changes(now_ms)
         step = Commit(
             slot.held, slot.fold.config, changes.from_, changes.to, changes.state,
             changes.pages, changes.keys, changes.gone, changes.reset, changes.notes,

@@ -176,7 +176,7 @@ class Merging:
                 buckets = owed.take(budget.left(time.perf_counter()))
             notes = view_notes(merge.view, noted, merge.pooling())
             began = time.perf_counter()
-            until = (owed.closed(closed) - merge.behind_ms) // every * every
+            until = (min((owed.closed(closed), *merge.backlog)) - merge.behind_ms) // every * every
             step = merge.step(buckets, until, now, newest, positions, notes, hot)
             owed.took(len(buckets), time.perf_counter() - began)
             if step is not None:

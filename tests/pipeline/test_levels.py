@@ -58,6 +58,8 @@ def settings(servers: tuple[Valkey, Broker]) -> RedisSettings:
 @pytest.fixture
 async def redis(settings: RedisSettings) -> AsyncIterator[Redis]:
     async with feed(settings) as connected:
+        # The aggregator shares this event loop, and computes for seconds here and there on a machine that is busy with other tests.
+        connected.connection_pool.connection_kwargs["socket_timeout"] = 30.0
         yield connected
 
 
@@ -111,6 +113,24 @@ async def test_every_level_is_filled_again_from_the_log_when_the_feed_has_lost_e
         await log.write(_points(chance, int(time.time() * 1000), 10))
         await registry.write_entry(redis, DASHBOARD)
         await settled(redis, log, WANTED, 30)
+
+
+async def test_coarse_cells_go_on_over_a_log_that_began_anew(
+    servers: tuple[Valkey, Broker], kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    """Buckets that lie in both logs have what both say."""
+    await registry.write_entry(redis, DASHBOARD)
+    chance = random.Random(5)
+    now = int(time.time() * 1000)
+    async with aggregating(kafka, settings):
+        await log.write([point for point in _points(chance, now, 40) if point[4] != "counter"])
+        await settled(redis, log, {name: item for name, item in WANTED.items() if not item.coarse})
+        servers[1].restart()
+        async with writing(kafka) as again:
+            again.instance = 8
+            await again.write([point for point in _points(chance, int(time.time() * 1000), 40) if point[4] != "counter"])
+            log.written |= {partition + 2: records for partition, records in again.written.items()}
+            await settled(redis, log, WANTED, 30)
 
 
 SHORT = with_levels(
