@@ -4,7 +4,7 @@ Partitions are taken in one order, and series in the order of their keys, so tha
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,10 @@ class Combined:
     def buckets(self) -> set[int]:
         """Every bucket that some partition has."""
         return {bucket for mirror in self._mirrors for bucket in mirror.buckets(self.name)}
+
+    def stamp(self, bucket: int) -> tuple[tuple[int, int], ...]:
+        """Another value than before where a bucket may hold something else than before."""
+        return tuple(mirror.changes(self.name, bucket) for mirror in self._mirrors)
 
     def cells(self, bucket: int) -> Any:
         """What all partitions hold in a bucket as one, by our groups, as `accumulators.pool` gives it; to be read only."""
@@ -96,20 +100,46 @@ class Combined:
 
 
 class Windows:
-    """The sliding windows of a selection: of each bucket, what the buckets hold that end with it, merged in the order of time."""
+    """The sliding windows of a selection: of each bucket, what the buckets hold that end with it, merged in the order of time.
+
+    What the first buckets of a window come to is kept, for the last ones change most often.
+    """
 
     def __init__(self, combined: Combined, over_ms: int) -> None:
         self.combined = combined
         self._every = combined.selection.every_ms
         self._panes = max(1, over_ms // self._every)
+        # By first bucket: which groups were decided to be shown, stamps of the buckets that are merged, and what they come to.
+        self._held: dict[int, tuple[int, list[Stamp], Any]] = {}
 
     def cells(self, bucket: int) -> Any:
         """As `Combined.cells`."""
         if self._panes == 1:
             return self.combined.cells(bucket)
-        panes = [self.combined.cells(bucket - back * self._every) for back in reversed(range(self._panes))]
+        first = bucket - (self._panes - 1) * self._every
+        stamps = [self.combined.stamp(first + place * self._every) for place in range(self._panes)]
+        decided, done, merged = self._held.get(first, (0, [], None))
+        if decided != self.combined.settle() or stamps[: len(done)] != done:
+            done, merged = [], None
+        settled = max(len(done), self._panes - OPEN)
+        merged = self._merged(merged, first, len(done), settled)
+        if len(self._held) >= MAX_WINDOWS:
+            self._held.clear()
+        self._held[first] = self.combined.decisions, stamps[:settled], merged
+        return self._merged(merged, first, settled, self._panes)
+
+    def _merged(self, merged: Any, first: int, begin: int, end: int) -> Any:
+        """What is merged so far and these buckets, counted from the first of the window."""
+        panes = [self.combined.cells(first + place * self._every) for place in range(begin, end)]
+        parts = panes if merged is None else [merged, *panes]
         every = np.arange(len(self.combined.keys))
-        return pool(self.combined.selection.accumulator, [(pane, every) for pane in panes], len(every))
+        return pool(self.combined.selection.accumulator, [(part, every) for part in parts], len(every))
+
+
+Stamp = tuple[tuple[int, int], ...]
+OPEN: Final = 3
+"""Newest buckets of a window, which are merged each time."""
+MAX_WINDOWS: Final = 16
 
 
 class Values(Protocol):

@@ -30,6 +30,7 @@ class Mirror:
         self.dirty: set[tuple[str, int]] = set()  # (selection, bucket)
         self.generation = 0
         self._selections = dict(selections)
+        self._changes: dict[str, dict[int, int]] = {name: {} for name in selections}  # by bucket: how often it changed
         self._clear()
 
     def load(self, stored: Stored) -> None:
@@ -67,7 +68,7 @@ class Mirror:
         for page, blob in entry.pages:
             if page.selection != COUNTERS and page.selection in self.cells:
                 self._unread[page.selection].setdefault(page.bucket, {})[page.page] = blob
-                self.dirty.add((page.selection, page.bucket))
+                self._touch(page.selection, page.bucket)
         self.position, self.clock, self.max_time, self.stamp = header.to, header.clock, header.max_time, header.stamp
         self.notes |= header.notes
         return "applied"
@@ -80,10 +81,17 @@ class Mirror:
                 unread = self._unread[name]
                 for bucket in [bucket for bucket in unread if bucket < time]:
                     del unread[bucket]
+                changes = self._changes[name]
+                for bucket in [bucket for bucket in changes if bucket < time]:
+                    del changes[bucket]
 
     def buckets(self, name: str) -> Iterable[int]:
         """Every bucket of a selection."""
         return {bucket for bucket, _ in self.cells[name].pages()} | self._unread[name].keys()
+
+    def changes(self, name: str, bucket: int) -> tuple[int, int]:
+        """Another value than before where a bucket of a selection may hold something else than before."""
+        return self.generation, self._changes[name].get(bucket, 0)
 
     def content(self, name: str, bucket: int) -> Any:
         """What a bucket of a selection holds, as `Accumulator.content` gives it. PartialsError where its pages cannot be read.
@@ -101,4 +109,10 @@ class Mirror:
         self.cells: dict[str, Accumulator] = {name: cells_of(item) for name, item in self._selections.items()}
 
     def _touch_all(self) -> None:
-        self.dirty.update((name, bucket) for name in self.cells for bucket in self.buckets(name))
+        for name in self.cells:
+            for bucket in self.buckets(name):
+                self._touch(name, bucket)
+
+    def _touch(self, name: str, bucket: int) -> None:
+        self.dirty.add((name, bucket))
+        self._changes[name][bucket] = self._changes[name].get(bucket, 0) + 1

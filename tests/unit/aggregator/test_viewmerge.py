@@ -178,6 +178,7 @@ SLIDING = [
     view(fn="stddev", every="500ms", over="2s"),
     view("bytes", fn="rate", by=["host"], every="2s", over="1m"),
     view(fn="delta", by=["host"], every="1s", over="4s"),
+    view(fn="topk(2)", of="host", every="1s", over="8s"),
     expression("a / b", a={"metric": "load", "where": {"host": "a"}, "fn": "count", "over": "10s"}, b={"metric": "load", "fn": "count", "over": "30s"}),
 ]  # fmt: skip
 
