@@ -73,7 +73,8 @@ async def write_past(log: Log, chance: random.Random, seconds: int, step: int = 
     """Records of the last seconds, each as if it had been written at its time; samples out of order."""
     now = int(time.time() * 1000)
     for second in range(seconds, 0, -step):
-        await log.write(_points(chance, now - second * 1_000, 3), ingest_ms=now - second * 1_000)
+        # Often enough that no counter rests for longer than its own buckets are kept: what it grew by would come too late for them.
+        await log.write(_points(chance, now - second * 1_000, 3 if step == 1 else 20), ingest_ms=now - second * 1_000)
 
 
 def _points(chance: random.Random, now: int, n: int) -> list[Point]:
