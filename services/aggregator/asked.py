@@ -135,8 +135,8 @@ class SelectionCells:
 
         It makes place for groups that were pooled, so it is done at edges of the log only, which do not depend on when commits are.
         """
-        if self.released:
-            return False
+        if self.released or (self.selection.finer is not None and len(self.keys) <= MAX_RELEASED):
+            return False  # whether so few are released already depends on commits
         if len(self.keys) < MIN_COMPACTED and not self._pools:
             return False
         live = self.cells.live()
