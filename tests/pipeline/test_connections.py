@@ -86,11 +86,11 @@ async def test_a_user_with_the_rights_that_the_page_names_is_enough(log: KafkaSe
     assert found, "docs/connections.md names no rights"
     with running(Valkey()) as valkey:
         async with feed(RedisSettings(url=valkey.url)) as admin:
-            await order(admin, "ACL", "SETUSER", "tideboard", "on", ">old", *found[1].split())
+            await order(admin, "ACL", "SETUSER", "tideboard", "on", ">first-word", *found[1].split())
             await admin.client_setname("admin")
             await order(admin, "ACL", "SETUSER", "default", "off")
             secret = tmp_path / "password"
-            secret.write_text("old\n")
+            secret.write_text("first-word\n")
             settings = RedisSettings(url=valkey.url, username="tideboard", password_file=str(secret))
             async with feed(settings) as redis, writing(log) as written:
                 wanted = await register(redis, EVERYTHING)
@@ -100,7 +100,7 @@ async def test_a_user_with_the_rights_that_the_page_names_is_enough(log: KafkaSe
                     assert {client["user"] for client in await admin.client_list() if client["name"] != "admin"} == {
                         "tideboard"
                     }
-                    assert "old" not in str(aggregator.status()) and "old" not in repr(settings)
+                    assert "first-word" not in str(aggregator.status()) and "first-word" not in repr(settings)
                     # A password is changed while everything runs: the file first, then the server, then old connections end.
                     await order(admin, "ACL", "SETUSER", "tideboard", "resetpass", ">new")
                     secret.write_text("new\n")
