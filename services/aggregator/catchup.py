@@ -53,9 +53,14 @@ class Slot:
         self.late = {source: dict(reasons) for source, reasons in self.fold.late_samples.items()}
 
     @property
+    def unstored(self) -> bool:
+        """What was read is to be stored; of a partition that nothing lies of, even that it is empty: merges wait for it."""
+        return self.fold.dirty or not self.held or self.doubted
+
+    @property
     def dirty(self) -> bool:
-        """Something is to be stored; of a partition that nothing lies of, even that it is empty: merges wait for it."""
-        return self.fold.dirty or not self.held or self.doubted or self.fold.due(int(time.time() * 1000))
+        """Something is to be stored, if only what is rolled up again."""
+        return self.unstored or self.fold.due(int(time.time() * 1000))
 
 
 def first_time(config: Config) -> int:

@@ -114,6 +114,11 @@ class Folding:
             self._feed(slot, by_partition.get(partition, []))
 
     @property
+    def unstored(self) -> bool:
+        """Whether something was read that is not stored yet."""
+        return any(slot.unstored for slot in self.slots.values())
+
+    @property
     def dirty(self) -> bool:
         return any(slot.dirty for slot in self.slots.values())
 

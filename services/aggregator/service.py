@@ -39,6 +39,7 @@ from services.transport.settings import KafkaSettings, RedisSettings
 log = structlog.get_logger()
 
 BEAT_S: Final = 1.0
+RESTFUL_LAG: Final = 200  # records; what came while the last commit was under way is no reason to go on at once
 DRAIN_MS: Final = 60  # a little more than the embedded broker holds a fetch that finds nothing
 KEEP_LINEAGE_MS: Final = 600_000  # beyond the longest window
 STUCK_S: Final = 30.0
@@ -150,7 +151,7 @@ class Aggregator:
             return
         due = self._committed_at + (0.0 if self._merging.behind else self._tick_s)
         try:
-            if not self._facts.watched and folding.lag() == 0 and not folding.dirty:
+            if not self._facts.watched and folding.lag() < RESTFUL_LAG and not folding.unstored:
                 # While nobody watches, what comes in a second is folded at once: a tenth of the passes, and as many cells.
                 await self._facts.wait(due - time.monotonic())
                 await folding.drain(DRAIN_MS)

@@ -42,7 +42,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Written by `make bench ARGS=--write`. Machine: {machine}. Ratios within one run are what counts; absolute times depend on the machine.
+Written by `make bench ARGS=--write`. Machine: {machine}. Ratios within one run are what counts; absolute times depend on the machine. Each section is of the run that measured it last.
 
 """
 
