@@ -4,21 +4,18 @@
 check, where panels stand is `layout`'s. Where in the file a path lies is the business of whoever read the file (services.local.dashboards).
 """
 
-import re
 from typing import Any, Final, Literal, cast
 
 import msgspec
 
 from services.contract import limits
 from services.contract.document import DocumentError as DashboardError
-from services.contract.document import check_finite, check_unique, format_duration, parse_duration, shape
+from services.contract.document import check_finite, check_unique, format_duration, parse_duration, read_head, shape
 from services.contract.layout import DEFAULT_SIZES, Grid, lay_out
 from services.contract.queries import ID_PATTERN, MIN_EVERY_MS, ROUND_MS, Defaults, Query, check_expression, parse_query
 
 __all__ = ["Dashboard", "DashboardError", "Panel", "Threshold", "parse"]
 
-API_VERSION: Final = "tideboard.dev/v1alpha1"
-NAME_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 MAX_PANELS: Final = 200
 MAX_RESOLUTIONS: Final = 8
 MAX_RESOLUTION_MS: Final = 86_400_000
@@ -78,13 +75,6 @@ class Dashboard(msgspec.Struct, frozen=True):
 # The document as it is written: shapes only; what the values must be is checked below, with their path.
 
 
-class _Document(msgspec.Struct, forbid_unknown_fields=True):
-    apiVersion: str  # noqa: N815, the document's own spelling
-    kind: str
-    metadata: dict[str, Any]
-    spec: Any
-
-
 class _Spec(msgspec.Struct, forbid_unknown_fields=True):
     panels: list[Any]
     title: str = ""
@@ -121,15 +111,8 @@ class _Panel(msgspec.Struct, forbid_unknown_fields=True):
 
 def parse(document: object) -> Dashboard:
     """The dashboard that a decoded YAML document describes. DashboardError names the first thing that is wrong."""
-    head = shape(document, _Document, "")
-    if head.apiVersion != API_VERSION:
-        raise DashboardError("apiVersion", f"is {head.apiVersion!r}, expected {API_VERSION!r}")
-    if head.kind != "Dashboard":
-        raise DashboardError("kind", f"is {head.kind!r}, expected 'Dashboard'")
-    name = head.metadata.get("name")
-    if not isinstance(name, str) or not NAME_PATTERN.match(name):
-        raise DashboardError("metadata.name", f"is {name!r}, expected lower-case letters, digits and '-', 63 at most")
-    spec = shape(head.spec, _Spec, "spec")
+    name, drafted = read_head(document, "Dashboard")
+    spec = shape(drafted, _Spec, "spec")
     window_ms = parse_duration(spec.window, "spec.window")
     if len(spec.panels) > MAX_PANELS:
         raise DashboardError("spec.panels", f"has {len(spec.panels)} panels, {MAX_PANELS} at most")

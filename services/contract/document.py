@@ -3,9 +3,12 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
+
+API_VERSION: Final = "tideboard.dev/v1alpha1"
+NAME_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 _DURATION: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)\Z")
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -18,6 +21,26 @@ class DocumentError(ValueError):
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    apiVersion: str  # noqa: N815, the document's own spelling
+    kind: str
+    metadata: dict[str, Any]
+    spec: Any
+
+
+def read_head(document: object, kind: str) -> tuple[str, Any]:
+    """The name and the spec, not looked into yet, of a decoded document of this kind."""
+    head = shape(document, _Document, "")
+    if head.apiVersion != API_VERSION:
+        raise DocumentError("apiVersion", f"is {head.apiVersion!r}, expected {API_VERSION!r}")
+    if head.kind != kind:
+        raise DocumentError("kind", f"is {head.kind!r}, expected {kind!r}")
+    name = head.metadata.get("name")
+    if not isinstance(name, str) or not NAME_PATTERN.match(name):
+        raise DocumentError("metadata.name", f"is {name!r}, expected lower-case letters, digits and '-', 63 at most")
+    return name, head.spec
 
 
 def parse_duration(text: str, path: str) -> int:

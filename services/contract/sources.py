@@ -11,14 +11,12 @@ from typing import Any, Final, Literal, cast
 
 import msgspec
 
-from services.contract.document import DocumentError, parse_duration, shape
+from services.contract.document import DocumentError, parse_duration, read_head, shape
 from services.contract.names import DEAD_LETTER_TOPIC, LATE_TOPIC, LINEAGE_TOPIC, SAMPLES_TOPIC
 from services.contract.paths import Path, PathError, parse_path
 from services.contract.registry import Entry
 from services.contract.series import LABEL_PATTERN, MAX_LABELS, METRIC_PATTERN, Kind
 
-API_VERSION: Final = "tideboard.dev/v1alpha1"
-NAME_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 TOPIC_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
 
 Format = Literal["json", "ndjson", "tideboard"]
@@ -69,13 +67,6 @@ class Source(msgspec.Struct, frozen=True):
     readings: tuple[Reading, ...]
 
 
-class _Document(msgspec.Struct, forbid_unknown_fields=True):
-    apiVersion: str  # noqa: N815, the document's own spelling
-    kind: str
-    metadata: dict[str, Any]
-    spec: Any
-
-
 class _Spec(msgspec.Struct, forbid_unknown_fields=True):
     topic: str
     format: str
@@ -97,17 +88,10 @@ class _Sample(msgspec.Struct, forbid_unknown_fields=True):
 
 def parse(document: object) -> Source:
     """The source that a decoded YAML document describes. DocumentError names the first thing that is wrong."""
-    head = shape(document, _Document, "")
-    if head.apiVersion != API_VERSION:
-        raise DocumentError("apiVersion", f"is {head.apiVersion!r}, expected {API_VERSION!r}")
-    if head.kind != "Source":
-        raise DocumentError("kind", f"is {head.kind!r}, expected 'Source'")
-    name = head.metadata.get("name")
-    if not isinstance(name, str) or not NAME_PATTERN.match(name):
-        raise DocumentError("metadata.name", f"is {name!r}, expected lower-case letters, digits and '-', 63 at most")
-    if isinstance(head.spec, dict) and isinstance(head.spec.get("format"), str):
-        _check_format(head.spec["format"])  # before what other formats would have beside it
-    spec = shape(head.spec, _Spec, "spec")
+    name, drafted = read_head(document, "Source")
+    if isinstance(drafted, dict) and isinstance(drafted.get("format"), str):
+        _check_format(drafted["format"])  # before what other formats would have beside it
+    spec = shape(drafted, _Spec, "spec")
     _check_topic(spec.topic)
     return Source(
         name, spec.topic, cast("Format", spec.format), _begin(spec.begin), spec.keyAffinity,

@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from services.contract import dashboards, sources
-from services.contract.dashboards import NAME_PATTERN, DashboardError
-from services.contract.document import DocumentError
+from services.contract.dashboards import DashboardError
+from services.contract.document import NAME_PATTERN, DocumentError
 from services.contract.registry import VERSION, Entry, Fault
 from services.local.yamlfile import Document, YamlError, documents
 
