@@ -279,7 +279,7 @@ class LogReader:
         wire = Wire(self._settings)
         try:
             await wire.open()
-        except LogError:
+        except BaseException:
             await wire.close()
             raise
         return wire

@@ -140,10 +140,12 @@ class Wire:
 
     def _drop(self, connection: AIOKafkaConnection) -> None:
         with contextlib.suppress(OSError):
-            if (closing := connection.close()) is not None:
-                self._closing.append(closing)
+            connection.close()
 
-    def _closed(self, _: AIOKafkaConnection, reason: CloseReason | None) -> None:
+    def _closed(self, connection: AIOKafkaConnection, reason: CloseReason | None) -> None:
+        """However a connection ends, also while it is being made: its TLS says good-bye for a while yet."""
+        if (closing := connection.close()) is not None:
+            self._closing.append(closing)
         if reason is CloseReason.CONNECTION_BROKEN and self._on_break:
             self._on_break()
 

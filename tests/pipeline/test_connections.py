@@ -3,11 +3,13 @@
 import asyncio
 import random
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
@@ -208,6 +210,33 @@ async def test_a_broker_under_another_name_than_its_certificates_is_not_trusted(
     )
     with pytest.raises(LogAway):
         await read_lineage(settings)
+
+
+async def test_a_broker_that_is_given_up_keeps_no_connection(certificates: Certificates) -> None:
+    """Who is told that the log is away may end at once, and TLS takes a while to say good-bye."""
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+        writer.close()
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.server.certificate, certificates.server.key)
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        settings = KafkaSettings(
+            bootstrap_servers=f"127.0.0.1:{port}",
+            security_protocol="SSL",
+            ca_file=str(certificates.authority.certificate),
+            request_timeout_ms=300,
+        )
+        with pytest.raises(LogAway):
+            await ensure_lineage(settings)
+        assert not connected_to(port)
+
+
+def connected_to(port: int) -> list[object]:
+    """What this process has open to that port."""
+    return [found for found in psutil.Process().net_connections("tcp") if found.raddr and found.raddr.port == port]
 
 
 async def order(redis: Redis, *words: str) -> None:
