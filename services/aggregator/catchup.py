@@ -6,7 +6,7 @@ Live views go on meanwhile. Where a catching fold stands at the very offset of t
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -83,10 +83,15 @@ async def check_lineage(kafka: KafkaSettings, lineage: str) -> None:
         raise LogError(f"the log is {name or 'without a name'} now, not {lineage}")
 
 
+Seed = Callable[[Fold, int], Awaitable[None]]
+"""Gives a fold of a partition the counters with which the log before this one ended."""
+
+
 class CatchUp:
     """The folds that are under way for the slots of one lineage."""
 
-    def __init__(self, kafka: KafkaSettings, lineage: str, slots: Mapping[int, Slot]) -> None:
+    def __init__(self, kafka: KafkaSettings, lineage: str, slots: Mapping[int, Slot], seed: Seed) -> None:
+        self._seed = seed
         self._kafka = kafka
         self._lineage = lineage
         self._slots = slots
@@ -104,6 +109,8 @@ class CatchUp:
             slot.catching, slot.target = Fold(part, slot.fold.offset), joined(slot.fold.config, part, wanted)
             if slot.before is not None:  # ingestors may have written again what that one has folded
                 slot.catching.remember(slot.before)
+            if slot.catching.counts:
+                await self._seed(slot.catching, slot.partition)
             slot.caught_up = not part.selections
             if not slot.caught_up:
                 behind[slot.partition] = slot.catching

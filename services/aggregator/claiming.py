@@ -52,20 +52,26 @@ class Claiming:
             )
             return Slot(partition, Fold.instead(stored, live, offset), stored.config.digest, stored.stamp)
         fold = Fold(live, offset)
-        await self._seed(fold, partition, partitions)
+        await self.go_on(fold, partition, partitions)
         log.info("partition begun", partition=partition, offset=fold.offset, lineage=self._lineage)
         return Slot(partition, fold, "")
 
-    async def _seed(self, fold: Fold, partition: int, partitions: int) -> None:
+    async def go_on(self, fold: Fold, partition: int, partitions: int) -> None:
+        """Let a fold that has not begun yet go on from the log before this one."""
         if (state := await self._state_before(partition, partitions)) is not None:
             fold.remember(state)
+        await self.seed(fold, partition, partitions)
+
+    async def seed(self, fold: Fold, partition: int, partitions: int) -> None:
+        """The counters of the log before, where they are still there."""
         if not self._before:
             return
         lineage, count = self._before[-1]
-        for other in range(count):
+        same = count == partitions
+        for other in [partition] if same else range(count):
             if (stored := await partials.load(self._redis, lineage, other, [COUNTERS])) is not None:
                 for key, last in Fold.load(stored).counters.last().items():
-                    if partition_of(key, partitions) == partition:
+                    if same or partition_of(key, partitions) == partition:
                         fold.counters.seed(key, last)
 
     async def _state_before(self, partition: int, partitions: int) -> FoldState | None:

@@ -139,6 +139,11 @@ class Fold:
         self._state.marks = dict(state.marks)
 
     @property
+    def counts(self) -> bool:
+        """Whether it follows counters."""
+        return any(cells.counts for cells in self.cells.values())
+
+    @property
     def clock(self) -> int:
         """The newest ingest time folded, epoch ms."""
         return self._state.clock

@@ -50,7 +50,9 @@ class Folding:
         self._reader = LogReader(kafka)
         self._wanted = Config({}, {})
         self._telling = Telling(kafka)
-        self._catch_up = CatchUp(kafka, lineage, self.slots)
+        self._catch_up = CatchUp(
+            kafka, lineage, self.slots, lambda fold, partition: self._claiming.seed(fold, partition, self.partitions)
+        )
         self._was_away = False
         self._joined = False  # some fold has been joined since the last plan
         self._watchdog = Watchdog()

@@ -1,5 +1,6 @@
 """The aggregator on real servers: every cell is what a batch job over the log computes, whatever happens in between."""
 
+import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
@@ -9,11 +10,25 @@ import pytest
 from redis.asyncio import Redis
 
 from services.aggregator.folding import Folding
-from services.transport import partials
+from services.transport import partials, registry
+from services.transport.history import read_view
 from services.transport.log import LogError
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.kafka.server import Kafka, empty
-from tests.pipeline.world import Log, Point, aggregating, beaten, entry, feed, name_log, register, settled, until, writing
+from tests.pipeline.world import (
+    PATIENCE_S,
+    Log,
+    Point,
+    aggregating,
+    beaten,
+    entry,
+    feed,
+    name_log,
+    register,
+    settled,
+    until,
+    writing,
+)
 from tests.servers import Broker, Valkey, running
 
 ALL_FUNCTIONS = [
@@ -230,6 +245,43 @@ async def test_a_log_that_began_anew_is_a_new_lineage_and_old_cells_stay(
             await again.write([point for point in points(chance, 100) if point[4] != "counter"])
             log.written |= {partition + 4: records for partition, records in again.written.items()}
             await settled(redis, log, wanted)
+
+
+async def test_a_dashboard_that_is_found_after_the_log_began_anew_knows_how_its_counters_ended(
+    servers: Servers, kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    """What a counter grew by between its last sample of the one log and its first of the next belongs to the next, however late it is asked for."""
+    counted = entry(
+        "counted", [{"id": "grown", "type": "stat", "query": {"metric": "bytes", "by": ["host"], "fn": "increase"}}]
+    )
+    (view,) = await register(redis, counted)
+    now = int(time.time() * 1000)
+    async with aggregating(kafka, settings) as aggregator:
+        await log.write([("bytes", {"host": host}, now - 9_000, 100.0, "counter") for host in "abcdef"])
+        await until(lambda: "" if aggregator.status()["lag"] == 0 else "not all is folded")
+        await beaten(redis, "a")
+    await registry.delete_entry(redis, "counted")
+    servers[1].restart()
+    async with writing(kafka) as again, aggregating(kafka, settings):
+        again.instance = 8
+        await again.write([("bytes", {"host": host}, now - 4_000, 150.0, "counter") for host in "abcdef"])
+        await beaten(redis, "a")
+        await register(redis, counted)
+        deadline = time.monotonic() + PATIENCE_S
+        while (found := await sums(redis, view)) != {host: pytest.approx(50.0) for host in "abcdef"}:
+            assert time.monotonic() < deadline, f"grown by {found}"
+            await asyncio.sleep(0.05)
+
+
+async def sums(redis: Redis, view: str) -> dict[str, float]:
+    """Of all cells of a view, by host."""
+    found: dict[str, float] = {}
+    held = await read_view(redis, view)
+    for rows in held.rows.values() if held else ():
+        for group, _, value in rows.tolist():
+            host = held.groups[group]["host"] if held else ""
+            found[host] = found.get(host, 0.0) + value
+    return found
 
 
 async def test_old_cells_stay_when_a_log_begins_anew_after_the_feed_lost_everything(
