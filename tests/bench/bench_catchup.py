@@ -32,7 +32,9 @@ SERIES = 64
 MARKS_PER_S = 50
 BEFORE_S = 8.0
 PATIENCE_S = 60.0
-LIVE = entry("live", [{"id": "mark", "type": "stat", "query": {"metric": "bench.mark", "fn": "max", "every": "1s"}}])
+LIVE = entry(
+    "live", [{"id": "mark", "type": "stat", "query": {"metric": "bench.mark", "fn": "max", "every": "1s"}}], levels=True
+)
 NEW = entry(
     "new",
     [
@@ -44,6 +46,7 @@ NEW = entry(
         },
     ],
     "15m",
+    levels=True,
 )
 
 

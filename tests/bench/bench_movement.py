@@ -35,6 +35,7 @@ DASHBOARD = entry(
         {"id": "load", "type": "timeseries", "query": {"metric": "bench.load", "by": ["series"], "fn": ["avg", "p99"]}},
     ],
     "1m",
+    levels=True,
 )
 
 

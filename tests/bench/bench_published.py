@@ -37,6 +37,7 @@ FLOORS: Final = 300
 MARK: Final = entry(
     "mark",
     [{"id": "mark", "type": "stat", "query": {"metric": "bench.mark", "by": ["partition"], "fn": "last", "every": "1s"}}],
+    levels=True,
 )
 
 

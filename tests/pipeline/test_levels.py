@@ -181,19 +181,11 @@ async def _versions(redis: Redis, view: str) -> dict[int, list[int]]:
 async def test_levels_of_a_dashboard_that_had_none_are_filled_from_the_past(
     kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
 ) -> None:
-    document = dict(EVERYTHING.document or {})
-    bare = Entry(
-        EVERYTHING.version,
-        EVERYTHING.name,
-        "bare",
-        document | {"spec": {**document["spec"], "resolutions": []}},
-        EVERYTHING.source,
-    )
-    await registry.write_entry(redis, bare)
+    await registry.write_entry(redis, EVERYTHING)
     chance = random.Random(3)
     await write_past(log, chance, 60)
     async with aggregating(kafka, settings):
-        await settled(redis, log, views(bare))
+        await settled(redis, log, views(EVERYTHING))
         await registry.write_entry(redis, DASHBOARD)
         await settled(redis, log, WANTED, 30)
     async with aggregating(kafka, settings, "b"):
