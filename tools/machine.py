@@ -9,7 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from tools.steps import CACHE, ROOT, Stamp, StepError, digest, run, step
+from tools.steps import CACHE, ROOT, Stamp, StepError, Tool, digest, run, run_together, step
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
@@ -19,47 +19,74 @@ OLDEST_NODE = (20, 19)
 OLDEST_JAVA = 17
 LOCKS = {"run": ROOT / "requirements-run.lock", "test": ROOT / "requirements.lock"}
 _NODE_LOCK = ROOT / "requirements-node.lock"
+_PIP: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
 _NOT_INPUTS = {"node_modules", "dist", "test", "test-results", ".vite"}
 
 
-def python_environment(purpose: str) -> None:
-    """The virtual environment for `run` or for `test`, which holds all that `run` needs."""
-    interpreter = f"{sys.version_info[:3]} {sys.executable}"
-    stamps = {name: (Stamp(f"python-{name}"), digest([lock], interpreter)) for name, lock in LOCKS.items()}
+def set_up(purpose: str, *also: Tool, wall: bool = True) -> None:
+    """The virtual environment for `run` or for `test`, which holds all that `run` needs, and the built wall; what is missing, side by side.
+
+    also: what else can be done meanwhile, by the interpreter that runs this.
+    """
+    python, others = _python_packages(purpose), list(also)
+    if wall and not _wall_stamp().holds(_made_the_wall()):
+        others.insert(0, Tool("The wall", [sys.executable, "-m", "tools.wall"], "the wall cannot be built"))
+    tools = [python, *others] if python else others
+    if len(tools) > 1:
+        print(f"{', '.join(tool.name for tool in tools)} ...", flush=True)
+    for error in run_together(tools, {}, at_once=len(tools)):
+        raise error
+    if python:
+        _compile("-j", "2", *map(str, (VENV / "lib").glob("python3*/site-packages")))
+        _stamps()[purpose].set(_made_the_packages(purpose))
+    _compile("services")
+
+
+def _python_packages(purpose: str) -> Tool | None:
+    """What installs the packages into a virtual environment, which is made; None where they are there."""
+    stamps = _stamps()
     wide_enough = ("run", "test") if purpose == "run" else ("test",)
-    if PYTHON.exists() and any(stamp.holds(made_from) for stamp, made_from in (stamps[name] for name in wide_enough)):
-        _compile()
-        return
-    with step("Python packages"):
-        for stamp, _ in stamps.values():
-            stamp.forget()
-        if not PYTHON.exists() or _version_of(PYTHON) != sys.version_info[:3]:
+    if PYTHON.exists() and any(stamps[name].holds(_made_the_packages(name)) for name in wide_enough):
+        return None
+    for stamp in stamps.values():
+        stamp.forget()
+    if not PYTHON.exists() or _version_of(PYTHON) != sys.version_info[:3]:
+        with step("Python environment"):
             run([sys.executable, "-m", "venv", "--clear", VENV], failing="the virtual environment cannot be made")
-        pip: list[str | Path] = [
-            PYTHON,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-input",
-            "--no-deps",
-        ]
-        run([*pip, "--require-hashes", "-r", LOCKS[purpose]], failing="the Python packages cannot be installed")
-        _compile()
-    stamps[purpose][0].set(stamps[purpose][1])
+    # Compiled afterwards, on every core.
+    return Tool(
+        "Python packages",
+        [*_PIP, "--no-compile", "--require-hashes", "-r", LOCKS[purpose]],
+        "the Python packages cannot be installed",
+    )
+
+
+def _stamps() -> dict[str, Stamp]:
+    return {name: Stamp(f"python-{name}") for name in LOCKS}
+
+
+def _made_the_packages(purpose: str) -> str:
+    return digest([LOCKS[purpose]], f"{sys.version_info[:3]} {sys.executable}")
 
 
 def wall() -> None:
     """The wall, built from what is in frontend/."""
     packages()
-    made_from = digest(_inputs_of_the_wall())
-    stamp = Stamp("wall")
-    if stamp.holds(made_from) and (FRONTEND / "dist" / "index.html").exists():
+    if _wall_stamp().holds(_made_the_wall()):
         return
     with step("The wall"):
         run([*npm(), "run", "build"], cwd=FRONTEND, environ=node_environ(), failing="the wall cannot be built")
-    stamp.set(made_from)
+    _wall_stamp().set(_made_the_wall())
+
+
+def _wall_stamp() -> Stamp:
+    return Stamp("wall")
+
+
+def _made_the_wall() -> str:
+    """What the wall that is there was made from."""
+    there = (FRONTEND / "dist" / "index.html").exists() and (FRONTEND / "node_modules").is_dir()
+    return digest(_inputs_of_the_wall()) if there else ""
 
 
 def _inputs_of_the_wall() -> list[Path]:
@@ -107,18 +134,8 @@ def _node() -> tuple[str, str]:
     if not (stamp.holds(made_from) and node.exists()):
         with step("Node"):
             shutil.rmtree(NODE_HOME, ignore_errors=True)
-            pip: list[str | Path] = [
-                PYTHON,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "--no-input",
-                "--no-deps",
-                "--no-compile",
-            ]
-            run([*pip, "--require-hashes", "--target", NODE_HOME, "-r", _NODE_LOCK], failing="Node cannot be installed")
+            install = [*_PIP, "--no-compile", "--require-hashes", "--target", NODE_HOME, "-r", _NODE_LOCK]
+            run(install, failing="Node cannot be installed")
             node.chmod(0o755)
         stamp.set(made_from)
     return str(node), str(script)
@@ -146,9 +163,9 @@ def test_machine() -> None:
         run(install, environ=environ, failing=f"apt-get could not install {', '.join(missing)}")
 
 
-def _compile() -> None:
-    """Bytecode of our own code, so that a start costs no compiling even where Python may not write any."""
-    subprocess.run([PYTHON, "-m", "compileall", "-q", "services"], cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
+def _compile(*what: str) -> None:
+    """Bytecode, so that a start costs no compiling even where Python may not write any."""
+    subprocess.run([PYTHON, "-m", "compileall", "-q", *what], cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
 
 
 def _version_of(python: Path) -> tuple[int, ...] | None:

@@ -14,6 +14,7 @@ from tools.steps import CACHE, LOG, ROOT, StepError, Tool, alone, run, run_throu
 
 _BIN = machine.VENV / "bin"
 _AT_ONCE = 2
+_NO_KAFKA = "Apache Kafka cannot be fetched"
 _TWO_TESTS_AT_ONCE = ("-n", "2", "--no-loadscope-reorder")  # most of them wait; tests/scheduling.py says which stay together
 
 
@@ -39,14 +40,13 @@ def run_all(rest: list[str]) -> int:
 
 def build(_: list[str]) -> int:
     with _set_up():
-        machine.python_environment("run")
-        machine.wall()
+        machine.set_up("run")
     return 0
 
 
 def check(_: list[str]) -> int:
     with _set_up():
-        machine.python_environment("test")
+        machine.set_up("test", wall=False)
         machine.packages()
     _check()
     return 0
@@ -54,11 +54,10 @@ def check(_: list[str]) -> int:
 
 def test(rest: list[str]) -> int:
     with _set_up():
-        machine.python_environment("test")
-        machine.wall()
         machine.test_machine()
+        machine.set_up("test", Tool("Apache Kafka's jars", [sys.executable, "-m", "tests.kafka.jars"], _NO_KAFKA))
     _check(
-        Tool("Apache Kafka", [_BIN / "python", "-m", "tests.kafka"], "Apache Kafka cannot be fetched"),
+        Tool("Apache Kafka", [_BIN / "python", "-m", "tests.kafka"], _NO_KAFKA),
         Tool("vitest", [*machine.npm(), "test"], "vitest failed", machine.FRONTEND),
     )
     return run_through([_BIN / "python", "-m", "pytest", *_TWO_TESTS_AT_ONCE, *rest])
@@ -66,7 +65,7 @@ def test(rest: list[str]) -> int:
 
 def fmt(_: list[str]) -> int:
     with _set_up():
-        machine.python_environment("test")
+        machine.set_up("test", wall=False)
     run([_BIN / "ruff", "check", "--fix-only", "--quiet", "."], failing="ruff failed")
     run([_BIN / "ruff", "format", "--quiet", "."], failing="ruff failed")
     return 0
@@ -75,7 +74,7 @@ def fmt(_: list[str]) -> int:
 def docs(_: list[str]) -> int:
     """docs/settings.md from the settings classes."""
     with _set_up():
-        machine.python_environment("run")
+        machine.set_up("run", wall=False)
     page = run([_BIN / "python", "-m", "services.local.settings_page"], failing="the page cannot be printed")
     (ROOT / "docs" / "settings.md").write_text(page, encoding="utf-8")
     return 0
@@ -84,7 +83,7 @@ def docs(_: list[str]) -> int:
 def lock(_: list[str]) -> int:
     """The locks, from pyproject.toml. They name hashes and no index, so that any mirror will do."""
     with _set_up():
-        machine.python_environment("test")
+        machine.set_up("test", wall=False)
     uv = CACHE / "uv"
     run([_BIN / "python", "-m", "pip", "install", "--quiet", "--target", uv, "uv"], failing="uv cannot be installed")
     same = [
@@ -108,24 +107,22 @@ def lock(_: list[str]) -> int:
 
 def bench(rest: list[str]) -> int:
     with _set_up():
-        machine.python_environment("test")
-        machine.wall()
+        machine.set_up("test")
     return subprocess.run([_BIN / "python", "-m", "tests.bench", *rest], cwd=ROOT, check=False).returncode
 
 
 def chaos(rest: list[str]) -> int:
     with _set_up():
-        machine.python_environment("test")
+        machine.set_up("test", wall=False)
     with step("Apache Kafka"):
-        run([_BIN / "python", "-m", "tests.kafka"], failing="Apache Kafka cannot be fetched")
+        run([_BIN / "python", "-m", "tests.kafka"], failing=_NO_KAFKA)
     return subprocess.run([_BIN / "python", "-m", "tests.chaos", *rest], cwd=ROOT, check=False).returncode
 
 
 def screenshot(rest: list[str]) -> int:
     with _set_up():
-        machine.python_environment("test")
-        machine.wall()
         machine.test_machine()
+        machine.set_up("test")
     return subprocess.run([_BIN / "python", "-m", "tests.browser.screenshot", *rest], cwd=ROOT, check=False).returncode
 
 

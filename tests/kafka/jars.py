@@ -8,13 +8,13 @@ import contextlib
 import hashlib
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.servers import ROOT
-
+ROOT: Final = Path(__file__).parents[2]
 POM: Final = Path(__file__).parent / "pom.xml"
 _FLAGS: Final = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN")
 _CACHE: Final = ROOT / ".cache"
@@ -116,3 +116,10 @@ def _program(name: str) -> str:
     if (found := shutil.which(name)) is None:
         raise KafkaMissingError(f"{name} is missing; the tests on Apache Kafka need Java 17 or newer and Maven")
     return found
+
+
+if __name__ == "__main__":  # by any Python: nothing here needs our packages
+    try:
+        fetch()
+    except KafkaMissingError as error:
+        sys.exit(f"tideboard: {error}")
