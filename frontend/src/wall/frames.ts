@@ -25,12 +25,16 @@ const painters = new Set<Painter>();
 let dirty = true;
 let beaten = -Infinity;
 let asked = false;
+let next: ReturnType<typeof setTimeout> | undefined;
 
 /** Paint with every frame until the returned function is called. */
 export function paintWith(painter: Painter): () => void {
   painters.add(painter);
   ask();
-  return () => painters.delete(painter);
+  return () => {
+    painters.delete(painter);
+    if (painters.size === 0) clearTimeout(next);
+  };
 }
 
 /** Data came: the next frame shows it. */
@@ -70,5 +74,6 @@ function frame(): void {
     beat.value = current;
   }
   for (const painter of painters) painter(current);
-  if (painters.size > 0) setTimeout(ask, PAINT_MS);
+  clearTimeout(next); // a frame that data asked for comes in between
+  if (painters.size > 0) next = setTimeout(ask, PAINT_MS);
 }
