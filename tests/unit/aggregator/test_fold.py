@@ -82,7 +82,7 @@ def agrees(wanted: View, store: Store, log: Sequence[Record]) -> None:
 # What cells are
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(batches, st.data())
 def test_cells_are_what_a_batch_job_over_the_log_computes(written: list[list[Sample]], data: st.DataObject) -> None:
     log = log_of(written)
@@ -90,7 +90,7 @@ def test_cells_are_what_a_batch_job_over_the_log_computes(written: list[list[Sam
     agrees(data.draw(st.sampled_from(VIEWS)), store, log)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(batches, st.data())
 def test_how_the_log_is_cut_does_not_show_in_the_cells(written: list[list[Sample]], data: st.DataObject) -> None:
     log = log_of(written)
@@ -103,7 +103,7 @@ def test_how_the_log_is_cut_does_not_show_in_the_cells(written: list[list[Sample
     assert store.stored == folded(config(*VIEWS), log).stored
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(batches, st.data())
 def test_a_fold_that_was_stored_and_loaded_goes_on_as_if_it_had_never_stopped(
     written: list[list[Sample]], data: st.DataObject
@@ -331,7 +331,7 @@ def test_dictionaries_that_are_known_whole_may_be_forgotten_at_any_moment(monkey
 # Starts and writers
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(1, 200_000), st.integers(0, 50), st.sampled_from([0, 500, 60_000])), max_size=6),

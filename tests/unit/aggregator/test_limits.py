@@ -75,7 +75,7 @@ def log_of(written: Sequence[tuple[int, Sequence[tuple[int, int, int, int]]]]) -
 # Overflow
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(batches, st.data())
 def test_what_is_pooled_does_not_depend_on_how_the_log_is_cut_or_where_a_fold_stopped(
     written: list[tuple[int, list[tuple[int, int, int, int]]]], data: st.DataObject
@@ -93,7 +93,7 @@ def test_what_is_pooled_does_not_depend_on_how_the_log_is_cut_or_where_a_fold_st
     assert store.stored == folded(asked, log).stored
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(batches)
 def test_sums_and_counts_over_all_groups_are_those_without_groups(
     written: list[tuple[int, list[tuple[int, int, int, int]]]],
