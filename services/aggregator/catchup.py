@@ -6,7 +6,7 @@ Live views go on meanwhile. Where a catching fold stands at the very offset of t
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +14,7 @@ import structlog
 
 from services.aggregator.asked import LOOKBACK_MS
 from services.aggregator.fold import Fold
+from services.aggregator.rests import Portions, Rests
 from services.aggregator.retention import horizon_ms
 from services.aggregator.wanted import joined, lacking
 from services.contract.partials import Config, FoldState
@@ -25,8 +26,9 @@ log = structlog.get_logger()
 
 RETRY_S: Final = 0.5
 READ_BYTES: Final = 256 << 10  # of one partition in one answer
-SLICE_BYTES: Final = 64 << 10
-"""Of records that are folded in one go, but for one that is longer: some milliseconds. After each, live views have as long as that took."""
+LEAST_BYTES: Final = 4 << 10
+MOST_BYTES: Final = 256 << 10
+"""Of records that are folded in one go, but for one that is longer."""
 
 
 @dataclass(slots=True)
@@ -90,8 +92,13 @@ Seed = Callable[[Fold, int], Awaitable[None]]
 class CatchUp:
     """The folds that are under way for the slots of one lineage."""
 
-    def __init__(self, kafka: KafkaSettings, lineage: str, slots: Mapping[int, Slot], seed: Seed) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, lineage: str, slots: Mapping[int, Slot], seed: Seed, rests: Rests | None = None
+    ) -> None:
+        """rests: when there is time for this; without them it goes on slowly."""
         self._seed = seed
+        self._rests = rests or Rests()
+        self._portions = Portions(LEAST_BYTES, MOST_BYTES)
         self._kafka = kafka
         self._lineage = lineage
         self._slots = slots
@@ -135,25 +142,25 @@ class CatchUp:
             self._task = None
 
     async def _run(self, behind: Mapping[int, Fold]) -> None:
-        """Read the past for these folds, beside the live ones, until each has reached its partition's live fold."""
-        left = dict(behind)
+        """Read the past for these folds, one after the other, beside the live ones, until each has reached its partition's live fold."""
         reader = LogReader(self._kafka, partition_bytes=READ_BYTES)
         try:
-            for partition, where in (await self._where_to_begin(reader, left)).items():
-                begin(left[partition], *where)
-            while left := {partition: fold for partition, fold in left.items() if not self._reached(partition, fold)}:
-                reader.assign({partition: fold.offset for partition, fold in left.items()})
-                await self._read_on(reader, left)
+            for partition, where in (await self._where_to_begin(reader, behind)).items():
+                begin(behind[partition], *where)
+            for partition, fold in sorted(behind.items()):
+                while not self._reached(partition, fold):
+                    reader.assign({partition: fold.offset})
+                    await self._read_on(reader, fold)
         finally:
             await reader.stop()
 
-    async def _where_to_begin(self, reader: LogReader, left: Mapping[int, Fold]) -> dict[int, tuple[int, int]]:
+    async def _where_to_begin(self, reader: LogReader, behind: Mapping[int, Fold]) -> dict[int, tuple[int, int]]:
         """By partition the offset to begin at, and where the log begins."""
-        first = min(first_time(fold.config) for fold in left.values())
+        first = min(first_time(fold.config) for fold in behind.values())
         while True:
             try:
-                offsets, starts = await reader.offsets_at(first, list(left)), await reader.start_offsets(list(left))
-                return {partition: (offsets[partition], starts[partition]) for partition in left}
+                offsets, starts = await reader.offsets_at(first, list(behind)), await reader.start_offsets(list(behind))
+                return {partition: (offsets[partition], starts[partition]) for partition in behind}
             except LogError as error:
                 await self._wait(error)
 
@@ -167,21 +174,23 @@ class CatchUp:
         slot.caught_up = fold.offset >= slot.fold.offset
         return slot.caught_up
 
-    async def _read_on(self, reader: LogReader, left: Mapping[int, Fold]) -> None:
+    async def _read_on(self, reader: LogReader, fold: Fold) -> None:
+        await self._rests.portion()
         try:
             records = await reader.poll(200)
         except OffsetGone as error:
-            await self._skip_past(reader, left[error.partition], error)
+            await self._skip_past(reader, fold, error)
             return
         except LogError as error:
             await self._wait(error)
             return
-        for partition, fold in left.items():
-            for some in _slices([record for record in records if record.partition == partition]):
-                began = time.perf_counter()
-                fold.apply(some)
-                await asyncio.sleep(time.perf_counter() - began)  # live views come first
+        while records:
+            some, records = _cut(records, self._portions.size)
+            await self._rests.portion()
+            began = time.perf_counter()
+            fold.apply(some)
             fold.sweep()
+            self._portions.took(sum(len(record.value) for record in some), time.perf_counter() - began)
 
     async def _skip_past(self, reader: LogReader, fold: Fold, error: OffsetGone) -> None:
         """The log has dropped what was to be read next: a new view begins where the log does."""
@@ -203,13 +212,11 @@ class CatchUp:
                 return
 
 
-def _slices(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
-    """In their order, each of SLICE_BYTES at most or of one record."""
-    begin = size = 0
+def _cut(records: list[Record], size: int) -> tuple[list[Record], list[Record]]:
+    """The first of these records, of so many bytes at most or one record, and the rest."""
+    left = size
     for at, record in enumerate(records):
-        if at > begin and size + len(record.value) > SLICE_BYTES:
-            yield records[begin:at]
-            begin, size = at, 0
-        size += len(record.value)
-    if records:
-        yield records[begin:]
+        left -= len(record.value)
+        if at and left < 0:
+            return records[:at], records[at:]
+    return records, []

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from services.aggregator import metrics
 from services.aggregator.catchup import CatchUp, Slot, check_lineage
 from services.aggregator.claiming import Claiming
+from services.aggregator.rests import Rests
 from services.aggregator.telling import Telling
 from services.aggregator.watchdog import Watchdog
 from services.contract.partials import Config, Entry
@@ -38,8 +39,15 @@ class Folding:
     """The owned partitions of one lineage."""
 
     def __init__(
-        self, redis: Redis, kafka: KafkaSettings, lineage: str, partitions: int, before: Sequence[tuple[str, int]]
+        self,
+        redis: Redis,
+        kafka: KafkaSettings,
+        lineage: str,
+        partitions: int,
+        before: Sequence[tuple[str, int]],
+        rests: Rests | None = None,
     ) -> None:
+        """rests: when there is time for what new dashboards ask of the past."""
         self.lineage = lineage
         self.partitions = partitions
         self.slots: dict[int, Slot] = {}
@@ -51,7 +59,7 @@ class Folding:
         self._wanted = Config({}, {})
         self._telling = Telling(kafka)
         self._catch_up = CatchUp(
-            kafka, lineage, self.slots, lambda fold, partition: self._claiming.seed(fold, partition, self.partitions)
+            kafka, lineage, self.slots, lambda fold, partition: self._claiming.seed(fold, partition, self.partitions), rests
         )
         self._was_away = False
         self._joined = False  # some fold has been joined since the last plan

@@ -18,6 +18,7 @@ from services.aggregator.facts import RETRY_S, Facts
 from services.aggregator.folding import Folding
 from services.aggregator.merging import Merging
 from services.aggregator.others import Others
+from services.aggregator.rests import Rests
 from services.aggregator.retention import judge
 from services.aggregator.room import WEIGH_S, Room
 from services.aggregator.settings import AggregatorSettings
@@ -58,6 +59,7 @@ class Aggregator:
         self._facts = Facts(self._redis, kafka, self._membership)
         self._merging = Merging(self._redis, settings.disorder_ms, settings.idle_ms)
         self._others = Others()
+        self._rests = Rests()
         self._folding: Folding | None = None
         self._lineages: list[tuple[str, int]] = []
         self._taken: tuple[object, ...] = ()
@@ -153,11 +155,13 @@ class Aggregator:
         try:
             if not self._facts.watched and folding.lag() < RESTFUL_LAG and not folding.unstored:
                 # While nobody watches, what comes in a second is folded at once: a tenth of the passes, and as many cells.
-                await self._facts.wait(due - time.monotonic())
+                with self._rests.until(due):
+                    await self._facts.wait(due - time.monotonic())
                 await folding.drain(DRAIN_MS)
             if not folding.crowded:  # while the feed takes nothing, nothing more is read than one commit holds
                 left = max(0.0, due - time.monotonic()) if folding.dirty else min(self._tick_s, 0.25)
-                await folding.poll(int(left * 1000))
+                with self._rests.until(time.monotonic() + left):
+                    await folding.poll(int(left * 1000))
                 self._facts.log_back()
         except LogError as error:  # what was folded before goes its way nevertheless
             self._facts.log_away(str(error))
@@ -225,7 +229,7 @@ class Aggregator:
         keep = max(asked.config.retentions.values(), default=0) if asked else 0
         before = [item for item in known[:-1] if await lineages.retire(self._redis, *item, keep + KEEP_LINEAGE_MS)]
         self._lineages = [*before, known[-1]]
-        self._folding = Folding(self._redis, self._kafka, lineage, partitions, before)
+        self._folding = Folding(self._redis, self._kafka, lineage, partitions, before, self._rests)
         log.info("log begun", lineage=lineage, partitions=partitions, before=[name for name, _ in before])
 
     async def _check_retention(self, asked: Wanted) -> None:

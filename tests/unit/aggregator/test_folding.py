@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from services.aggregator.catchup import Slot, first_time
+from services.aggregator.catchup import Slot, _cut, first_time
 from services.aggregator.fold import Fold
 from services.aggregator.folding import MAX_DIRTY_PAGES, Folding
 from services.contract.names import fold_key
@@ -168,3 +168,9 @@ def test_the_past_that_is_read_begins_with_the_first_bucket_that_is_shown() -> N
     other = first_time(config(long, retention_ms=300_000))
     assert 3_590_000 < one - other < 3_610_000
     assert first_time(Config({}, {})) > one
+
+
+@pytest.mark.parametrize(("size", "first"), [(0, 1), (10, 1), (20, 2), (25, 2), (1_000, 3)])
+def test_records_of_the_past_are_cut_by_their_bytes(size: int, first: int) -> None:
+    given = [Record(0, at, 0, b"." * 10) for at in range(3)]
+    assert _cut(given, size) == (given[:first], given[first:])

@@ -1,0 +1,75 @@
+"""When work in the background is done, and how much of it at once."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.aggregator.rests import PATIENCE_S, PORTION_S, Portions, Rests
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def waits(rests: Rests) -> "asyncio.Task[None]":
+    task = asyncio.create_task(rests.portion())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    return task
+
+
+async def test_a_portion_is_done_while_the_loop_rests() -> None:
+    rests = Rests(clock := Clock())
+    with rests.until(clock.now + 2 * PORTION_S):
+        assert (await waits(rests)).done()
+
+
+async def test_a_portion_waits_for_a_rest_that_is_long_enough() -> None:
+    rests = Rests(clock := Clock())
+    task = await waits(rests)
+    with rests.until(clock.now + PORTION_S / 2):
+        await asyncio.sleep(0)
+        assert not task.done()
+    with rests.until(clock.now + 2 * PORTION_S):
+        await task
+
+
+async def test_a_portion_does_not_begin_when_a_rest_is_nearly_over() -> None:
+    rests = Rests(clock := Clock())
+    with rests.until(clock.now + 2 * PORTION_S):
+        assert (await waits(rests)).done()
+        clock.now += 1.5 * PORTION_S
+        task = await waits(rests)
+        assert not task.done()
+    assert not (await waits(rests)).done()
+    task.cancel()
+
+
+async def test_where_there_are_no_rests_a_portion_is_done_at_last() -> None:
+    rests = Rests(clock := Clock())
+    task = await waits(rests)
+    clock.now += PATIENCE_S
+    rests._begun.set()
+    await task
+
+
+@given(st.lists(st.tuples(st.integers(1, 10_000), st.floats(0, 1)), max_size=50))
+def test_a_portion_has_bounds(found: list[tuple[int, float]]) -> None:
+    portions = Portions(10, 1_000)
+    for size, seconds in found:
+        portions.took(size, seconds)
+        assert 10 <= portions.size <= 1_000
+
+
+def test_a_portion_is_as_much_as_its_time_is_enough_for() -> None:
+    portions = Portions(10, 100_000)
+    for _ in range(30):
+        portions.took(1_000, 0.001)
+    assert 0.9 * PORTION_S < portions.size / 1_000_000 < 1.1 * PORTION_S
