@@ -9,7 +9,6 @@ import secrets
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import nlargest
 from typing import Final
 
 import msgspec
@@ -21,12 +20,12 @@ from services.aggregator.asked import SLACK_MS
 from services.aggregator.combine import Combined, values_of
 from services.aggregator.mirror import Mirror
 from services.aggregator.notes import view_notes
-from services.aggregator.owed import Budget, Owed
+from services.aggregator.owed import FEW, STEP_S, Budget, Owed
 from services.aggregator.sweeping import EXPIRE_MS
 from services.aggregator.viewmerge import ViewMerge
 from services.aggregator.watermark import Progress, closed_until
 from services.contract.history import ViewCommit
-from services.contract.partials import Entry
+from services.contract.partials import Entry, SelectionNotes
 from services.contract.views import Selection, View
 from services.transport import history, partials
 from services.transport.partials import LogTail
@@ -35,9 +34,8 @@ log = structlog.get_logger()
 
 Views = Mapping[str, tuple[View, int]]
 COMPACT_MS: Final = 60_000
-COARSE_BUCKETS: Final = 100
-"""How many buckets of coarse views one step computes: a history that was lost is filled between the steps of what is live, the newest first."""
-LEAST_BUCKETS: Final = 2
+COARSE_BUCKETS: Final = 2
+"""How many buckets of a coarse view one step computes; of more, the newest first, and the others between the steps."""
 
 
 @dataclass(slots=True)
@@ -51,6 +49,17 @@ class _Followed:
     since: dict[str, int] = field(default_factory=dict)  # by coarse selection, from which bucket on its cells are held
 
 
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What the mirrors stood for at the last step."""
+
+    caught_up: Mapping[int, bool]
+    closed: int
+    newest: int
+    positions: Mapping[str, int]
+    noted: Sequence[Mapping[str, SelectionNotes]]
+
+
 @dataclass(slots=True)
 class _State:
     """Everything that changes together when other views, partitions or lineages are followed."""
@@ -62,6 +71,8 @@ class _State:
     waiting: set[str] = field(default_factory=set)  # views whose selections are not folded everywhere yet
     dirty: set[tuple[str, int]] = field(default_factory=set)  # (selection, bucket), beside what the mirrors say
     owed: dict[str, Owed] = field(default_factory=dict)  # by view
+    filling: set[str] = field(default_factory=set)  # views that have begun and still owe most of their past
+    moment: _Moment | None = None
 
 
 class Merging:
@@ -162,39 +173,49 @@ class Merging:
         newest = max((item.mirror.clock for key, item in state.followed.items() if key[0] == state.lineage), default=0)
         positions = {f"{name}:{p}": item.mirror.position for (name, p), item in state.followed.items()}
         noted = [item.mirror.notes for item in state.followed.values() if item.mirror.notes]
-        steps, left = [], COARSE_BUCKETS
-        budget = Budget(time.perf_counter())
+        moment = state.moment = _Moment(caught_up, closed, newest, positions, noted)
+        budget = Budget(time.perf_counter(), STEP_S)
+        steps: list[tuple[ViewMerge, ViewCommit]] = []
         for merge, owed in self._in_turn(state, dirty, reached):
-            every, hot = merge.view.every_ms, 0
-            if merge.coarse:
-                hot = _hot(state, merge, caught_up, now)
-                merge.backlog.update(bucket for bucket in owed.take_all() if bucket >= merge.hot)
-                buckets = set(nlargest(max(left, LEAST_BUCKETS), merge.backlog))
-                merge.backlog -= buckets
-                left -= len(buckets)
-            else:
-                buckets = owed.take(budget.left(time.perf_counter()))
-            notes = view_notes(merge.view, noted, merge.pooling())
-            began = time.perf_counter()
-            until = (min((owed.closed(closed), *merge.backlog)) - merge.behind_ms) // every * every
-            step = merge.step(buckets, until, now, newest, positions, notes, hot)
-            owed.took(len(buckets), time.perf_counter() - began)
-            if step is not None:
+            if merge.view_id in state.filling and len(owed) > FEW:
+                continue
+            state.filling.discard(merge.view_id)
+            most = COARSE_BUCKETS if merge.coarse else owed.share(budget.left(time.perf_counter()))
+            if (step := _compute(state, moment, merge, owed, most, now)) is not None:
                 steps.append((merge, step))
                 await asyncio.sleep(0)  # leases, beats and whoever reads are served in between
         if steps:
             await self._commit(state, steps, now, newest)
         self._forget(state, now)
 
-    def _in_turn(self, state: _State, dirty: Mapping[str, set[int]], reached: int) -> list[tuple[ViewMerge, Owed]]:
+    async def go_on(self, seconds: float) -> None:
+        """Compute and commit a portion of what the last step left; seconds: how long it may compute, about."""
+        if (state := self._state) is None or (moment := state.moment) is None:
+            return
+        now = int(time.time() * 1000)
+        budget = Budget(time.perf_counter(), seconds)
+        steps: list[tuple[ViewMerge, ViewCommit]] = []
+        for merge, owed in self._in_turn(state):
+            left = budget.left(time.perf_counter())
+            if steps and not left:
+                break
+            if owed and (step := _compute(state, moment, merge, owed, owed.share(left, 1), now)) is not None:
+                steps.append((merge, step))
+        if steps:
+            await self._commit(state, steps, now, moment.newest)
+
+    def _in_turn(
+        self, state: _State, dirty: Mapping[str, set[int]] | None = None, reached: int = 0
+    ) -> list[tuple[ViewMerge, Owed]]:
         """The views that can be computed, those first that owe the least: live ones do not wait for one that is being filled."""
         found = []
         for view_id, merge in state.views.items():
             if view_id not in state.waiting:
                 owed = state.owed.setdefault(view_id, Owed())
-                owed.add(merge.affected(dirty, reached))
+                if dirty is not None:
+                    owed.add(bucket for bucket in merge.affected(dirty, reached) if not merge.coarse or bucket >= merge.hot)
                 found.append((merge, owed))
-        return sorted(found, key=lambda item: len(item[1]))
+        return sorted(found, key=lambda item: (item[0].coarse, len(item[1])))
 
     @property
     def behind(self) -> bool:
@@ -247,6 +268,7 @@ class Merging:
         ready = frozenset.intersection(*present) if present else frozenset()
         for view_id in [view_id for view_id in state.waiting if state.views[view_id].selections <= ready]:
             state.waiting.discard(view_id)
+            state.filling.add(view_id)
             for name in state.views[view_id].selections:
                 state.dirty.update((name, bucket) for bucket in state.combined[name].buckets())
 
@@ -296,12 +318,26 @@ class Merging:
             item.since = {name: max(first, item.since.get(name, 0)) for name, first in needed.items()}
 
 
+def _compute(state: _State, moment: _Moment, merge: ViewMerge, owed: Owed, most: int, now: int) -> ViewCommit | None:
+    """The step of a view that computes so many of the buckets that it owes, the newest first."""
+    began = time.perf_counter()
+    buckets = owed.take(most)
+    every, hot = merge.view.every_ms, 0
+    if merge.coarse and not owed:
+        hot = _hot(state, merge, moment.caught_up, now)
+    notes = view_notes(merge.view, moment.noted, merge.pooling())
+    until = (owed.closed(moment.closed) - merge.behind_ms) // every * every
+    step = merge.step(buckets, until, now, moment.newest, moment.positions, notes, hot)
+    owed.took(len(buckets), time.perf_counter() - began)
+    return step
+
+
 def _needed(state: _State) -> dict[str, int]:
-    """By coarse selection, from which bucket on (epoch ms) its cells are looked at: those that may still change, and all as long as a history lacks some."""
+    """By coarse selection, from which bucket on (epoch ms) its cells are looked at: those that may still change or are still to be computed."""
     found: dict[str, int] = {}
     for merge in state.views.values():
         if merge.coarse:
-            first = 0 if merge.backlog else max(0, merge.hot - merge.view.over_ms)
+            first = max(0, merge.hot - merge.view.over_ms)
             for name in merge.selections:
                 found[name] = min(first, found.get(name, first))
     return found

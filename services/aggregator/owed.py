@@ -5,20 +5,21 @@ views between them wait for a moment only.
 """
 
 from collections.abc import Iterable
+from heapq import nlargest
 from typing import Final
 
 STEP_S: Final = 0.010
-"""How long a step may compute. A view with few buckets is computed whole whatever is left."""
+"""How long a step may compute, but for FEW buckets of each view."""
 FEW: Final = 8
 _GUESS_S: Final = 0.0002
 _NEVER: Final = 1 << 62
 
 
 class Budget:
-    """The time of one step. now: seconds of any clock that only grows."""
+    """So many seconds from `now` on, by any clock that only grows."""
 
-    def __init__(self, now: float) -> None:
-        self._until = now + STEP_S
+    def __init__(self, now: float, seconds: float) -> None:
+        self._until = now + seconds
 
     def left(self, now: float) -> float:
         return max(0.0, self._until - now)
@@ -37,16 +38,14 @@ class Owed:
     def add(self, buckets: Iterable[int]) -> None:
         self._buckets.update(buckets)
 
-    def take(self, seconds: float) -> set[int]:
-        """The newest buckets, as many as this time is enough for; FEW in any case, so that it comes to an end."""
-        count = max(FEW, int(seconds / self._cost_s))
-        taken = set(sorted(self._buckets, reverse=True)[:count]) if count < len(self._buckets) else set(self._buckets)
-        self._buckets -= taken
-        return taken
+    def share(self, seconds: float, least: int = FEW) -> int:
+        """How many buckets this time is enough for."""
+        return max(least, int(seconds / self._cost_s))
 
-    def take_all(self) -> set[int]:
-        """Every bucket, for who has shares of its own."""
-        taken, self._buckets = self._buckets, set()
+    def take(self, count: int) -> set[int]:
+        """The newest buckets, so many at most."""
+        taken = set(nlargest(count, self._buckets)) if count < len(self._buckets) else set(self._buckets)
+        self._buckets -= taken
         return taken
 
     def took(self, buckets: int, seconds: float) -> None:

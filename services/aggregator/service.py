@@ -18,7 +18,7 @@ from services.aggregator.facts import RETRY_S, Facts
 from services.aggregator.folding import Folding
 from services.aggregator.merging import Merging
 from services.aggregator.others import Others
-from services.aggregator.rests import Rests
+from services.aggregator.rests import PATIENCE_S, PORTION_S, Rests
 from services.aggregator.retention import judge
 from services.aggregator.room import WEIGH_S, Room
 from services.aggregator.settings import AggregatorSettings
@@ -40,6 +40,8 @@ from services.transport.settings import KafkaSettings, RedisSettings
 log = structlog.get_logger()
 
 BEAT_S: Final = 1.0
+MERGE_S: Final = 0.008
+"""What it takes to compute a portion of what a view owes, and to store it."""
 RESTFUL_LAG: Final = 200  # records; what came while the last commit was under way is no reason to go on at once
 DRAIN_MS: Final = 60  # a little more than the embedded broker holds a fetch that finds nothing
 KEEP_LINEAGE_MS: Final = 600_000  # beyond the longest window
@@ -68,6 +70,7 @@ class Aggregator:
         self._room = Room(self._redis, self._facts, settings.memory_budget_mb << 20)
         self._last_turn = time.monotonic()
         self._committed_at = 0.0
+        self._merged_at = 0.0
 
     async def start(self) -> None:
         """Nothing to wait for: whatever is not there yet is waited for in `run`."""
@@ -151,15 +154,17 @@ class Aggregator:
         if folding is None:
             await self._facts.wait(1.0)
             return
-        due = self._committed_at + (0.0 if self._merging.behind else self._tick_s)
+        due = self._committed_at + self._tick_s
         try:
-            if not self._facts.watched and folding.lag() < RESTFUL_LAG and not folding.unstored:
+            merged = self._merging.behind and await self._merge_on(due)
+            if not (merged or self._facts.watched) and folding.lag() < RESTFUL_LAG and not folding.unstored:
                 # While nobody watches, what comes in a second is folded at once: a tenth of the passes, and as many cells.
                 with self._rests.until(due):
                     await self._facts.wait(due - time.monotonic())
                 await folding.drain(DRAIN_MS)
             if not folding.crowded:  # while the feed takes nothing, nothing more is read than one commit holds
                 left = max(0.0, due - time.monotonic()) if folding.dirty else min(self._tick_s, 0.25)
+                left = 0.0 if merged else left
                 with self._rests.until(time.monotonic() + left):
                     await folding.poll(int(left * 1000))
                 self._facts.log_back()
@@ -168,6 +173,19 @@ class Aggregator:
             await asyncio.sleep(RETRY_S)
         if time.monotonic() >= due or folding.crowded:
             await self._commit()
+
+    async def _merge_on(self, due: float) -> bool:
+        """Compute some of what views owe, if that holds up no commit, or if none has been computed for long. Whether it was done."""
+        now = time.monotonic()
+        if due - now < MERGE_S and now - self._merged_at < PATIENCE_S:
+            return False
+        try:
+            await self._merging.go_on(PORTION_S)
+        except BaseException:
+            self._merging.doubt()
+            raise
+        self._merged_at = time.monotonic()
+        return True
 
     async def _commit(self, *, last: bool = False) -> None:
         if (folding := self._folding) is None:

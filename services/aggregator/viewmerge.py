@@ -72,7 +72,6 @@ class ViewMerge:
         self._names = {item.selection.id for item in view.inputs}
         self.coarse = view.coarse
         self.hot = history.hot if history else 0
-        self.backlog: set[int] = set()  # buckets that are still to be computed, of a coarse view
         self._reached = 0  # start of the newest bucket that a sliding window ended in, epoch ms; 0: none yet
         if history:
             self._take_over(history.groups, history.rows)
@@ -159,7 +158,7 @@ class ViewMerge:
     ) -> ViewCommit | None:
         """What to commit now that these buckets changed; None when nothing did. closed: epoch ms, a multiple of `every`.
 
-        hot: of a coarse view, buckets before this epoch ms will not change any more; those that were not computed yet are in `backlog`.
+        hot: of a coarse view, buckets before this epoch ms are all computed and will not change any more; 0: nobody knows.
         """
         old = now_ms - self.window_ms - KEEP_MS - self._every  # buckets that start then or before have left
         version = max(self.held[1] + 1, now_ms * 1000)
@@ -185,7 +184,6 @@ class ViewMerge:
         gone = [bucket for bucket in self._values if bucket <= old] if self._first <= old else []
         if not self.coarse:
             return ViewCommit(self.view_id, self.held, self._every, change, blobs, gone, positions)
-        hot = 0 if self.backlog else hot
         return ViewCommit(self.view_id, self.held, self._every, change, blobs, [], positions, hot, max(old, 0))
 
     def accepted(self, step: ViewCommit) -> None:

@@ -358,3 +358,25 @@ async def test_what_partitions_note_is_in_the_history_and_on_the_channel(redis: 
         heard.append(decode_change(message["data"]).notes)
     await subscription.aclose()  # type: ignore[no-untyped-call]
     assert [notes.late for notes in heard if notes is not None] == [2]
+
+
+async def test_a_view_that_begins_shows_its_newest_buckets_first_and_holds_up_no_step(redis: Redis) -> None:
+    every_second = view(fn="max", by=["host"], window="10m", every="1s")
+    partition = Partition(redis, 0, config(HOSTS, every_second))
+    samples = [("load", {"host": "a"}, at * 1_000, float(at), 0) for at in range(-300, 0)]
+    await partition.write(load(1.0), *samples)
+    found = Merging(redis, 250, 1_000)
+    wanted = {item.id: (item, 3_600_000) for item in (HOSTS, every_second)}
+    await found.want([("log", 1)], [0], wanted, wanted)
+    await turn(found)
+    assert await shown(redis) == {"a": 1.0}
+    assert await history.read_view(redis, every_second.id) is None
+    await found.go_on(0.0)
+    first = await history.read_view(redis, every_second.id)
+    assert first is not None
+    while found.behind:
+        await found.go_on(0.001)
+    filled = await history.read_view(redis, every_second.id)
+    assert filled is not None
+    assert list(filled.rows)[-len(first.rows) :] == list(first.rows)
+    assert len(filled.rows) > 200
