@@ -75,6 +75,7 @@ def begin(fold: Fold, offset: int, start: int) -> None:
     fold.offset = fold.stored_offset = offset
     if offset > 0:
         fold.begin_at(first_time(fold.config) + LOOKBACK_MS)
+        fold.forget_counters()
     if 0 < offset == start:
         fold.cut()
 

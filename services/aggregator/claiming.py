@@ -1,25 +1,30 @@
 """Claiming: the fold with which a partition is taken over. As it was left, or new, from as far back as the dashboards look.
 
 A new one goes on from the log before this one: from its counters, so that a log that began anew does not show as a dip, and from the sequences of
-its ingestors, which write again what they had no answer for.
+its ingestors, which write again what they had no answer for. That log is closed first: an owner that slept must not add to what is gone on from.
 """
 
+import contextlib
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
 from redis.asyncio import Redis
 
 from services.aggregator.catchup import Slot, check_lineage, first_time
-from services.aggregator.fold import Fold
+from services.aggregator.fold import Changes, Fold
 from services.aggregator.landmark import is_log_of
 from services.aggregator.wanted import sampled
-from services.contract.partials import COUNTERS, Config, FoldState
+from services.contract.partials import COUNTERS, Config, FoldState, PartialsError, Stored
 from services.contract.series import partition_of
-from services.transport import partials
+from services.transport import lineages, partials
 from services.transport.log import LogReader
+from services.transport.partials import Commit, RefusedError
 from services.transport.settings import KafkaSettings
 
 log = structlog.get_logger()
+
+CLOSE_TRIES: Final = 20
 
 
 class Claiming:
@@ -40,12 +45,13 @@ class Claiming:
     async def _slot(self, partition: int, partitions: int, wanted: Config, questions: LogReader) -> Slot:
         stored = await partials.load(self._redis, self._lineage, partition)
         if stored is not None and await is_log_of(self._kafka, questions, partition, stored.state.last):
+            if stored.state.last is None or lineages.closed(stored.stamp):  # the next log may look the same
+                await check_lineage(self._kafka, self._lineage)
             log.info("partition claimed", partition=partition, offset=stored.offset)
             return Slot(partition, Fold.load(stored), stored.config.digest, stored.stamp)
         live = sampled(wanted)  # what is rolled up is filled from further back, beside what is live
-        if stored is not None:  # what lies there stays right when it is another log by its name, too
-            await check_lineage(self._kafka, self._lineage)
         offset = (await questions.offsets_at(first_time(live), [partition]))[partition]
+        await check_lineage(self._kafka, self._lineage)  # where it begins anew after this, the reader's connection ends
         if stored is not None:
             log.error(
                 "what lies there was folded from another log, it is folded anew", partition=partition, offset=stored.offset
@@ -64,19 +70,56 @@ class Claiming:
 
     async def seed(self, fold: Fold, partition: int, partitions: int) -> None:
         """The counters of the log before, where they are still there."""
-        if not self._before:
-            return
-        lineage, count = self._before[-1]
-        same = count == partitions
-        for other in [partition] if same else range(count):
-            if (stored := await partials.load(self._redis, lineage, other, [COUNTERS])) is not None:
-                for key, last in Fold.load(stored).counters.last().items():
-                    if same or partition_of(key, partitions) == partition:
-                        fold.counters.seed(key, last)
+        same, found = await self._ended(partition, partitions, [COUNTERS])
+        for stored in found:
+            for key, last in Fold.load(stored).counters.last().items():
+                if same or partition_of(key, partitions) == partition:
+                    fold.counters.seed(key, last)
 
     async def _state_before(self, partition: int, partitions: int) -> FoldState | None:
         """How far the same partition of the log before was folded, where its partitions were these."""
-        if not self._before or self._before[-1][1] != partitions:
-            return None
-        stored = await partials.load(self._redis, self._before[-1][0], partition, [])
-        return stored.state if stored is not None else None
+        same, found = await self._ended(partition, partitions, [])
+        return found[0].state if same and found else None
+
+    async def _ended(self, partition: int, partitions: int, selections: Sequence[str]) -> tuple[bool, list[Stored]]:
+        """The folds of the newest log before this one that had this partition's series; nothing is added to them any more.
+
+        Whether its partitions were these, so that it is one fold. A log that was over before it was folded has none.
+        """
+        for lineage, count in reversed(self._before):
+            same = count == partitions
+            those = [partition] if same else list(range(count))
+            for other in those:
+                await self._close(lineage, other)
+            loaded = [await partials.load(self._redis, lineage, other, selections) for other in those]
+            if found := [stored for stored in loaded if stored is not None]:
+                return same, found
+        return False, []
+
+    async def _close(self, lineage: str, partition: int) -> None:
+        """Let nothing be added to this fold of a log that is over any more: what an owner has folded of it and not stored does not count.
+
+        All that it has is rolled up with its last commit, for nobody else will do that. PartialsError where others go on to commit.
+        """
+        for _ in range(CLOSE_TRIES):
+            stored = await partials.load(self._redis, lineage, partition, [])
+            if stored is None and await lineages.close_nothing(self._redis, lineage, partition):
+                return
+            if stored is not None and lineages.closed(stored.stamp):
+                return
+            if (stored := await partials.load(self._redis, lineage, partition)) is None:
+                continue
+            fold = Fold.load(stored)
+            step = step_of(fold.config, fold.changes(), stored.config.digest, stored.stamp, lineages.last_stamp())
+            with contextlib.suppress(RefusedError):
+                await partials.commit(self._redis, lineage, partition, step)
+                await lineages.expire_alike(self._redis, lineage, partition, fold.config)
+        raise PartialsError(f"partition {partition} of {lineage}, which is over, is still committed to")
+
+
+def step_of(config: Config, changes: Changes, held: str, after: str, stamp: str) -> Commit:
+    """The commit of these changes. held: digest of what lies there, '' where nothing does; after, stamp: of the commit before, and of this one."""
+    return Commit(
+        held, config, changes.from_, changes.to, changes.state,
+        changes.pages, changes.keys, changes.gone, changes.reset, changes.notes, after, stamp,
+    )  # fmt: skip

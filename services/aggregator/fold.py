@@ -164,6 +164,11 @@ class Fold:
         for cells in self.cells.values():
             cells.whole_from = max(cells.whole_from, time)
 
+    def forget_counters(self) -> None:
+        """It begins in the middle of its log: what counters were in the log before does not lead up to there."""
+        self.counters = Counters()
+        self._begin_series()
+
     def cut(self) -> None:
         """Records before the next one were deleted before they could be read: what is rolled up begins after them."""
         self._cut = True

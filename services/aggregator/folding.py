@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from services.aggregator import metrics
 from services.aggregator.catchup import CatchUp, Slot, check_lineage
-from services.aggregator.claiming import Claiming
+from services.aggregator.claiming import Claiming, step_of
 from services.aggregator.rests import Rests
 from services.aggregator.telling import Telling
 from services.aggregator.watchdog import Watchdog
@@ -23,7 +23,7 @@ from services.contract.partials import Config, Entry
 from services.transport import partials
 from services.transport.log import LogError, LogReader, OffsetGone, Record
 from services.transport.log_group import GroupOffsets
-from services.transport.partials import Commit, RefusedError
+from services.transport.partials import RefusedError
 from services.transport.settings import KafkaSettings
 
 log = structlog.get_logger()
@@ -279,11 +279,7 @@ class Folding:
         """One commit; None when it was refused. now_ms: what is due then is rolled up, None: everything."""
         await self._refill(slot)
         changes = slot.fold.changes(now_ms)
-        step = Commit(
-            slot.held, slot.fold.config, changes.from_, changes.to, changes.state,
-            changes.pages, changes.keys, changes.gone, changes.reset, changes.notes,
-            slot.stamp, secrets.token_hex(8),
-        )  # fmt: skip
+        step = step_of(slot.fold.config, changes, slot.held, slot.stamp, secrets.token_hex(8))
         try:
             await partials.commit(self._redis, self.lineage, slot.partition, step)
         except RefusedError as error:

@@ -27,7 +27,7 @@ from services.aggregator.watermark import Progress, closed_until
 from services.contract.history import ViewCommit
 from services.contract.partials import Entry, SelectionNotes
 from services.contract.views import Selection, View
-from services.transport import history, partials
+from services.transport import history, lineages, partials
 from services.transport.partials import LogTail
 
 log = structlog.get_logger()
@@ -46,6 +46,7 @@ class _Followed:
     moved_at: int = 0
     max_time: int = 0
     fresh: bool = True  # to be read before the next step
+    over: bool = False  # nothing is added to it any more
     since: dict[str, int] = field(default_factory=dict)  # by coarse selection, from which bucket on its cells are held
 
 
@@ -257,6 +258,7 @@ class Merging:
     async def _refresh(self, state: _State) -> None:
         """Read what cannot be followed, and let views begin whose selections are there by now."""
         needed = _needed(state)
+        await self._look_back(state)
         for (lineage, partition), item in state.followed.items():
             if item.fresh or any(first < item.since.get(name, 0) for name, first in needed.items()):
                 stored = await partials.load(self._redis, lineage, partition, since=needed)
@@ -271,6 +273,14 @@ class Merging:
             state.filling.add(view_id)
             for name in state.views[view_id].selections:
                 state.dirty.update((name, bucket) for bucket in state.combined[name].buckets())
+
+    async def _look_back(self, state: _State) -> None:
+        """Read logs that are over again where the last of them was stored meanwhile; once they are closed nothing changes any more."""
+        for lineage in {name for name, _ in state.followed if name != state.lineage}:
+            open_ = {p: item for (name, p), item in state.followed.items() if name == lineage and not item.over}
+            for item, stamp in zip(open_.values(), await lineages.stamps(self._redis, lineage, open_), strict=True):
+                item.fresh |= stamp != item.mirror.stamp
+                item.over = lineages.closed(stamp) or (not stamp and item.mirror.position >= 0)
 
     def _compact(self, state: _State) -> None:
         """Begin a new epoch of views whose groups have mostly come and gone. It changes their numbers, and no cell."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from services.aggregator.catchup import Slot, _cut, first_time
+from services.aggregator.catchup import Slot, _cut, begin, first_time
 from services.aggregator.fold import Fold
 from services.aggregator.folding import MAX_DIRTY_PAGES, Folding
 from services.contract.names import fold_key
@@ -16,7 +16,7 @@ from services.transport.feed import connect
 from services.transport.log import Record
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.servers import Valkey
-from tests.unit.aggregator.logs import config, gauge, view, write
+from tests.unit.aggregator.logs import config, counter, gauge, view, write
 
 OLD, NEW = view(fn="max", by=["host"]), view(fn="p50", by=["host"])
 BOTH = config(OLD, NEW)
@@ -72,6 +72,21 @@ def test_a_fold_that_caught_up_joins_where_it_stands(
     direct = Fold(BOTH, 0)
     direct.apply(log(0, 1, 2, 3, 4))
     assert dict(slot.fold.changes().pages) == dict(direct.changes().pages)
+
+
+@pytest.mark.parametrize(("offset", "grown"), [(0, 50.0), (7, 0.0)])
+def test_only_a_fold_that_begins_where_its_log_does_goes_on_from_counters_of_the_log_before(offset: int, grown: float) -> None:
+    """Further on, a counter has had samples in this log that are not read: the one before does not say where it stood."""
+    asked = config(view("bytes", "increase"))
+    before, fold = Fold(asked, 0), Fold(asked, 0)
+    before.apply([Record(0, 0, 0, write([counter(100.0)]))])
+    for key, last in before.counters.last().items():
+        fold.counters.seed(key, last)
+    begin(fold, offset, 0)
+    fold.apply([Record(0, offset, 0, write([counter(150.0, at=4_000)]))])
+    (name,) = asked.selections
+    cells = fold.cells[name].cells
+    assert sum(float(cells.content(bucket)["sum"].sum()) for bucket, _ in cells.pages()) == grown
 
 
 def test_offsets_without_a_record_before_the_meeting_do_not_hold_it_up(folding: Folding) -> None:

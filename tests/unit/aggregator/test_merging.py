@@ -1,6 +1,7 @@
 """Merging over a real Valkey: what happens to views when replies are lost, feeds forget, and others have been there."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from services.contract.history import Cells, Change, NewGroup, ViewCommit, decod
 from services.contract.names import view_channel, view_key
 from services.contract.partials import Config, Entry
 from services.contract.views import View
-from services.transport import history, partials
+from services.transport import history, lineages, partials
 from services.transport.feed import connect
 from services.transport.partials import Commit, RefusedError
 from services.transport.settings import RedisSettings
@@ -38,8 +39,9 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
 class Partition:
     """A fold that commits to Redis."""
 
-    def __init__(self, redis: Redis, number: int = 0, settings: Config | None = None, held: str = "") -> None:
-        self.redis, self.number, self.held = redis, number, held
+    def __init__(self, redis: Redis, number: int = 0, settings: Config | None = None, held: str = "", log: str = "log") -> None:
+        self.redis, self.number, self.held, self.name, self.stamp = redis, number, held, log, ""
+        self.next_stamp: Callable[[], str] = lambda: secrets.token_hex(4)
         self.fold = Fold(settings or config(HOSTS, OTHER), 0)
         self.log: list[bytes] = []
 
@@ -57,9 +59,10 @@ class Partition:
         changes = self.fold.changes()
         step = Commit(
             self.held, self.fold.config, changes.from_, changes.to, changes.state, changes.pages, changes.keys, changes.gone,
-            changes.reset, changes.notes,
+            changes.reset, changes.notes, self.stamp, self.next_stamp(),
         )  # fmt: skip
-        await partials.commit(self.redis, "log", self.number, step)
+        await partials.commit(self.redis, self.name, self.number, step)
+        self.stamp = step.stamp
         self.fold.committed(changes)
         self.held = self.fold.config.digest
         return step.entry()
@@ -135,6 +138,35 @@ async def test_a_partition_that_was_refused_is_read_again(redis: Redis, partitio
     assert await shown(redis) == {}
     await turn(mine, (0, None))
     assert await shown(redis) == {"a": 1}
+
+
+async def test_what_is_stored_of_a_log_that_is_over_is_found_until_its_folds_are_closed(
+    redis: Redis, partitions: Sequence[Partition]
+) -> None:
+    """Its owner may come to store the last of it when the views of the next log have long begun."""
+    next_log = [Partition(redis, number, log="next") for number in range(2)]
+    for item in next_log:
+        await item.write()
+    mine = Merging(redis, 250, 1_000)
+    await mine.want([*LINEAGE, ("next", 2)], [0, 1], ALL, ALL)
+    await turn(mine, (0, await next_log[0].write(load(1))))
+    assert await shown(redis) == {"a": 1}
+    await partitions[0].write(load(7))
+    await turn(mine)
+    assert await shown(redis) == {"a": 7}
+    for item in partitions:
+        item.next_stamp = lineages.last_stamp
+    await partitions[0].write(load(8))
+    await turn(mine)
+    assert await shown(redis) == {"a": 8}
+
+
+async def test_a_fold_that_was_closed_before_anything_was_stored_takes_nothing(redis: Redis) -> None:
+    assert await lineages.close_nothing(redis, "log", 0)
+    with pytest.raises(RefusedError):
+        await Partition(redis, 0).write(load(1))
+    await Partition(redis, 1).write(load(1))
+    assert not await lineages.close_nothing(redis, "log", 1)
 
 
 async def test_what_was_committed_and_not_told_is_found_after_a_doubt(redis: Redis, partitions: Sequence[Partition]) -> None:
@@ -313,7 +345,11 @@ async def test_nothing_is_loaded_where_nothing_lies(redis: Redis) -> None:
 async def test_positions_are_offset_and_configuration(redis: Redis, partitions: Sequence[Partition]) -> None:
     await partitions[1].write(load(1))
     digest = partitions[0].held
-    assert await partials.positions(redis, "log", [0, 1, 2]) == [(0, digest, ""), (1, digest, ""), None]
+    assert await partials.positions(redis, "log", [0, 1, 2]) == [
+        (0, digest, partitions[0].stamp),
+        (1, digest, partitions[1].stamp),
+        None,
+    ]
 
 
 async def test_the_log_of_a_fold_has_bounds(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
