@@ -22,7 +22,6 @@ from tests.pipeline.world import (
     aggregating,
     beaten,
     entry,
-    feed,
     name_log,
     register,
     settled,
@@ -113,26 +112,14 @@ async def servers(request: pytest.FixtureRequest) -> AsyncIterator[Servers]:
 
 
 @pytest.fixture
+def valkey(servers: Servers) -> Valkey:
+    return servers[0]
+
+
+@pytest.fixture
 def kafka(servers: Servers) -> KafkaSettings:
     settings = KafkaSettings(bootstrap_servers=servers[1].bootstrap)
     return settings if isinstance(servers[1], Kafka) else replace(settings, fetch_wait_ms=50)
-
-
-@pytest.fixture
-def settings(servers: Servers) -> RedisSettings:
-    return RedisSettings(url=servers[0].url)
-
-
-@pytest.fixture
-async def redis(settings: RedisSettings) -> AsyncIterator[Redis]:
-    async with feed(settings) as connected:
-        yield connected
-
-
-@pytest.fixture
-async def log(kafka: KafkaSettings) -> AsyncIterator[Log]:
-    async with writing(kafka) as written:
-        yield written
 
 
 def points(chance: random.Random, n: int, before_ms: int = 4_000) -> list[Point]:

@@ -5,7 +5,7 @@ import random
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from tests.kafka.secure import MECHANISMS, PASSWORD, USER, SecureKafka
 from tests.pipeline.test_aggregator import EVERYTHING, points
 from tests.pipeline.world import aggregating, feed, register, settled, until, writing
 from tests.sentinels import watched
-from tests.servers import ROOT, Broker, SecureRedis, Valkey, running
+from tests.servers import ROOT, SecureRedis, Valkey, running
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +39,8 @@ def secure_kafka(certificates: Certificates, tmp_path_factory: pytest.TempPathFa
         yield server
 
 
-@pytest.fixture
-async def log(broker: Broker) -> AsyncIterator[KafkaSettings]:
-    """A log on the embedded broker, begun anew."""
-    broker.restart()
-    yield KafkaSettings(bootstrap_servers=broker.bootstrap, fetch_wait_ms=50)
-
-
 async def test_everything_works_over_a_redis_that_asks_for_certificates(
-    certificates: Certificates, log: KafkaSettings, tmp_path: Path
+    certificates: Certificates, kafka: KafkaSettings, tmp_path: Path
 ) -> None:
     with running(SecureRedis(tmp_path, certificates, ask_client=True)) as server:
         settings = RedisSettings(
@@ -56,7 +49,7 @@ async def test_everything_works_over_a_redis_that_asks_for_certificates(
             certificate_file=str(certificates.client.certificate),
             key_file=str(certificates.client.key),
         )
-        async with feed(settings) as redis, writing(log) as written, aggregating(log, settings):
+        async with feed(settings) as redis, writing(kafka) as written, aggregating(kafka, settings):
             wanted = await register(redis, EVERYTHING)
             await written.write(points(random.Random(1), 50))
             assert await settled(redis, written, wanted) > 100
@@ -82,7 +75,7 @@ async def test_a_redis_server_is_only_trusted_when_its_certificate_is_good(certi
             assert await redis.ping()
 
 
-async def test_a_user_with_the_rights_that_the_page_names_is_enough(log: KafkaSettings, tmp_path: Path) -> None:
+async def test_a_user_with_the_rights_that_the_page_names_is_enough(kafka: KafkaSettings, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "connections.md").read_text()
     found = re.search(r"^ +ACL SETUSER tideboard on >SECRET (.*)$", page, re.MULTILINE)
     assert found, "docs/connections.md names no rights"
@@ -94,9 +87,9 @@ async def test_a_user_with_the_rights_that_the_page_names_is_enough(log: KafkaSe
             secret = tmp_path / "password"
             secret.write_text("first-word\n")
             settings = RedisSettings(url=valkey.url, username="tideboard", password_file=str(secret))
-            async with feed(settings) as redis, writing(log) as written:
+            async with feed(settings) as redis, writing(kafka) as written:
                 wanted = await register(redis, EVERYTHING)
-                async with aggregating(log, settings) as aggregator:
+                async with aggregating(kafka, settings) as aggregator:
                     await written.write(points(random.Random(2), 50))
                     assert await settled(redis, written, wanted) > 100
                     assert {client["user"] for client in await admin.client_list() if client["name"] != "admin"} == {
@@ -130,11 +123,11 @@ async def test_a_wrong_password_of_redis_is_told_and_not_repeated(tmp_path: Path
                 await redis.ping()
 
 
-async def test_a_failover_that_sentinels_decide_costs_no_cell(log: KafkaSettings, tmp_path: Path) -> None:
+async def test_a_failover_that_sentinels_decide_costs_no_cell(kafka: KafkaSettings, tmp_path: Path) -> None:
     chance = random.Random(4)
     with watched(tmp_path) as servers:
         settings = RedisSettings(url=servers.url)
-        async with feed(settings) as redis, writing(log) as written, aggregating(log, settings) as aggregator:
+        async with feed(settings) as redis, writing(kafka) as written, aggregating(kafka, settings) as aggregator:
             wanted = await register(redis, EVERYTHING)
             await written.write(points(chance, 50))
             await settled(redis, written, wanted)

@@ -4,8 +4,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 
 import pytest
 from redis.asyncio import Redis
@@ -16,8 +15,8 @@ from services.transport.settings import KafkaSettings, RedisSettings
 from tests.chaos.proxy import Proxy
 from tests.pipeline.gateway_world import serving, viewing
 from tests.pipeline.test_aggregator import EVERYTHING, points
-from tests.pipeline.world import aggregating, entry, feed, register, settled, until, writing
-from tests.servers import Broker, Valkey, running
+from tests.pipeline.world import aggregating, entry, register, settled, until, writing
+from tests.servers import Valkey, running
 
 KEPT = entry("kept", [{"id": "a", "type": "stat", "query": {"metric": "load", "fn": "avg"}}])
 
@@ -26,18 +25,6 @@ KEPT = entry("kept", [{"id": "a", "type": "stat", "query": {"metric": "load", "f
 def valkey() -> Iterator[Valkey]:
     with running(Valkey()) as server:
         yield server
-
-
-@pytest.fixture
-def kafka(broker: Broker) -> KafkaSettings:
-    broker.restart()
-    return replace(KafkaSettings(bootstrap_servers=broker.bootstrap), fetch_wait_ms=50)
-
-
-@pytest.fixture
-async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
-    async with feed(RedisSettings(url=valkey.url)) as connected:
-        yield connected
 
 
 async def lasting(redis: Redis, pattern: str) -> set[bytes]:

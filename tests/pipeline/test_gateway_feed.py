@@ -20,14 +20,6 @@ from tests.servers import Valkey
 HOST = entry(document("host", panel("cpu", "cpu_busy")))
 
 
-@pytest.fixture
-async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
-    found = connect(RedisSettings(valkey.url))
-    await found.flushall()
-    yield found
-    await found.aclose()
-
-
 class Ear:
     def __init__(self) -> None:
         self.heard: list[tuple[str, ...]] = []

@@ -1,7 +1,6 @@
 """The log's transport against a real broker: reading, writing, lineage, and what a broker that forgets does to each."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,28 +12,6 @@ from services.transport.log_wire import LogAway, LogError, TopicMissing
 from services.transport.log_writer import CODECS, LogWriter
 from services.transport.settings import KafkaSettings
 from tests.servers import Broker
-
-
-@pytest.fixture
-def kafka(broker: Broker) -> KafkaSettings:
-    """An empty log."""
-    broker.restart()
-    return KafkaSettings(bootstrap_servers=broker.bootstrap, fetch_wait_ms=50)
-
-
-@pytest.fixture
-async def writer(kafka: KafkaSettings) -> AsyncIterator[LogWriter]:
-    writer = LogWriter(kafka)
-    await writer.start()
-    yield writer
-    await writer.abandon()
-
-
-@pytest.fixture
-async def reader(kafka: KafkaSettings) -> AsyncIterator[LogReader]:
-    reader = LogReader(kafka)
-    yield reader
-    await reader.stop()
 
 
 async def read(reader: LogReader, count: int) -> list[Record]:

@@ -2,8 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -15,24 +13,16 @@ from services.transport.log import LogReader
 from services.transport.log_topics import ensure_topics
 from services.transport.log_wire import TopicMissing
 from services.transport.settings import KafkaSettings, RedisSettings
-from tests.kafka.server import Kafka, empty
 from tests.pipeline.test_aggregator import EVERYTHING, points
 from tests.pipeline.world import aggregating, feed, register, settled, writing
-from tests.servers import Broker, Valkey, running
+from tests.servers import Valkey, running
 
 PATIENCE_S = 30.0
 
 
-@pytest.fixture(params=["tansu", "kafka"])
-async def kafka(request: pytest.FixtureRequest) -> AsyncIterator[KafkaSettings]:
-    """A log that nobody has begun, on either kind of broker."""
-    if request.param == "kafka":
-        shared: Kafka = request.getfixturevalue("kafka_server")
-        await empty(shared)
-        yield KafkaSettings(bootstrap_servers=shared.bootstrap)
-    else:
-        with running(Broker()) as broker:
-            yield replace(KafkaSettings(bootstrap_servers=broker.bootstrap), fetch_wait_ms=50)
+@pytest.fixture
+def kafka(either_kafka: KafkaSettings) -> KafkaSettings:
+    return either_kafka
 
 
 async def letters(kafka: KafkaSettings, count: int) -> list[ConsumerRecord]:

@@ -46,13 +46,13 @@ async def servers() -> AsyncIterator[tuple[Valkey, Broker]]:
 
 
 @pytest.fixture
-def kafka(servers: tuple[Valkey, Broker]) -> KafkaSettings:
-    return KafkaSettings(bootstrap_servers=servers[1].bootstrap, partitions=2, fetch_wait_ms=50)
+def valkey(servers: tuple[Valkey, Broker]) -> Valkey:
+    return servers[0]
 
 
 @pytest.fixture
-def settings(servers: tuple[Valkey, Broker]) -> RedisSettings:
-    return RedisSettings(url=servers[0].url)
+def kafka(servers: tuple[Valkey, Broker]) -> KafkaSettings:
+    return KafkaSettings(bootstrap_servers=servers[1].bootstrap, partitions=2, fetch_wait_ms=50)
 
 
 @pytest.fixture
@@ -61,12 +61,6 @@ async def redis(settings: RedisSettings) -> AsyncIterator[Redis]:
         # The aggregator shares this event loop, and computes for seconds here and there on a machine that is busy with other tests.
         connected.connection_pool.connection_kwargs["socket_timeout"] = 30.0
         yield connected
-
-
-@pytest.fixture
-async def log(kafka: KafkaSettings) -> AsyncIterator[Log]:
-    async with writing(kafka) as written:
-        yield written
 
 
 async def write_past(log: Log, chance: random.Random, seconds: int, step: int = 1) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 
 import pytest
 from aiokafka.protocol.admin import CreatePartitionsRequest
@@ -21,26 +20,14 @@ from tests.fleet import Fleet
 from tests.kafka.server import Kafka, empty
 from tests.pipeline.gateway_world import Screen, serving, viewing
 from tests.pipeline.test_aggregator import EVERYTHING, points
-from tests.pipeline.world import Log, Point, aggregating, feed, register, settled, until, writing
-from tests.servers import Broker, Valkey, running
+from tests.pipeline.world import Log, Point, aggregating, register, settled, until, writing
+from tests.servers import Valkey, running
 
 
 @pytest.fixture
 def valkey() -> Iterator[Valkey]:
     with running(Valkey()) as server:
         yield server
-
-
-@pytest.fixture
-def kafka(broker: Broker) -> KafkaSettings:
-    broker.restart()
-    return replace(KafkaSettings(bootstrap_servers=broker.bootstrap), fetch_wait_ms=50)
-
-
-@pytest.fixture
-async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
-    async with feed(RedisSettings(url=valkey.url)) as connected:
-        yield connected
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ The aggregator's tests run on both brokers in `test_aggregator`.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka import errors
@@ -30,21 +29,6 @@ async def kafka(kafka_server: Kafka) -> KafkaSettings:
     """A log that nobody has begun."""
     await empty(kafka_server)
     return KafkaSettings(bootstrap_servers=kafka_server.bootstrap)
-
-
-@pytest.fixture
-async def writer(kafka: KafkaSettings) -> AsyncIterator[LogWriter]:
-    writer = LogWriter(kafka)
-    await writer.start()
-    yield writer
-    await writer.abandon()
-
-
-@pytest.fixture
-async def reader(kafka: KafkaSettings) -> AsyncIterator[LogReader]:
-    reader = LogReader(kafka)
-    yield reader
-    await reader.stop()
 
 
 async def read(reader: LogReader, count: int) -> list[Record]:

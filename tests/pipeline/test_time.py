@@ -1,8 +1,6 @@
 """Time on real servers: samples that come late correct what was closed, and those that come too late are told of."""
 
 import time
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,9 +16,7 @@ from services.contract.names import LATE_TOPIC
 from services.transport.history import read_view
 from services.transport.log_wire import Wire
 from services.transport.settings import KafkaSettings, RedisSettings
-from tests.kafka.server import Kafka, empty
-from tests.pipeline.world import Log, Point, aggregating, entry, feed, register, settled, until, writing
-from tests.servers import Broker, Valkey, running
+from tests.pipeline.world import Log, Point, aggregating, entry, register, settled, until
 
 LOAD = entry(
     "load", [{"id": "load", "type": "timeseries", "query": {"metric": "load", "fn": "count", "every": "1s"}}], window="30s"
@@ -28,34 +24,9 @@ LOAD = entry(
 PATIENCE_S = 15.0
 
 
-@pytest.fixture(params=["tansu", "kafka"])
-async def kafka(request: pytest.FixtureRequest) -> AsyncIterator[KafkaSettings]:
-    """An empty log on either kind of broker."""
-    if request.param == "kafka":
-        shared: Kafka = request.getfixturevalue("kafka_server")
-        await empty(shared)
-        yield KafkaSettings(bootstrap_servers=shared.bootstrap)
-    else:
-        with running(Broker()) as broker:
-            yield replace(KafkaSettings(bootstrap_servers=broker.bootstrap), fetch_wait_ms=50)
-
-
 @pytest.fixture
-async def settings(valkey: Valkey) -> RedisSettings:
-    return RedisSettings(url=valkey.url)
-
-
-@pytest.fixture
-async def redis(settings: RedisSettings) -> AsyncIterator[Redis]:
-    async with feed(settings) as connected:
-        await connected.flushall()
-        yield connected
-
-
-@pytest.fixture
-async def log(kafka: KafkaSettings) -> AsyncIterator[Log]:
-    async with writing(kafka) as written:
-        yield written
+def kafka(either_kafka: KafkaSettings) -> KafkaSettings:
+    return either_kafka
 
 
 async def letters(kafka: KafkaSettings) -> list[tuple[dict[str, str], bytes]]:
