@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -413,19 +414,21 @@ async def test_a_process_that_is_told_to_stop_loses_nothing_that_it_accepted(bro
             return None
         return name if answer.status == 202 else None
 
-    async def client(port: int, number: int) -> list[str]:
-        taken: list[str] = []
-        while name := await asyncio.to_thread(post, port, f"c{number}_{len(taken)}"):
+    taken: list[str] = []
+
+    async def client(port: int, number: int) -> None:
+        for n in itertools.count():
+            if not (name := await asyncio.to_thread(post, port, f"c{number}_{n}")):
+                return
             taken.append(name)
-        return taken
 
     async with running(kafka) as (process, port, _):
         clients = [asyncio.create_task(client(port, number)) for number in range(6)]
-        await asyncio.sleep(0.5)
+        while len(taken) < 50:
+            await asyncio.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        taken = [name for names in await asyncio.gather(*clients) for name in names]
+        await asyncio.gather(*clients)
         assert await asyncio.wait_for(process.wait(), 6) == 0
-    assert len(taken) > 50
     found = Counter(metric for _, metric, *_ in await samples_in(kafka))
     assert set(taken) <= set(found)
     assert set(found.values()) == {1}
