@@ -414,18 +414,19 @@ async def test_a_process_that_is_told_to_stop_loses_nothing_that_it_accepted(bro
             return None
         return name if answer.status == 202 else None
 
-    taken: list[str] = []
+    taken, enough = list[str](), asyncio.Event()
 
     async def client(port: int, number: int) -> None:
         for n in itertools.count():
             if not (name := await asyncio.to_thread(post, port, f"c{number}_{n}")):
                 return
             taken.append(name)
+            if len(taken) == 50:
+                enough.set()
 
     async with running(kafka) as (process, port, _):
         clients = [asyncio.create_task(client(port, number)) for number in range(6)]
-        while len(taken) < 50:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(enough.wait(), 10)
         process.send_signal(signal.SIGTERM)
         await asyncio.gather(*clients)
         assert await asyncio.wait_for(process.wait(), 6) == 0
