@@ -5,7 +5,8 @@ its ingestors, which write again what they had no answer for. That log is closed
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -38,6 +39,7 @@ class Claiming:
 
     async def claim(self, partition: int, partitions: int, wanted: Config, questions: LogReader) -> Slot:
         """partitions: of the log; questions: a reader of it. LogError, redis errors: nothing is claimed."""
+        await self.close_before(partition, partitions, wanted)
         slot = await self._slot(partition, partitions, wanted, questions)
         slot.before = await self._state_before(partition, partitions)
         return slot
@@ -81,40 +83,57 @@ class Claiming:
         same, found = await self._ended(partition, partitions, [])
         return found[0].state if same and found else None
 
+    async def close_before(self, partition: int, partitions: int, wanted: Config) -> None:
+        """Let nothing be added any more to the folds of the log before this one from which a fold of this partition goes on."""
+        for lineage, those, _ in self._folds_before(partition, partitions):
+            if any([await self._close(lineage, other, wanted) for other in those]):
+                return
+
     async def _ended(self, partition: int, partitions: int, selections: Sequence[str]) -> tuple[bool, list[Stored]]:
-        """The folds of the newest log before this one that had this partition's series; nothing is added to them any more.
+        """The folds of the newest log before this one that had this partition's series, with these selections; they are closed.
 
         Whether its partitions were these, so that it is one fold. A log that was over before it was folded has none.
         """
-        for lineage, count in reversed(self._before):
-            same = count == partitions
-            those = [partition] if same else list(range(count))
-            for other in those:
-                await self._close(lineage, other)
+        for lineage, those, same in self._folds_before(partition, partitions):
             loaded = [await partials.load(self._redis, lineage, other, selections) for other in those]
             if found := [stored for stored in loaded if stored is not None]:
                 return same, found
         return False, []
 
-    async def _close(self, lineage: str, partition: int) -> None:
-        """Let nothing be added to this fold of a log that is over any more: what an owner has folded of it and not stored does not count.
+    def _folds_before(self, partition: int, partitions: int) -> Iterator[tuple[str, Sequence[int], bool]]:
+        """Lineages, the newest first, with the partitions that may have had this partition's series, and whether it is just this one."""
+        for lineage, count in reversed(self._before):
+            same = count == partitions
+            yield lineage, [partition] if same else range(count), same
 
-        All that it has is rolled up with its last commit, for nobody else will do that. PartialsError where others go on to commit.
+    async def _close(self, lineage: str, partition: int, wanted: Config) -> bool:
+        """Whether anything lies of this fold. What an owner has folded of it and not stored by now does not count.
+
+        All that is wanted is rolled up with its last commit, for nobody else will do that. PartialsError where others go on to commit.
         """
         for _ in range(CLOSE_TRIES):
-            stored = await partials.load(self._redis, lineage, partition, [])
-            if stored is None and await lineages.close_nothing(self._redis, lineage, partition):
-                return
-            if stored is not None and lineages.closed(stored.stamp):
-                return
-            if (stored := await partials.load(self._redis, lineage, partition)) is None:
-                continue
-            fold = Fold.load(stored)
-            step = step_of(fold.config, fold.changes(), stored.config.digest, stored.stamp, lineages.last_stamp())
-            with contextlib.suppress(RefusedError):
-                await partials.commit(self._redis, lineage, partition, step)
-                await lineages.expire_alike(self._redis, lineage, partition, fold.config)
+            head = await partials.load(self._redis, lineage, partition, [])
+            if head is None and await lineages.close_nothing(self._redis, lineage, partition):
+                return False
+            if head is not None and lineages.closed(head.stamp):
+                return True
+            if (stored := await partials.load(self._redis, lineage, partition)) is not None:
+                fold = whole(stored, wanted)
+                step = step_of(fold.config, fold.changes(), stored.config.digest, stored.stamp, lineages.last_stamp())
+                with contextlib.suppress(RefusedError):
+                    await partials.commit(self._redis, lineage, partition, step)
+                    await lineages.expire_alike(self._redis, lineage, partition, fold.config)
         raise PartialsError(f"partition {partition} of {lineage}, which is over, is still committed to")
+
+
+def whole(stored: Stored, wanted: Config) -> Fold:
+    """The fold that lies there, with the coarser resolutions that are wanted and that it has the cells for: it may have ended before it got them."""
+    held = stored.config
+    new = {
+        name: item for name, item in wanted.selections.items() if item.finer is not None and item.sampled.id in held.selections
+    }
+    kept = {name: wanted.retentions[name] for name in new} | held.retentions
+    return Fold.load(replace(stored, config=Config(new | held.selections, kept)))
 
 
 def step_of(config: Config, changes: Changes, held: str, after: str, stamp: str) -> Commit:
