@@ -14,6 +14,7 @@ from tests.browser.watching import Watched
 
 PLAIN = ["avg", "sum", "min", "max", "count", "last"]
 QUANTILES = ["p50", "p75", "p90", "p95", "p99"]
+MORE = ["first", "delta", "stddev", "distinct", "p99.9"]
 
 SHOP: dict[str, Any] = {
     "title": "Shop",
@@ -22,6 +23,8 @@ SHOP: dict[str, Any] = {
     "panels": [
         {"id": "plain", "type": "table", "query": {"metric": "wait_seconds", "by": ["shop"], "fn": PLAIN}, "unit": "s"},
         {"id": "quantiles", "type": "table", "query": {"metric": "wait_seconds", "by": ["shop"], "fn": QUANTILES}},
+        {"id": "more", "type": "table", "query": {"metric": "wait_seconds", "by": ["shop"], "fn": MORE}},
+        {"id": "busiest", "type": "bar", "query": {"metric": "wait_seconds", "of": "shop", "fn": "topk(2)"}},
         {"id": "counters", "type": "timeseries", "query": {"metric": "sold_total", "by": ["shop"], "fn": ["rate", "increase"]}},
         {"id": "kinds", "type": "stat", "queries": [
             {"id": "added", "metric": "stock_added", "fn": "sum"},
