@@ -151,7 +151,7 @@ class CatchUp:
             for partition, fold in sorted(behind.items()):
                 while not self._reached(partition, fold):
                     reader.assign({partition: fold.offset})
-                    await self._read_on(reader, fold)
+                    await self._read_on(reader, partition, fold)
         finally:
             await reader.stop()
 
@@ -175,7 +175,7 @@ class CatchUp:
         slot.caught_up = fold.offset >= slot.fold.offset
         return slot.caught_up
 
-    async def _read_on(self, reader: LogReader, fold: Fold) -> None:
+    async def _read_on(self, reader: LogReader, partition: int, fold: Fold) -> None:
         await self._rests.portion()
         try:
             records = await reader.poll(200)
@@ -192,6 +192,7 @@ class CatchUp:
             fold.apply(some)
             fold.sweep()
             self._portions.took(sum(len(record.value) for record in some), time.perf_counter() - began)
+        fold.pass_over(reader.position(partition) or 0)
 
     async def _skip_past(self, reader: LogReader, fold: Fold, error: OffsetGone) -> None:
         """The log has dropped what was to be read next: a new view begins where the log does."""

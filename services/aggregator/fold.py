@@ -219,6 +219,10 @@ class Fold:
         if parts:
             self._add(parts)
 
+    def pass_over(self, offset: int) -> None:
+        """Before this offset the log has no more records with a value: what lies there, such as ends of transactions, says nothing."""
+        self.offset = max(self.offset, offset)
+
     def changes(self, now_ms: int | None = None) -> Changes:
         """What changed since the last commit. What is due by now (epoch ms; None: everything) is rolled up."""
         self._rollups.roll(now_ms, self._state.edge)

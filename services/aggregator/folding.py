@@ -121,7 +121,7 @@ class Folding:
         for record in records:
             by_partition.setdefault(record.partition, []).append(record)
         for partition, slot in self.slots.items():
-            self._feed(slot, by_partition.get(partition, []))
+            self._feed(slot, by_partition.get(partition, []), self._reader.position(partition) or 0)
 
     @property
     def unstored(self) -> bool:
@@ -252,20 +252,25 @@ class Folding:
     def _assign(self) -> None:
         self._reader.assign({partition: slot.fold.offset for partition, slot in self.slots.items()})
 
-    def _feed(self, slot: Slot, records: Sequence[Record]) -> None:
-        """Fold records; when the catching fold stands ahead, let it join at the very offset at which it stands."""
+    def _feed(self, slot: Slot, records: Sequence[Record], read_to: int = 0) -> None:
+        """Fold records; when the catching fold stands ahead, let it join at the very offset at which it stands.
+
+        read_to: the offset up to which these are all the records with a value.
+        """
         if slot.catching is None or not slot.caught_up:
             slot.fold.apply(records)
+            slot.fold.pass_over(read_to)
             return
         meeting = slot.catching.offset
         slot.fold.apply(record for record in records if record.offset < meeting)
         later = [record for record in records if record.offset >= meeting]
-        if later:  # the offsets just before the meeting may hold no records
-            slot.fold.offset = max(slot.fold.offset, meeting)
+        # The offsets just before the meeting may hold no records.
+        slot.fold.pass_over(meeting if later else min(read_to, meeting))
         if slot.fold.offset == meeting:
             slot.fold.join(slot.catching, slot.target)
             slot.catching, self._joined = None, True
         slot.fold.apply(later)
+        slot.fold.pass_over(read_to)
 
     async def _refill(self, slot: Slot) -> None:
         """Hold coarse cells again that were left to Redis, where there are too many groups by now."""

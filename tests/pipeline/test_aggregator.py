@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
 from services.aggregator.folding import Folding
+from services.aggregator.service import Aggregator
+from services.contract.names import SAMPLES_TOPIC
 from services.transport import partials, registry
 from services.transport.history import read_view
 from services.transport.log import LogError
@@ -160,6 +163,44 @@ async def test_an_aggregator_goes_on_where_another_stopped(
             await log.write(points(chance, 50))
     async with aggregating(kafka, settings):
         await settled(redis, log, wanted)
+
+
+async def test_a_record_without_a_value_at_the_end_of_a_partition_is_passed_over(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log
+) -> None:
+    """By who folds it live, by a new dashboard that is folded from the past, and by who takes the partition over."""
+    early = await register(redis, entry("early", [{"id": "a", "type": "stat", "query": {"metric": "load", "fn": "avg"}}]))
+    chance = random.Random(7)
+
+    def behind(aggregator: Aggregator) -> str:
+        status = aggregator.status()
+        partitions = status["partitions"]
+        assert isinstance(partitions, dict)
+        done = [item for item in partitions.values() if item["offset"] == item["end"] and not item["catching_up"]]
+        return "" if len(done) == log.writer.partitions and status["lag"] == 0 else f"it stands at {status}"
+
+    async with aggregating(kafka, settings) as aggregator:
+        await log.write(points(chance, 50))
+        await write_nothing(kafka, log.writer.partitions)
+        await until(lambda: behind(aggregator))
+        wanted = early | await register(redis, EVERYTHING)
+        await settled(redis, log, wanted)
+        await until(lambda: behind(aggregator))
+    async with aggregating(kafka, settings, "b") as aggregator:
+        await until(lambda: behind(aggregator))
+        await log.write(points(chance, 50))
+        await settled(redis, log, wanted)
+
+
+async def write_nothing(kafka: KafkaSettings, partitions: int) -> None:
+    """A record without a value at the end of each partition."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    await producer.start()
+    try:
+        for partition in range(partitions):
+            await producer.send_and_wait(SAMPLES_TOPIC, None, key=b"gone", partition=partition)
+    finally:
+        await producer.stop()
 
 
 async def test_two_aggregators_share_the_partitions_and_the_views(

@@ -100,6 +100,27 @@ def test_offsets_without_a_record_before_the_meeting_do_not_hold_it_up(folding: 
     assert (slot.fold.offset, slot.fold.config) == (9, BOTH)
 
 
+def test_records_without_a_value_at_the_end_are_passed_over(folding: Folding) -> None:
+    slot = folding.slots[0]
+    folding._feed(slot, log(0, 1), 4)
+    assert (slot.fold.offset, slot.fold.changes().to) == (4, 4)
+    folding._feed(slot, [], 5)
+    folding._feed(slot, log(5), 6)
+    assert slot.fold.offset == 6
+    direct = Fold(config(OLD), 0)
+    direct.apply(log(0, 1, 5))
+    assert slot.fold.changes() == direct.changes()
+
+
+@pytest.mark.parametrize(("meeting", "joined"), [(4, True), (5, True), (6, False)])
+def test_a_fold_joins_behind_records_without_a_value(folding: Folding, meeting: int, joined: bool) -> None:
+    slot = catching(folding, 0, 1)
+    assert slot.catching is not None
+    slot.catching.pass_over(meeting)
+    folding._feed(slot, log(0, 1), 5)
+    assert (slot.catching is None, slot.fold.offset) == (joined, 5)
+
+
 def test_a_fold_that_has_not_caught_up_waits(folding: Folding) -> None:
     slot = catching(folding, 0)
     slot.caught_up = False
