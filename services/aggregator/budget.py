@@ -13,7 +13,9 @@ ROOM: Final = 0.5
 """Below this share of the budget coarse data is kept again for as long as its dashboard says."""
 SETTLE_MS: Final = 180_000
 """How long it takes until what was let go is gone: folds drop at the edge of a minute."""
-EVICTING: Final = ("allkeys-lru", "allkeys-lfu", "allkeys-random", "allkeys-lrm")
+SAFE: Final = ("noeviction", "")
+"""Policies under which no key goes behind our back; '' is not known. The `volatile-` ones take keys that expire, and among ours these are
+needed until then: the cells of the log before this one that are still in the windows, and how far sources were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,9 @@ class Cap:
 
 def evicts(memory: Memory) -> str:
     """What is wrong with the server's policy, or nothing."""
-    if not memory.budget or memory.policy not in EVICTING:
+    if not memory.budget or memory.policy in SAFE:
         return ""
-    return f"Redis drops any key when it is full (maxmemory-policy {memory.policy}), which shows as holes; set maxmemory-policy to noeviction"
+    return f"Redis drops keys when it is full (maxmemory-policy {memory.policy}), which shows as holes and wrong sums; set maxmemory-policy to noeviction"
 
 
 def warning(memory: Memory) -> str:

@@ -20,9 +20,17 @@ def memory(percent: float, policy: str = "noeviction") -> Memory:
 
 
 @pytest.mark.parametrize(
-    ("policy", "wrong"), [("noeviction", False), ("allkeys-lru", True), ("volatile-ttl", False), ("", False)]
+    ("policy", "wrong"),
+    [
+        ("noeviction", False),
+        ("allkeys-lru", True),
+        ("volatile-ttl", True),
+        ("volatile-lru", True),
+        ("one-to-come", True),
+        ("", False),
+    ],
 )
-def test_a_server_that_drops_any_key_is_refused_with_what_to_do(policy: str, wrong: bool) -> None:
+def test_a_server_that_drops_keys_is_refused_with_what_to_do(policy: str, wrong: bool) -> None:
     said = evicts(memory(10, policy))
     assert bool(said) is wrong
     assert not wrong or said.endswith("set maxmemory-policy to noeviction")
