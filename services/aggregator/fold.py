@@ -89,6 +89,7 @@ class Fold:
         self.tally = Tally()
         self.counters = Counters()
         self.unread: list[tuple[Record, str]] = []  # records that cannot be read, and why; whoever tells of them takes them
+        self.unread_more = 0  # such records that are not among these, as they were too many
         self._stored_counters = 0
         self._reset: list[str] = []
         self._gone: list[Page] = []
@@ -312,6 +313,8 @@ class Fold:
             self.tally.last_poison = f"offset {record.offset}: {error}"
             if len(self.unread) < MAX_UNREAD:
                 self.unread.append((record, str(error)))
+            else:
+                self.unread_more += 1
             return None
         state = self._state
         known = state.sequences if batch.sequences is None else state.marks

@@ -16,6 +16,11 @@ LATE_NOT_WRITTEN = Counter(
     ["why"],
 )
 POISON = Counter("tideboard_aggregator_poison_records_total", "Records that could not be read.")
+DEAD_LETTERS = Counter(
+    "tideboard_aggregator_dead_letters_total",
+    "Records that could not be read, by what became of their dead letter: written, withheld (too many), or lost (the topic could not be written).",
+    ["outcome"],
+)
 NOT_COUNTERS = Counter(
     "tideboard_aggregator_not_counter_samples_total",
     "Gauges and observations that a rate or increase asked for and cannot use.",

@@ -1,7 +1,7 @@
 """Telling: what folds came across beside cells goes to metrics, to the late topic and to the dead letters.
 
-Late samples are given to their topic before the commit that passes over them, so that none is missing there after a crash; some may be there
-twice. A broken source must not fill it: past a rate they are counted only.
+Late samples and records that cannot be read are given to their topics before the commit that passes over them, so that none is missing there after
+a crash; some may be there twice. A broken source must not fill them: past a rate they are counted only.
 """
 
 import asyncio
@@ -25,8 +25,11 @@ log = structlog.get_logger()
 RATE: Final = 5_000
 """Samples a second that are written, in the long run."""
 BURST: Final = 50_000
+DEAD_RATE: Final = 10
+"""Records a second that cannot be read and are written, in the long run: as many as of a source."""
+DEAD_BURST: Final = 600
 PATIENCE_S: Final = 0.5
-"""How long a commit waits for the topic: what people look at must not wait for what nobody does."""
+"""How long a commit waits for the topics: what people look at must not wait for what nobody does."""
 
 Counts = dict[str, dict[str, int]]
 
@@ -54,20 +57,22 @@ class Telling:
         self._dead = LetterBox(kafka)
         self._late = LetterBox(kafka, LATE_TOPIC)
         self._allowance = Allowance(RATE, BURST, time.monotonic())
+        self._dead_allowance = Allowance(DEAD_RATE, DEAD_BURST, time.monotonic())
+        self._dead_written = 0  # as the metric knows it
 
     async def before(self, slots: Sequence[Slot]) -> None:
         """What these folds are about to pass over: wait until it is written, but not for long."""
-        if not any(slot.fold.late for slot in slots):
+        if not any(slot.fold.late or slot.fold.unread for slot in slots):
             return
         for slot in slots:
             self._take(slot.partition, slot.fold)
-        if not self._late.failing:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PATIENCE_S):
-                    await self._late.settle()
+            self._take_unread(slot.partition, slot.fold)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.gather(*(box.settle() for box in (self._late, self._dead) if not box.failing))
 
     def count(self, slots: Iterable[Slot]) -> None:
-        """Bring the metrics up to the folds' tallies, and post what could not be read."""
+        """Bring the metrics up to the folds' tallies and to what was written."""
         for slot in slots:
             tally, partition = slot.fold.tally, slot.partition
             now = (
@@ -78,14 +83,29 @@ class Telling:
                 metric.inc(b - a)
             if tally.poison > slot.counted[4]:
                 log.error("a record cannot be read and is left out", partition=partition, record=tally.last_poison)
-            for record, reason in slot.fold.unread:
-                self._dead.post(Letter(SAMPLES_TOPIC, partition, record.offset, reason, "aggregator", record.value))
-            slot.fold.unread.clear()
             slot.counted, slot.late = now, _count_late(slot.late, slot.fold.late_samples)
+        self._count_dead()
 
     async def stop(self) -> None:
         await self._dead.stop()
         await self._late.stop()
+        self._count_dead()
+
+    def _count_dead(self) -> None:
+        written, self._dead_written = self._dead_written, self._dead.written
+        metrics.DEAD_LETTERS.labels("written").inc(self._dead_written - written)
+
+    def _take_unread(self, partition: int, fold: Fold) -> None:
+        found, fold.unread = fold.unread, []
+        more, fold.unread_more = fold.unread_more, 0
+        metrics.DEAD_LETTERS.labels("withheld").inc(more)
+        for record, reason in found:
+            if not self._dead_allowance.take(1, time.monotonic()):
+                metrics.DEAD_LETTERS.labels("withheld").inc()
+                continue
+            lost = self._dead.lost
+            self._dead.post(Letter(SAMPLES_TOPIC, partition, record.offset, reason, "aggregator", record.value))
+            metrics.DEAD_LETTERS.labels("lost").inc(self._dead.lost - lost)
 
     def _take(self, partition: int, fold: Fold) -> None:
         found, fold.late = fold.late, []
