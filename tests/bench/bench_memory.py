@@ -23,20 +23,33 @@ from tests.unit.aggregator.logs import COUNTER, DISTRIBUTION, GAUGE, Record, Sam
 BUCKETS: Final = 600
 GROUPS: Final = (1, 32, 320)
 PER_CELL: Final = 4
-QUERIES: Final[dict[str, tuple[Mapping[str, Any], int]]] = {
-    "moments (avg, min, max, count, last, sum of deltas)": ({"fn": "avg"}, GAUGE),
-    "series (sum of gauges, each)": ({"fn": "sum"}, GAUGE),
-    "increase (rate, increase)": ({"fn": "rate"}, COUNTER),
-    "sketch (quantiles)": ({"fn": "p99"}, DISTRIBUTION),
+MORE: Final = (20, 100)
+USERS: Final = 10_000
+"""Of which distinct and topk count, each sample of one of them."""
+QUERIES: Final[dict[str, tuple[Mapping[str, Any], int, int]]] = {
+    "moments (avg, min, max, count, last, sum of deltas)": ({"fn": "avg"}, GAUGE, PER_CELL),
+    "series (sum of gauges, each)": ({"fn": "sum"}, GAUGE, PER_CELL),
+    "edges (first)": ({"fn": "first"}, GAUGE, PER_CELL),
+    "series_edges (delta)": ({"fn": "delta"}, GAUGE, PER_CELL),
+    "variance (stddev)": ({"fn": "stddev"}, GAUGE, PER_CELL),
+    "increase (rate, increase)": ({"fn": "rate"}, COUNTER, PER_CELL),
+    "sketch (quantiles)": ({"fn": "p99"}, DISTRIBUTION, PER_CELL),
+    **{f"sketch, {n} samples a cell": ({"fn": "p99"}, DISTRIBUTION, n) for n in MORE},
+    "distinct": ({"fn": "distinct", "of": "user"}, GAUGE, PER_CELL),
+    **{f"distinct, {n} samples a cell": ({"fn": "distinct", "of": "user"}, GAUGE, n) for n in MORE},
+    "topk(3)": ({"fn": "topk(3)", "of": "user"}, GAUGE, PER_CELL),
+    **{f"topk(3), {n} samples a cell": ({"fn": "topk(3)", "of": "user"}, GAUGE, n) for n in MORE},
 }
+"""The query, the kind of its samples, and how many of them a cell has. Many of them lie in fewer buckets, so that there are as many in all."""
 
 
 def measure() -> Table:
     rows = asyncio.run(_measure())
     text = (
-        f"Valkey's MEMORY USAGE of the keys of one selection or view with {BUCKETS} buckets, by the number of cells in them; {PER_CELL} samples per cell,"
-        " quantiles of values that spread over two decades. A group that has series in several partitions has a cell in each of them; the"
-        " history has one. Short buckets and few groups cost most: a page holds up to 32 groups of one bucket."
+        f"Valkey's MEMORY USAGE of the keys of one selection or view with {BUCKETS} buckets, by the number of cells in them; {PER_CELL} samples per"
+        f" cell where nothing else is said, distinct and topk of {USERS:,} users, quantiles of values that spread over two decades. A group that has"
+        " series in several partitions has a cell in each of them; the history has one. Short buckets and few groups cost most: a page holds up to"
+        " 32 groups of one bucket."
     )
     head = ["bytes per cell", *(f"{groups} group{'s' * (groups > 1)}" for groups in GROUPS)]
     return Table("Memory in Valkey per cell", text, head, rows)
@@ -46,8 +59,9 @@ async def _measure() -> list[list[str]]:
     with running(Valkey()) as valkey:
         redis = feed.connect(RedisSettings(url=valkey.url))
         found = []
-        for name, (query, kind) in QUERIES.items():
-            sizes = [await _partials(redis, query, kind, groups) / (BUCKETS * groups) for groups in GROUPS]
+        for name, (query, kind, samples) in QUERIES.items():
+            buckets = BUCKETS * PER_CELL // samples
+            sizes = [await _partials(redis, query, kind, groups, buckets, samples) / (buckets * groups) for groups in GROUPS]
             found.append([name, *(f"{size:.0f}" for size in sizes)])
         sizes = [await _history(redis, groups) / (BUCKETS * groups) for groups in GROUPS]
         found.append(["history (what is shown)", *(f"{size:.0f}" for size in sizes)])
@@ -55,23 +69,23 @@ async def _measure() -> list[list[str]]:
         return found
 
 
-async def _partials(redis: Redis, query: Mapping[str, Any], kind: int, groups: int) -> int:
+async def _partials(redis: Redis, query: Mapping[str, Any], kind: int, groups: int, buckets: int, per_cell: int) -> int:
     """Bytes of one selection in one partition."""
     await redis.flushall()
     panel = {"id": "p", "type": "stat", "query": {"metric": "m", "by": ["host"], "every": "1s", **query}}
     config = wanted({"d": Entry(1, "d", "r", document([panel], "10m"), "bench")}).config
     fold = Fold(config, 0)
     chance = random.Random(1)
-    for bucket in range(BUCKETS):
+    for bucket in range(buckets):
         samples: Sequence[Sample] = [
             (
                 "m",
-                {"host": f"host-{group}"},
-                bucket * 1_000 + i * 200,
+                {"host": f"host-{group}", **({"user": f"user-{chance.randrange(USERS)}"} if "of" in query else {})},
+                bucket * 1_000 + i * 800 // per_cell,
                 10 ** chance.uniform(0, 2) + bucket * (kind == COUNTER),
                 kind,
             )
-            for i in range(PER_CELL)
+            for i in range(per_cell)
             for group in range(groups)
         ]
         fold.apply([Record(bucket, write(samples, bucket, bucket * 1_000))])
