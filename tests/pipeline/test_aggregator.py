@@ -11,11 +11,12 @@ from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
 from services.aggregator.folding import Folding
+from services.aggregator.landmark import is_log_of
 from services.aggregator.service import Aggregator
 from services.contract.names import SAMPLES_TOPIC
 from services.transport import partials, registry
 from services.transport.history import read_view
-from services.transport.log import LogError
+from services.transport.log import LogError, LogReader
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.kafka.server import Kafka, empty
 from tests.pipeline.world import (
@@ -190,6 +191,17 @@ async def test_a_record_without_a_value_at_the_end_of_a_partition_is_passed_over
         await until(lambda: behind(aggregator))
         await log.write(points(chance, 50))
         await settled(redis, log, wanted)
+
+
+async def test_a_log_is_known_again_whose_last_folded_record_is_gone(kafka: KafkaSettings, log: Log) -> None:
+    """As after a compaction: nothing with a value is left there, or behind it."""
+    await write_nothing(kafka, 1)
+    questions = LogReader(kafka)
+    try:
+        assert await is_log_of(kafka, questions, 0, (0, 1))
+        assert not await is_log_of(kafka, questions, 0, (1, 1))
+    finally:
+        await questions.stop()
 
 
 async def write_nothing(kafka: KafkaSettings, partitions: int) -> None:
