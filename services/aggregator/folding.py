@@ -152,16 +152,21 @@ class Folding:
         metrics.COMMIT_SECONDS.observe(time.perf_counter() - began)
         outcomes = [_unless_failed(answer) for answer in answers]
         refused = [slot.partition for slot, outcome in zip(slots, outcomes, strict=True) if outcome is None]
-        for partition in refused:
-            if last:
+        if last:
+            for partition in refused:
                 del self.slots[partition]
-            else:
-                self.slots[partition] = await self._claim(partition)
-        if refused and not last:
-            await self._plan()
-            self._assign()
+        elif refused:
+            await self._claim_again(refused)
         self._telling.count(self.slots.values())
         return [(slot.partition, outcome) for slot, outcome in zip(slots, outcomes, strict=True)]
+
+    async def _claim_again(self, refused: Sequence[int]) -> None:
+        try:
+            for partition in refused:
+                self.slots[partition] = await self._claim(partition)
+            await self._plan()
+        finally:  # where only some were claimed, these must not be fed from where the folds before them stood
+            self._assign()
 
     async def check(self) -> None:
         """See whether what was stored still lies there. Else a feed that lost it would show at the next record only, which may be never."""

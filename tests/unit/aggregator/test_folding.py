@@ -13,7 +13,7 @@ from services.contract.names import fold_key
 from services.contract.partials import Config
 from services.transport import partials
 from services.transport.feed import connect
-from services.transport.log import Record
+from services.transport.log import LogError, Record
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.servers import Valkey
 from tests.unit.aggregator.logs import config, counter, gauge, view, write
@@ -187,6 +187,29 @@ async def test_what_another_has_stored_of_a_log_that_is_over_stays_as_it_is(fold
     assert await folding.commit(last=True) == [(0, None)]
     assert not folding.dirty
     assert await stored(redis) == (2, config(OLD).digest)
+
+
+async def test_what_is_claimed_anew_is_read_from_where_it_stands_though_the_next_claim_fails(
+    folding: Folding, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the records between the stored offset and the reader's would be missing."""
+    folding.slots[1] = Slot(1, Fold(config(OLD), 0), "")
+    for slot in folding.slots.values():
+        folding._feed(slot, log(0, 1))
+    folding._assign()
+    another = Folding(redis, KafkaSettings(), "log", 2, [])
+    another.slots |= {partition: Slot(partition, Fold(config(OLD), 0), "") for partition in (0, 1)}
+    await another.commit()
+
+    async def claim(partition: int) -> Slot:
+        if partition == 1:
+            raise LogError("away")
+        return Slot(partition, Fold(config(OLD), 0), config(OLD).digest)
+
+    monkeypatch.setattr(folding, "_claim", claim)
+    with pytest.raises(LogError):
+        await folding.commit()
+    assert (folding.slots[0].fold.offset, folding._reader.position(0)) == (0, 0)
 
 
 async def test_many_dirty_pages_do_not_wait_for_their_time(folding: Folding) -> None:
