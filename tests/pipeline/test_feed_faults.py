@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 from redis.asyncio import Redis
 
-from services.aggregator import folding
+from services.aggregator.folding import MAX_DIRTY_PAGES
+from services.aggregator.service import Aggregator
 from services.transport import registry
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.chaos.proxy import Proxy
@@ -83,9 +84,8 @@ async def test_a_slow_feed_costs_time_and_no_cell(valkey: Valkey, kafka: KafkaSe
 
 
 async def test_while_the_feed_hangs_partitions_pause_and_viewers_see_the_age_and_then_all_goes_on(
-    valkey: Valkey, kafka: KafkaSettings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    valkey: Valkey, kafka: KafkaSettings, redis: Redis
 ) -> None:
-    monkeypatch.setattr(folding, "MAX_DIRTY_PAGES", 20)
     async with (
         writing(kafka) as log,
         aggregating(kafka, RedisSettings(url=valkey.url)) as aggregator,
@@ -100,13 +100,20 @@ async def test_while_the_feed_hangs_partitions_pause_and_viewers_see_the_age_and
             try:
                 said = await screen.hear_a("status", stale=True)
                 assert [part["part"] for part in said["parts"]] == ["feed"] and said["age_ms"] >= 0
-                for seed in range(30):
-                    await log.write(points(random.Random(seed), 20, 60_000))
+                for seed in range(200):
+                    if paused(aggregator.status()):
+                        break
+                    await log.write(points(random.Random(seed), 20, 90_000))
+                    await asyncio.sleep(0.05)
                 await until(lambda: "" if paused(aggregator.status()) else "nothing has paused")
-                before = where(aggregator.status())
-                await log.write(points(random.Random(99), 20))
+                before, held = where(aggregator.status()), dirty(aggregator)
+                assert max(held.values()) > MAX_DIRTY_PAGES
+                for seed in range(200, 205):
+                    await log.write(points(random.Random(seed), 20, 90_000))
                 await asyncio.sleep(1.0)
-                assert where(aggregator.status()) == before
+                assert (where(aggregator.status()), dirty(aggregator)) == (before, held), (
+                    "nothing more is read, and no more is held"
+                )
             finally:
                 os.kill(valkey.pid, signal.SIGCONT)
             await settled(redis, log, wanted, 30)
@@ -120,3 +127,10 @@ def where(status: dict[str, object]) -> dict[str, int]:
 
 def paused(status: dict[str, object]) -> bool:
     return any(item["paused"] for item in status["partitions"].values())  # type: ignore[attr-defined]
+
+
+def dirty(aggregator: Aggregator) -> dict[int, int]:
+    """By partition the pages that wait for the feed."""
+    held = aggregator._folding
+    assert held is not None
+    return {p: sum(len(cells.cells.dirty) for cells in slot.fold.cells.values()) for p, slot in held.slots.items()}
