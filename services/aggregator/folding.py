@@ -214,6 +214,11 @@ class Folding:
         """The same by partition."""
         return {p: max(0, self._end(p) - slot.fold.stored_offset) for p, slot in self.slots.items()}
 
+    def looked_s_ago(self) -> float | None:
+        """For how long lags may be out of date: what came to the log since then may be unread. None where that is not known."""
+        at = self._reader.looked_at()
+        return None if at is None else time.monotonic() - at
+
     def _end(self, partition: int) -> int:
         return max(self._reader.highwater(partition) or 0, self._ends.get(partition, 0))
 

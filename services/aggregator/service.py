@@ -129,6 +129,7 @@ class Aggregator:
             "retention": self._retention or "ok",
             "memory": self._room.status(),
             "lag": folding.lag() if folding else None,
+            "looked_s_ago": folding.looked_s_ago() if folding else None,
             "watched": facts.watched,
             "views": self._merging.views,
             "notes": self._merging.notes(),

@@ -6,10 +6,11 @@ resumes; one that does not say that it holds is ended, because at its start it m
 not started before the fresh broker answers: it would make its topics in the old one.
 """
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 HOLD_S: Final = 2.0
-DRAIN_S: Final = 5.0
+DRAIN_S: Final = 8.0  # while nobody watches, the aggregator looks every two seconds
 RESUME_S: Final = 10.0
 
 
@@ -34,6 +35,15 @@ class Hands(Protocol):
 
     async def resume(self, seconds: float) -> bool:
         """The ingestor has made the topics and sends again."""
+
+
+def folded_all(aggregator: Mapping[str, object], held_s: float) -> bool:
+    """Whether an aggregator with this status has stored all that the log holds. held_s: for how long nobody has written to it.
+
+    A lag of 0 says that only of the log as it was when the aggregator last asked for its end, which must be after the hold.
+    """
+    looked_s_ago = aggregator.get("looked_s_ago")
+    return aggregator.get("lag") == 0 and isinstance(looked_s_ago, float) and looked_s_ago < held_s
 
 
 async def replace(hands: Hands) -> None:

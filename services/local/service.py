@@ -22,9 +22,9 @@ from services.local.dashboards import Folder
 from services.local.embedded import broker_answers, free_port, port_taken, valkey_answers
 from services.local.members import BROKER, VALKEY, Composition, Member
 from services.local.metrics import REPLACEMENTS, ChildMetrics
-from services.local.replacement import recover, replace
+from services.local.replacement import folded_all, recover, replace
 from services.local.settings import LocalSettings
-from services.local.status import child_status
+from services.local.status import child_status, not_up, unready
 from services.local.supervision import Supervision, exit_reason
 from services.runtime.process import StartupError
 from services.runtime.settings import load
@@ -101,8 +101,7 @@ class Local:
             REGISTRY.unregister(self._metrics)
 
     def readiness(self) -> str:
-        away = [child.name for child in self._supervision.children.values() if child.state != "up"]
-        return f"not up: {', '.join(away)}" if away else ""
+        return unready(self._supervision.children.values(), self._reasons)
 
     def liveness(self) -> str:
         return ""
@@ -172,7 +171,7 @@ class Local:
             tell("is up again", service=name, pid=child.pid)
             return
         telling.step(f"  {name} is up")
-        if not self.readiness():
+        if not not_up(self._supervision.children.values()):
             self._announced = True
             pids = {child.name: child.pid for child in self._supervision.children.values()}
             telling.announce(self._composition, pids, self._host, f"http://{self._host}:{self._admin}/status")
@@ -229,9 +228,9 @@ class Local:
             await process.end(0.0)
 
     async def drained(self, seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if (await self._ask("aggregator", "/status")).json().get("lag") == 0:
+        held_at = time.monotonic()
+        while (now := time.monotonic()) < held_at + seconds:
+            if folded_all((await self._ask("aggregator", "/status")).json(), now - held_at):
                 return True
             await asyncio.sleep(_PROBE_S)
         return False

@@ -77,7 +77,8 @@ class LogReader:
         self._leaders: Leaders = {}
         self._positions: dict[int, int] = {}
         self._highwater: dict[int, int] = {}
-        self._flying: dict[int, tuple[dict[int, int], asyncio.Task[Any]]] = {}  # node -> offsets asked for, answer
+        self._looked: dict[int, float] = {}  # when was asked what was answered last
+        self._flying: dict[int, tuple[dict[int, int], asyncio.Task[Any], float]] = {}  # node -> offsets asked for, answer, when
         self._fault: LogError | None = None  # came with records, which are handed over first
         self._retry_at = 0.0
         self._opening = asyncio.Lock()
@@ -92,6 +93,7 @@ class LogReader:
         """Read these partitions from these offsets on, and no others."""
         self._positions = dict(offsets)
         self._highwater = {partition: end for partition, end in self._highwater.items() if partition in offsets}
+        self._looked = {partition: at for partition, at in self._looked.items() if partition in offsets}
         self._fault = None
 
     async def poll(self, timeout_ms: int) -> list[Record]:
@@ -116,6 +118,15 @@ class LogReader:
     def highwater(self, partition: int) -> int | None:
         """The offset that the next record of the partition will get, as of the last answer; None before the first."""
         return self._highwater.get(partition)
+
+    def looked_at(self) -> float | None:
+        """As of when `highwater` tells the end of every assigned partition, monotonic seconds; None while one was never answered.
+
+        That is when its answer was asked for: what came after that need not be in it.
+        """
+        looked = [self._looked.get(partition) for partition in self._positions]
+        known = [at for at in looked if at is not None]
+        return min(known) if known and len(known) == len(looked) else None
 
     def position(self, partition: int) -> int | None:
         """The offset up to which `poll` has given everything, also where records had no value; None where it is not assigned."""
@@ -181,7 +192,7 @@ class LogReader:
         for node, offsets in by_node.items():
             if node not in self._flying:
                 task = asyncio.create_task(self._fetches.ask(node, self._request(offsets)))
-                self._flying[node] = offsets, task
+                self._flying[node] = offsets, task, time.monotonic()
 
     def _request(self, offsets: dict[int, int]) -> FetchRequest:
         partitions = [(partition, offset, self._partition_bytes) for partition, offset in offsets.items()]
@@ -200,18 +211,18 @@ class LogReader:
         if not self._flying:
             await asyncio.sleep(timeout)
             return []
-        await asyncio.wait([task for _, task in self._flying.values()], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([task for _, task, _ in self._flying.values()], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         # From here on nothing awaits: positions move on exactly when their records are returned.
         records: list[Record] = []
-        for node, (asked, task) in list(self._flying.items()):
+        for node, (asked, task, at) in list(self._flying.items()):
             if task.done():
                 del self._flying[node]
-                self._take(asked, task, records)
+                self._take(asked, task, at, records)
         if not self._fault:
             self._launch()
         return records
 
-    def _take(self, asked: dict[int, int], task: asyncio.Task[Any], records: list[Record]) -> None:
+    def _take(self, asked: dict[int, int], task: asyncio.Task[Any], at: float, records: list[Record]) -> None:
         try:
             answer = task.result()
         except LogError as error:
@@ -223,7 +234,7 @@ class LogReader:
                     continue  # assigned anew since
                 try:
                     self._check(partition, code)
-                    self._highwater[partition] = highwater
+                    self._highwater[partition], self._looked[partition] = highwater, at
                     if highwater < self._positions[partition]:  # the embedded broker says nothing about it
                         raise OffsetGone(partition, self._positions[partition])
                     records.extend(self._unpack(partition, data, self._aborted(rest)))
@@ -266,9 +277,10 @@ class LogReader:
     async def _reset(self) -> None:
         """Forget connections and what is under way; positions stay."""
         self._retry_at = time.monotonic() + RETRY_S
-        for _, task in self._flying.values():
+        tasks = [task for _, task, _ in self._flying.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*(task for _, task in self._flying.values()), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._flying.clear()
         if self._fetches:
             await self._fetches.close()

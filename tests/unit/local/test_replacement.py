@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from services.local.replacement import recover, replace
+from services.local.replacement import folded_all, recover, replace
 
 
 class Hands:
@@ -104,3 +104,20 @@ async def test_an_ingestor_that_does_not_resume_is_started_anew() -> None:
     assert hands.done == ["hold", "start broker", "resume", "end ingestor"]
     assert hands.topics
     assert hands.sending
+
+
+@pytest.mark.parametrize(
+    ("status", "held_s", "all_"),
+    [
+        ({"lag": 0, "looked_s_ago": 0.5}, 1.0, True),
+        ({"lag": 0, "looked_s_ago": 1.5}, 1.0, False),  # asked before the hold: what came between is not in it
+        ({"lag": 3, "looked_s_ago": 0.5}, 1.0, False),
+        ({"lag": 0, "looked_s_ago": None}, 1.0, False),
+        ({"lag": None, "looked_s_ago": None}, 1.0, False),
+        ({}, 1.0, False),  # nobody answered
+    ],
+)
+def test_all_is_folded_when_nothing_lags_behind_an_end_that_was_asked_for_after_the_hold(
+    status: dict[str, object], held_s: float, all_: bool
+) -> None:
+    assert folded_all(status, held_s) is all_
