@@ -1,11 +1,25 @@
 """What /status says of a child. Pure: clocks are given."""
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from services.local.members import Member
 from services.local.supervision import Child
 
 _SHOWN = {"waiting": "starting", "stopped": "down"}
+
+
+def not_up(children: Iterable[Child]) -> list[str]:
+    """Names of those that do not run, or have not answered yet."""
+    return [child.name for child in children if child.state != "up"]
+
+
+def unready(children: Iterable[Child], reasons: Mapping[str, str]) -> str:
+    """Why not everything does its work, empty where all does. reasons: what those that are up say of themselves."""
+    children = list(children)
+    if away := not_up(children):
+        return f"not up: {', '.join(away)}"
+    return "; ".join(f"{child.name} is not ready: {reason}" for child in children if (reason := reasons.get(child.name)))
 
 
 def child_status(member: Member, child: Child, reason: str, host: str, now: float, wall_now: float) -> dict[str, object]:
