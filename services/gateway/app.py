@@ -27,7 +27,7 @@ NEGOTIATED: Final = {"vary": "Accept, Accept-Encoding"}
 SNAPSHOT_PATIENCE_S: Final = 2.0
 
 _POLICY: Final = (
-    "default-src 'self'; script-src 'self'; style-src 'self'{styles}; connect-src 'self' ws: wss:; img-src 'self' data:{images}; "
+    "default-src 'self'; script-src 'self'; style-src 'self'{styles}; connect-src 'self'; img-src 'self' data:{images}; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 STRICT: Final = _POLICY.format(styles="", images="")

@@ -2,11 +2,11 @@
 
 import pytest
 
-from services.local.members import Member
+from services.local.members import Command, Member
 from services.local.status import child_status, unready
 from services.local.supervision import Child, State
 
-GATEWAY = Member("gateway", ("python",), "127.0.0.1", 8080, 9102)
+GATEWAY = Member("gateway", Command(("python",), {}), "127.0.0.1", 8080, 9102)
 NOW, WALL_NOW = 1_000.0, 1_795_385_020.0
 
 
