@@ -1,5 +1,6 @@
 """Apache Kafka with listeners as they are in production: one with TLS and users, one where a certificate is the user."""
 
+import time
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +8,7 @@ from services.local.embedded import free_port
 from tests.certificates import Certificates
 from tests.kafka import jars
 from tests.kafka.server import Kafka
+from tests.servers import connects
 
 USER: Final = "tideboard"
 PASSWORD: Final = "p=ss-w0rd of tests"
@@ -30,6 +32,15 @@ class SecureKafka(Kafka):
     @property
     def certified(self) -> str:
         return f"127.0.0.1:{self._certified}"
+
+    def wait(self, patience_s: float) -> None:
+        """Wait until it answers, and until every listener takes connections: they come up one after the other."""
+        super().wait(patience_s)
+        until = time.monotonic() + patience_s
+        for port in (self._users, self._certified):
+            while not connects(port):
+                assert time.monotonic() < until, f"{self.name} takes no connections on port {port}"
+                time.sleep(0.01)
 
     def _format(self) -> None:
         self._configure()

@@ -104,12 +104,19 @@ class Demo:
 def demo(mode: str) -> Iterator[Demo]:
     port = free_port()
     arguments = [sys.executable, "-c", _SCRIPT, str(port), mode]
-    process = subprocess.Popen(arguments, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_hear_hangups
+    )
     try:
         yield Demo(process, port)
     finally:
         process.kill()
         process.communicate()
+
+
+def _hear_hangups() -> None:
+    """Also where the tests themselves run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def test_a_service_in_order_answers_all_its_probes() -> None:
