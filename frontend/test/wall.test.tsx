@@ -80,8 +80,14 @@ test("a plot says in words what it shows", () => {
 });
 
 describe("age", () => {
-  test("is not said while the panel is as new as it should be", () => {
-    expect(show({}, TWO, 3000).dataset["stale"]).toBe("false");
+  test("is said quietly while the panel is as new as it should be", () => {
+    const views = [view({ every: 10_000, cells: [[T, [0], [1]]] })];
+    const element = show({}, { views }, 17_900);
+    expect(element.dataset["stale"]).toBe("false");
+    expect(element.querySelector(".age")?.textContent).toBe("7 s");
+  });
+  test("is no flickering number while it is next to nothing", () => {
+    expect(show({}, TWO, 1100).querySelector(".age")?.textContent).toBe("\u2264 2 s");
     expect(text(root)).not.toContain("stale");
   });
   test("is said, and the panel looks it, once it is older", () => {

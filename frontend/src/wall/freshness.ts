@@ -2,6 +2,7 @@
 
 import type { DashboardState, PanelInfo } from "../live";
 import { expectedInterval } from "./series";
+import { formatSpan } from "./units";
 
 export interface Freshness {
   /** Since the end of the newest bucket with a value, ms. */
@@ -9,7 +10,7 @@ export interface Freshness {
   readonly stale: boolean;
 }
 
-/** A bucket's last values travel for a while; ages below this are nobody's business. */
+/** A bucket's last values travel for a while: below this an age says no more than that it is below. */
 const LEAST_MS = 2000;
 
 /** end: of the newest bucket with a value, epoch ms; expected: how far apart values are, ms. */
@@ -36,4 +37,10 @@ export function newestOf(state: DashboardState, panel: PanelInfo): Newest | null
 export function freshness({ end, expected }: Newest, now: number): Freshness {
   const age = Math.max(0, now - end);
   return { age, stale: age > Math.max(LEAST_MS, 2 * expected) };
+}
+
+/** What the panel's head says of it. A number that flickers between 0 and 2 ten times a second would only be in the way. */
+export function sayAge({ age, stale }: Freshness): string {
+  if (stale) return `stale ${formatSpan(age)}`;
+  return age < LEAST_MS ? `\u2264 ${formatSpan(LEAST_MS)}` : formatSpan(age);
 }

@@ -4,11 +4,10 @@ import { useMemo, useRef } from "preact/hooks";
 import type { ComponentChildren, ComponentType } from "preact";
 import type { DashboardState, PanelInfo, PanelType } from "../../live";
 import { beat } from "../frames";
-import { freshness, newestOf, type Newest } from "../freshness";
+import { freshness, newestOf, sayAge, type Newest } from "../freshness";
 import { noteOf } from "../notes";
 import { shownOf } from "../series";
 import { stateOf, worst } from "../thresholds";
-import { formatSpan } from "../units";
 import { useVisible } from "../visible";
 import { waitsFor } from "../waiting";
 import { Badge } from "./badge";
@@ -49,7 +48,7 @@ export function Panel({ panel, state }: PanelProps) {
         <h2 title={panel.description === "" ? panel.title : panel.description}>{panel.title}</h2>
         <Sign state={overall} />
         <Badge note={noteOf(state, panel, now.now)} />
-        {fresh?.stale === true && <span class="age">stale {formatSpan(fresh.age)}</span>}
+        {fresh !== null && <span class="age" title="since the end of the newest bucket with a value">{sayAge(fresh)}</span>}
       </header>
       <div class="body">
         {shown.length === 0 || Body === undefined ? (
