@@ -125,11 +125,17 @@ def test_no_tool_outlives_the_others_when_all_are_interrupted(tmp_path: Path) ->
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
         stderr=subprocess.PIPE,
+        preexec_fn=_hear_interrupts,
     )
     tool = psutil.Process(_pid_in(tmp_path / "pid", caller))
     caller.send_signal(signal.SIGINT)
     assert b"KeyboardInterrupt" in caller.communicate(timeout=20)[1]
     assert psutil.wait_procs([tool], timeout=5)[1] == []
+
+
+def _hear_interrupts() -> None:
+    """Also where the tests themselves run in the background of a shell, which ignores them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _pid_in(written: Path, writer: subprocess.Popen[bytes]) -> int:
