@@ -21,6 +21,7 @@ from tests.bench import (
     bench_memory,
     bench_movement,
     bench_published,
+    bench_start,
 )
 from tests.bench.report import Table, machine
 
@@ -33,6 +34,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "commits": bench_commits.measure,
     "published": bench_published.measure,
     "fold": bench_fold.measure,
+    "start": bench_start.measure,
     "idle": bench_idle.measure,
     "memory": bench_memory.measure,
     "movement": bench_movement.measure,
