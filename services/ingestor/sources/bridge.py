@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from redis.asyncio import Redis
 
-from services.contract.ownership import owner
+from services.contract.ownership import owned
 from services.contract.sources import Source
 from services.ingestor import metrics
 from services.ingestor.columns import TimeLimits
@@ -229,14 +229,13 @@ class Bridge:
             if self._topic_id:
                 log.warning("the topic of a source was made again", source=self.source.name, topic=self.source.topic)
             self._at, self._saved, self._topic_id = {}, {}, topic_id
-        ours = {p for p in range(count) if owner(f"{self.source.name}/{p}", members) == self._share.instance}
-        await self._claim(ours, count)
+        await self._claim(owned(self._share.instance, count, members, self.source.name), count)
         self._members, self._count, self._looked_at = members, count, time.monotonic()
         if time.monotonic() - self._kept_at > KEEP_S:
             await self._positions.save(self._topic_id, {}, int(time.time() * 1000))
             self._kept_at = time.monotonic()
 
-    async def _claim(self, ours: set[int], count: int) -> None:
+    async def _claim(self, ours: frozenset[int], count: int) -> None:
         gone, new = set(self._at) - ours, ours - set(self._at)
         if not gone and not new:
             return

@@ -1,47 +1,53 @@
 """Who folds which partition and merges which view."""
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.ownership import merger, owned, owner
+from services.contract.ownership import merger, owned
 
 members = st.frozensets(st.text(min_size=1, max_size=8), min_size=1, max_size=6)
 partitions = st.integers(1, 64)
 
 
-@given(members, partitions)
-def test_every_partition_has_one_owner(alive: frozenset[str], count: int) -> None:
-    shares = [owned(member, count, alive) for member in alive]
+def owners(count: int, alive: Iterable[str], topic: str = "") -> list[str]:
+    """The owner of each partition."""
+    shares = {member: owned(member, count, frozenset(alive), topic) for member in alive}
+    return [next(member for member, share in shares.items() if partition in share) for partition in range(count)]
+
+
+@given(members, partitions, st.sampled_from(["", "orders"]))
+def test_every_partition_has_one_owner(alive: frozenset[str], count: int, topic: str) -> None:
+    shares = [owned(member, count, alive, topic) for member in alive]
     assert sorted(partition for share in shares for partition in share) == list(range(count))
 
 
-@given(members, partitions, st.text(min_size=1, max_size=8))
-def test_who_comes_takes_partitions_and_moves_none_between_the_others(alive: frozenset[str], count: int, new: str) -> None:
-    for partition in range(count):
-        before, after = owner(partition, alive), owner(partition, alive | {new})
-        assert after in (before, new)
+@given(members, partitions, st.sampled_from(["", "orders"]))
+def test_nobody_has_more_than_one_partition_more_than_another(alive: frozenset[str], count: int, topic: str) -> None:
+    """Plain rendezvous hashing left one of two members without any, one time in 32 for six partitions."""
+    shares = [len(owned(member, count, alive, topic)) for member in alive]
+    assert max(shares) - min(shares) <= 1
 
 
-@given(members, partitions)
-def test_who_goes_leaves_the_partitions_of_the_others_alone(alive: frozenset[str], count: int) -> None:
-    gone = min(alive)
-    for partition in range(count):
-        before = owner(partition, alive)
-        if before != gone:
-            assert owner(partition, alive - {gone}) == before
+def test_about_as_many_move_as_must_when_one_comes_or_goes() -> None:
+    alive = [f"aggregator-{number}" for number in range(8)]
+    for count in range(1, 8):
+        before, after = owners(48, alive[:count]), owners(48, alive[: count + 1])
+        moved = sum(one != other for one, other in zip(before, after, strict=True))
+        assert moved <= 48 / (count + 1) + 6
 
 
 def test_the_order_of_members_does_not_matter() -> None:
-    assert [owner(p, ["a", "b", "c"]) for p in range(20)] == [owner(p, ["c", "a", "b"]) for p in range(20)]
+    assert owners(20, ["a", "b", "c"]) == owners(20, ["c", "a", "b"])
 
 
-def test_partitions_are_shared_about_evenly() -> None:
-    alive = frozenset({"aggregator-0", "aggregator-1", "aggregator-2"})
-    assert all(8 <= len(owned(member, 48, alive)) <= 24 for member in alive)
+def test_single_partitions_of_many_sources_are_spread() -> None:
+    found = [owners(1, ["ingestor-0", "ingestor-1"], f"source-{number}")[0] for number in range(40)]
+    assert 10 <= found.count("ingestor-0") <= 30
 
 
 def test_nobody_owns_where_nobody_is() -> None:
-    assert owner(0, []) is None
     assert owned("a", 4, frozenset()) == frozenset()
 
 
@@ -56,9 +62,3 @@ def test_a_view_is_merged_by_the_owner_of_one_partition(number: int, count: int)
 
 def test_views_are_spread_over_partitions() -> None:
     assert {merger(f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}", 8) for number in range(200)} == set(range(8))
-
-
-def test_things_that_are_named_are_shared_about_evenly_too() -> None:
-    alive = ["ingestor-0", "ingestor-1"]
-    shares = [owner(f"orders/{partition}", alive) for partition in range(40)]
-    assert all(10 <= shares.count(member) <= 30 for member in alive)
