@@ -17,10 +17,9 @@ from services.contract.live import (
     Subscribe,
     Unsubscribe,
     decode_client,
-    encode,
 )
-from services.gateway.frames import encode_text
 from services.gateway.hub import Hub, wall_clock
+from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.plotly import DEFAULT_POINTS, MAX_POINTS
 from services.gateway.websocket import Session, WebSocket
 
@@ -62,7 +61,7 @@ class _Live:
                     self._dashboards = tuple(name for name in self._dashboards if name != dashboard)
                     self._hub.unsubscribe(self._socket, dashboard)
             case Ping():
-                self._socket.send(encode_text(encode(Pong(wall_clock()))))
+                self._socket.send(outgoing(Pong(wall_clock())))
             case Rate():
                 pass  # a wish: there is one rate so far, and snapshots name it
 
@@ -82,7 +81,7 @@ class _Live:
         self._hub.subscribe(self._socket, message.dashboard, message.since)
 
     def _refuse(self, dashboard: str, reason: str) -> None:
-        self._socket.send(encode_text(encode(Error(dashboard, "bad_message", reason))))
+        self._socket.send(outgoing(Error(dashboard, "bad_message", reason)))
 
 
 class PlotlyEndpoint:
@@ -123,5 +122,5 @@ class _Plotly:
             self._hub.depart(self._socket, *self._key)
 
     def _refuse(self, reason: str) -> None:
-        self._socket.send(encode_text(msgspec.json.encode({"action": "error", "reason": reason})))
+        self._socket.send(Outgoing("plotly_error", msgspec.json.encode({"action": "error", "reason": reason})))
         self._socket.close(CloseCode.bad_message, reason)

@@ -22,6 +22,7 @@ from services.contract.views import View
 from services.gateway import metrics
 from services.gateway.dashboard import HZ
 from services.gateway.health import Health
+from services.gateway.outgoing import Outgoing
 from services.gateway.past import MAX_CELLS, ParameterError
 from services.gateway.pulse import Pulse
 from services.gateway.stage import LINGER_MS, Out, Stage, Viewer
@@ -198,13 +199,13 @@ class Hub:
     async def _tick(self) -> None:
         now = self._clock()
         for stage in list(self._stages.values()):
-            for kind, frame, viewers in self._guarded(stage.name, stage.tick(now)):
-                await self._write(kind, frame, viewers)
-                if kind == "delta":
+            for message, viewers in self._guarded(stage.name, stage.tick(now)):
+                await self._write(message, viewers)
+                if message.kind == "delta":
                     stage.written(self._clock())
         for (name, _, _), stream in list(self._streams.items()):
-            for kind, frame, viewers in self._guarded(name, stream.tick(now)):
-                await self._write(kind, frame, viewers)
+            for message, viewers in self._guarded(name, stream.tick(now)):
+                await self._write(message, viewers)
         self._sweep(now)
         self._count()
 
@@ -215,14 +216,14 @@ class Hub:
         except Exception:
             log.exception("a tick of a dashboard failed", dashboard=name)
 
-    async def _write(self, kind: str, frame: bytes, viewers: list[Viewer]) -> None:
+    async def _write(self, message: Outgoing, viewers: list[Viewer]) -> None:
         for at in range(0, len(viewers), SLICE):
             if at:
                 await asyncio.sleep(0)
             for viewer in viewers[at : at + SLICE]:
-                viewer.send(frame)
-        metrics.FRAMES.labels(kind).inc(len(viewers))
-        metrics.BYTES.inc(len(frame) * len(viewers))
+                viewer.send(message)
+        metrics.FRAMES.labels(message.kind).inc(len(viewers))
+        metrics.BYTES.inc(len(message) * len(viewers))
 
     def _sweep(self, now: int) -> None:
         """Let go of what nobody has watched for a while."""

@@ -7,14 +7,13 @@ A viewer's first answer comes when the views have been read; until then, and whe
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from services.contract import live
 from services.contract.dashboards import Dashboard, DashboardError, parse
 from services.contract.live import Delta, Error, Part, ServerMessage, Since, Snapshot, Status
 from services.contract.registry import Entry
 from services.gateway import metrics
 from services.gateway.dashboard import Composition, Picture
-from services.gateway.frames import encode_text
 from services.gateway.health import Freshness, Health
+from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.views import Held, Views
 
 ALIVE_MS: Final = 600  # a second at most between two frames: the hub may be quiet for 350 ms
@@ -29,13 +28,13 @@ LINGER_MS: Final = 5_000  # a page that is reloaded finds everything still there
 class Viewer(Protocol):
     """Where frames go. Sending to one that is closed does nothing."""
 
-    def send(self, frame: bytes) -> None: ...
+    def send(self, message: Outgoing) -> None: ...
 
     def close(self, code: int, reason: str = "") -> None: ...
 
 
-Out = tuple[str, bytes, list[Viewer]]
-"""A frame that is to be written: its type, its bytes, to whom."""
+Out = tuple[Outgoing, list[Viewer]]
+"""A message that is to be written, and to whom."""
 
 
 class Stage:
@@ -59,7 +58,7 @@ class Stage:
         self._vanished_at: int | None = None
         self._heard_at = now
         self._judged_at = 0
-        self._snapshot: bytes | None = None
+        self._snapshot: Outgoing | None = None
         self._newest = 0
         self._coming: tuple[Composition, list[Held], int] | None = None  # what is shown next, and since when it is awaited
 
@@ -94,7 +93,7 @@ class Stage:
         self.viewers.pop(viewer, None)
         self.waiting[viewer] = since
         if self._fault:
-            viewer.send(_frame(self._fault))
+            viewer.send(outgoing(self._fault))
         if self.ready:
             self._answer(viewer, now)
 
@@ -153,7 +152,7 @@ class Stage:
         self._begin_anew(now)
         self.close()
         for viewer in self.waiting:
-            viewer.send(_frame(self._fault or unknown(self.name)))
+            viewer.send(outgoing(self._fault or unknown(self.name)))
 
     def _switch(self, now: int) -> None:
         """Show what is coming as soon as nothing in it is emptier than it must be."""
@@ -212,13 +211,13 @@ class Stage:
         if since:
             metrics.RESUMES.labels("delta" if resumed else "snapshot").inc()
         if since and resumed:
-            frame = _frame(self.picture.resume(since, now))
+            message = outgoing(self.picture.resume(since, now))
         else:
-            frame = self._snapshot = self._snapshot or _frame(self.picture.snapshot(now))
-        _send("delta" if resumed else "snapshot", frame, viewer)
+            message = self._snapshot = self._snapshot or outgoing(self.picture.snapshot(now))
+        _send(message, viewer)
         self.viewers[viewer] = None
         if self.parts:
-            _send("status", _frame(self._status(now)), viewer)
+            _send(outgoing(self._status(now)), viewer)
 
     def _judge(self, now: int) -> Iterable[Out]:
         if now - self._judged_at < JUDGE_MS:
@@ -235,7 +234,7 @@ class Stage:
 
     def _out(self, message: ServerMessage, viewers: list[Viewer], now: int) -> Out:
         self._heard_at = now
-        return type(message).__name__.lower(), _frame(message), viewers
+        return outgoing(message), viewers
 
 
 def _freshness(held: Held) -> Freshness:
@@ -262,11 +261,7 @@ def unknown(name: str) -> Error:
     return Error(name, "unknown_dashboard", f"there is no dashboard {name!r}")
 
 
-def _frame(message: ServerMessage) -> bytes:
-    return encode_text(live.encode(message))
-
-
-def _send(kind: str, frame: bytes, viewer: Viewer) -> None:
-    viewer.send(frame)
-    metrics.FRAMES.labels(kind).inc()
-    metrics.BYTES.inc(len(frame))
+def _send(message: Outgoing, viewer: Viewer) -> None:
+    viewer.send(message)
+    metrics.FRAMES.labels(message.kind).inc()
+    metrics.BYTES.inc(len(message))

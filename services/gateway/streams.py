@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from services.contract.live import CloseCode
-from services.gateway.frames import encode_text
+from services.gateway.outgoing import Outgoing
 from services.gateway.plotly import Frame, Stream
 from services.gateway.stage import PATIENCE_MS, Out, Stage, Viewer
 
@@ -67,12 +67,12 @@ class PanelStream:
     def _refuse(self) -> None:
         fault = self.stage.fault
         reason = fault.reason if fault else f"dashboard {self.stage.name!r} has no panel {self._panel!r}"
-        frame = encode_text(msgspec.json.encode({"action": "error", "reason": reason}))
+        message = Outgoing("plotly_error", msgspec.json.encode({"action": "error", "reason": reason}))
         refused, self.waiting = self.waiting, {}
         for viewer in refused:
-            viewer.send(frame)
+            viewer.send(message)
             viewer.close(CloseCode.bad_message, reason)
 
 
 def _out(frame: Frame, viewers: dict[Viewer, None]) -> Out:
-    return f"plotly_{frame['action']}", encode_text(msgspec.json.encode(frame)), list(viewers)
+    return Outgoing(f"plotly_{frame['action']}", msgspec.json.encode(frame)), list(viewers)

@@ -21,6 +21,7 @@ from services.contract.live import MAX_CLIENT_MESSAGE_BYTES, CloseCode
 from services.gateway import frames, handshake, metrics
 from services.gateway.conversation import Conversation, End, Send, Text
 from services.gateway.frames import Closed, Opcode
+from services.gateway.outgoing import Outgoing
 
 log = structlog.get_logger()
 
@@ -179,8 +180,11 @@ class WebSocket(asyncio.Protocol):
 
     # For the endpoint.
 
-    def send(self, frame: bytes) -> None:
-        """Write a frame as it is. Does nothing where the socket is closing."""
+    def send(self, message: Outgoing) -> None:
+        """Write a message. Does nothing where the socket is closing."""
+        self._write(message.text)
+
+    def _write(self, frame: bytes) -> None:
         conversation = self._conversation
         if conversation is None or conversation.closing or conversation.ended:
             return
@@ -209,7 +213,7 @@ class WebSocket(asyncio.Protocol):
             self.close(CloseCode.no_pong, "no answer to two pings")
             return
         self._pinged += 1
-        self.send(_PING)
+        self._write(_PING)
 
     def _shake_hands(self, data: bytes) -> None:
         request = handshake.parse(data)

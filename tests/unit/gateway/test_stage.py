@@ -9,6 +9,7 @@ from services.contract.registry import Entry, Fault
 from services.contract.views import Beat
 from services.gateway.health import Health
 from services.gateway.hub import Hub
+from services.gateway.outgoing import Outgoing
 from services.gateway.stage import LINGER_MS, PATIENCE_MS, SWITCH_MS, VANISHED_MS, Stage
 from services.gateway.views import Views
 from services.transport.feed import connect
@@ -32,8 +33,8 @@ class Seat:
         self.frames: list[bytes] = []
         self.closed = 0
 
-    def send(self, frame: bytes) -> None:
-        self.frames.append(frame)
+    def send(self, message: Outgoing) -> None:
+        self.frames.append(message.text)
 
     def close(self, code: int, reason: str = "") -> None:
         self.closed = code
@@ -83,9 +84,9 @@ class World:
         """Time, in ticks of 100 ms."""
         for _ in range(ms // 100):
             self.now += 100
-            for _, frame, viewers in self.stage.tick(self.now):
+            for message, viewers in self.stage.tick(self.now):
                 for viewer in viewers:
-                    viewer.send(frame)
+                    viewer.send(message)
 
 
 @pytest.fixture
@@ -288,7 +289,7 @@ def test_before_the_registry_is_read_nobody_is_told_that_there_is_no_dashboard()
     stage = Stage("host", world.views, world.health, START)
     seat = Seat()
     stage.subscribe(seat, None, START)
-    outs = [(kind, viewers) for kind, _, viewers in stage.tick(START + 1_000)]
+    outs = [(message.kind, viewers) for message, viewers in stage.tick(START + 1_000)]
     assert seat.frames == []
     assert ("delta", [seat]) in outs
 

@@ -8,6 +8,7 @@ import pytest
 
 from services.gateway.frames import Opcode as Op
 from services.gateway.frames import decode_close, encode, encode_text
+from services.gateway.outgoing import Outgoing
 from services.gateway.websocket import CLOSE_S, HIGH_WATER, MAX_BUFFER, MAX_STALL_S, PING_EVERY_S, Sockets, WebSocket
 from tests.unit.gateway.masked import frame
 
@@ -69,7 +70,7 @@ class EchoSession:
     def received(self, text: bytes) -> None:
         if text == b"fail":
             raise RuntimeError("as told")
-        self.socket.send(encode_text(text))
+        self.socket.send(Outgoing("echo", text))
 
     def ended(self) -> None:
         self.endpoint.ended_sessions += 1
@@ -134,7 +135,7 @@ def test_what_is_refused_leaves_nothing_behind(world: World, request_: bytes, st
     assert wire.written[0].startswith(f"HTTP/1.1 {status} ".encode())
     assert (wire.over, len(world.sockets), world.echo.queries) == ("closed", 0, [])
     socket.data_received(b"more")
-    socket.send(b"frame")
+    socket.send(Outgoing("echo", b"late"))
     socket.close(4000)
     socket.connection_lost(None)
     assert len(wire.written) == 1
@@ -158,14 +159,14 @@ def test_a_closing_handshake_closes_the_transport(world: World) -> None:
     socket, wire = world.connect()
     socket.data_received(frame(8, b"\x03\xe8"))
     assert (close_code(wire), wire.over) == (1000, "closed")
-    socket.send(encode_text(b"late"))
+    socket.send(Outgoing("echo", b"late"))
     assert wire.written[-1][0] == 0x88
 
 
 def test_nothing_is_written_after_our_close_frame(world: World) -> None:
     socket, wire = world.connect()
     socket.close(4000, "bye")
-    socket.send(encode_text(b"late"))
+    socket.send(Outgoing("echo", b"late"))
     socket.close(4001)
     socket.data_received(frame(9))
     assert close_code(wire) == 4000
@@ -204,10 +205,10 @@ def test_who_answers_no_ping_is_closed(world: World) -> None:
 def test_who_takes_nothing_is_dropped_when_too_much_waits(world: World) -> None:
     socket, wire = world.connect()
     wire.waiting = MAX_BUFFER + 1
-    socket.send(encode_text(b"1"))
+    socket.send(Outgoing("echo", b"1"))
     assert wire.over == "", "only a socket that the transport says is stalled is looked at"
     socket.pause_writing()
-    socket.send(encode_text(b"2"))
+    socket.send(Outgoing("echo", b"2"))
     assert (close_code(wire), wire.over) == (4001, "aborted")
 
 
