@@ -37,7 +37,8 @@ EARLIEST: Final = -1
 class Reading(msgspec.Struct, frozen=True):
     """How one sample is taken out of a JSON value; a path that goes through lists gives one for each item.
 
-    metric, kind, value and labels are constants or paths. time: None where the record's own is meant; unit: of a time that is a number.
+    metric, kind, value and labels are constants or paths. time: None where the record's own is meant; start: since when a
+    counter counts; unit: of times that are numbers.
     spread: an object all of whose members are labels; those that `labels` names go before.
     """
 
@@ -45,6 +46,7 @@ class Reading(msgspec.Struct, frozen=True):
     value: float | Path
     kind: str | Path
     time: Path | None
+    start: Path | None
     unit: TimeUnit
     labels: tuple[tuple[str, str | Path], ...]
     spread: Path | None
@@ -82,6 +84,7 @@ class _Sample(msgspec.Struct, forbid_unknown_fields=True):
     value: str | int | float
     kind: str = "gauge"
     time: str | None = None
+    start: str | None = None
     timeUnit: str = "ms"  # noqa: N815, the document's own spelling
     labels: dict[str, Any] = {}
 
@@ -161,6 +164,7 @@ def _reading(item: object, path: str) -> Reading:
         value=_value(draft.value, f"{path}.value"),
         kind=_kind(draft.kind, f"{path}.kind"),
         time=None if draft.time is None else _path(draft.time, f"{path}.time"),
+        start=None if draft.start is None else _path(draft.start, f"{path}.start"),
         unit=cast("TimeUnit", draft.timeUnit),
         labels=tuple(sorted((name, _label(value, f"{path}.labels.{name}")) for name, value in labels.items())),
         spread=None if spread is None else _path(spread, f"{path}.labels.{EVERY_LABEL}"),
@@ -237,7 +241,13 @@ def _check_labels(labels: Mapping[str, Any], path: str) -> None:
 
 def _paths(reading: Reading) -> dict[str, Path]:
     """The paths of a sample by where they stand in the document."""
-    fields = {"value": reading.value, "metric": reading.metric, "kind": reading.kind, "time": reading.time}
+    fields = {
+        "value": reading.value,
+        "metric": reading.metric,
+        "kind": reading.kind,
+        "time": reading.time,
+        "start": reading.start,
+    }
     fields |= {f"labels.{name}": value for name, value in reading.labels}
     fields[f"labels.{EVERY_LABEL}"] = reading.spread
     return {name: value for name, value in fields.items() if isinstance(value, Path)}
@@ -257,6 +267,6 @@ def _check_loops(reading: Reading, path: str) -> None:
 
 
 STANDARD: Final = Reading(
-    metric=Path(("metric",)), value=Path(("value",)), kind=Path(("kind",)), time=Path(("time",)), unit="ms", labels=(), spread=Path(("labels",))
+    metric=Path(("metric",)), value=Path(("value",)), kind=Path(("kind",)), time=Path(("time",)), start=Path(("start",)), unit="ms", labels=(), spread=Path(("labels",))
 )  # fmt: skip
 """What is read where a source says nothing: samples as the ingestor's HTTP door takes them, one or a list of them."""

@@ -161,13 +161,19 @@ def _starts(samples: list[Sample], times: I64, faults: dict[int, Fault]) -> I64 
         if sample.start is None or sample.kind != Kind.counter.name:
             continue
         found = _time(sample.start, 0, "start")
-        if not isinstance(found, Fault) and not 0 < found <= int(times[index]):
-            found = Fault("time", f"start {found} is not between 1970 and the time of the sample, {int(times[index])}")
-        if isinstance(found, Fault):
-            faults.setdefault(index, found)
+        fault = found if isinstance(found, Fault) else start_fault(found, int(times[index]))
+        if fault:
+            faults.setdefault(index, fault)
         else:
             starts[index] = found
     return starts if starts.any() else None
+
+
+def start_fault(start: int, time: int) -> Fault | None:
+    """What is wrong with the start of a counter at this time of its sample; both epoch ms."""
+    if 0 < start <= time:
+        return None
+    return Fault("time", f"start {start} is not between 1970 and the time of the sample, {time}")
 
 
 def _times(samples: list[Sample], now_ms: int) -> tuple[I64, dict[int, Fault]]:

@@ -10,13 +10,17 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis.asyncio import Redis
 
+from services.contract.batch import Batch, encode
 from services.contract.names import DEAD_LETTER_TOPIC
 from services.contract.registry import VERSION, Entry
+from services.contract.series import Kind, series_key
+from services.local.embedded import free_port
 from services.transport.history import read_view
 from services.transport.registry import SOURCE_SHELF, write_entry
 from services.transport.settings import KafkaSettings, RedisSettings
@@ -166,12 +170,12 @@ async def cells(redis: Redis, view: str) -> Cells:
     return found
 
 
-async def produce(world: World, values: Sequence[tuple[int, bytes | None]], **options: Any) -> None:
+async def produce(world: World, values: Sequence[tuple[int, bytes | None]], topic: str = TOPIC, **options: Any) -> None:
     """Records into partitions, as any application would."""
     producer = AIOKafkaProducer(bootstrap_servers=world.kafka.bootstrap_servers, acks="all", linger_ms=2, **options)
     await producer.start()
     try:
-        for future in [await producer.send(TOPIC, value, b"key", partition) for partition, value in values]:
+        for future in [await producer.send(topic, value, b"key", partition) for partition, value in values]:
             await future
     finally:
         await producer.stop()
@@ -407,3 +411,68 @@ async def test_a_changed_document_is_in_force_at_once_and_goes_on_where_the_one_
     await world.register(format="avro")
     status = await world.until("a", lambda status: "orders" in status["broken"], "it is not told that it is broken")
     assert status["sources"] == {}
+
+
+def counted(host: str, at: int) -> list[dict[str, Any]]:
+    """A counter as any producer tells of it: its first sample has a start, then it grows, and then it began anew, higher than before."""
+    told = [(0, 40, -4_000), (2_000, 50, -4_000), (4_000, 70, 3_000)]
+    base = {"metric": "jobs", "kind": "counter", "labels": {"host": host}}
+    return [base | {"value": value, "time": at + after, "start": at + since} for after, value, since in told]
+
+
+def as_batch(samples: Sequence[dict[str, Any]]) -> bytes:
+    """One record as another Tideboard writes it."""
+    number = len(samples)
+    return encode(
+        Batch(
+            instance=9, sequence=1, ingest_ms=samples[-1]["time"], keys=[series_key("jobs", samples[0]["labels"])],
+            kinds=np.array([Kind.counter], np.uint8), series=np.zeros(number, np.uint32), times=np.array([it["time"] for it in samples]),
+            values=np.array([it["value"] for it in samples], np.float64), starts=np.array([it["start"] for it in samples]),
+        )
+    )  # fmt: skip
+
+
+async def test_counters_with_a_start_count_from_there_whatever_format_they_come_in_as_over_http(world: World) -> None:
+    at = int(time.time() * 1000) // 1000 * 1000 - 20_000
+    board = entry(
+        "jobs",
+        [{"id": "grown", "type": "timeseries", "query": {"metric": "jobs", "by": ["host"], "fn": "increase", "every": "1s"}}],
+    )
+    (view,) = await register(world.redis, board)
+    mapping = {
+        "metric": "jobs", "kind": "counter", "value": "$.n", "time": "$.t", "start": "$.began", "timeUnit": "s", "labels": {"host": "$.h"},
+    }  # fmt: skip
+    mapped = [{"n": it["value"], "t": it["time"] / 1000, "began": it["start"] / 1000, "h": "mapped"} for it in counted("", at)]
+    topics = {
+        "mapped": [json.dumps(it).encode() for it in mapped],
+        "json": [json.dumps(counted("json", at)).encode()],
+        "ndjson": [b"\n".join(json.dumps(it).encode() for it in counted("ndjson", at))],
+        "tideboard": [as_batch(counted("tideboard", at))],
+    }
+    own: dict[str, dict[str, Any]] = {"mapped": {"format": "json", "sample": mapping}}
+    for name, values in topics.items():
+        await world.make(1, f"jobs.{name}")
+        await world.register(name, **{"topic": f"jobs.{name}", "format": name, "sample": None} | own.get(name, {}))
+        await produce(world, [(0, value) for value in values], topic=f"jobs.{name}")
+    port = free_port()
+    await asyncio.to_thread(world.fleet.start, "a", "ingestor", {"TIDEBOARD_INGESTOR_PORT": str(port)})
+    await asyncio.to_thread(post, port, counted("http", at))
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        found: dict[str, dict[int, float]] = {}
+        for (host, bucket), value in (await cells(world.redis, view)).items():
+            found.setdefault(host, {})[bucket - at] = value
+        if found.keys() == {"http", *topics} and all(cells == found["http"] for cells in found.values()):
+            break
+        assert time.monotonic() < deadline, f"{found}; {world.statuses()}"
+        await asyncio.sleep(0.1)
+    assert sum(found["http"].values()) == pytest.approx(40 + 10 + 70)
+    assert found["http"][-4_000] == pytest.approx(10), "the first sample says nothing of what was before it"
+
+
+def post(port: int, samples: Sequence[dict[str, Any]]) -> None:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/v1/samples", json.dumps(samples).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert json.load(answer)["rejected"] == 0

@@ -65,6 +65,8 @@ def _batch(placed: Placed, mine: "np.ndarray[tuple[int], np.dtype[np.intp]]", in
     keys = [table.keys[number] for number in numbers.tolist()]
     kinds: U8 = np.array([table.kinds[number] for number in numbers.tolist()], np.uint8)
     sequences = placed.sequences[mine]
+    starts = placed.starts[mine]
     return Batch(
-        instance, int(sequences[-1]), now_ms, keys, kinds, series, placed.times[mine], placed.values[mine], source, sequences
-    )
+        instance, int(sequences[-1]), now_ms, keys, kinds, series, placed.times[mine], placed.values[mine], source, sequences,
+        starts if starts.any() else None,
+    )  # fmt: skip

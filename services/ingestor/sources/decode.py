@@ -14,13 +14,15 @@ import numpy.typing as npt
 from services.contract.batch import F64, I64, U64
 from services.contract.series import name_fault, series_key
 from services.contract.sources import Source
-from services.ingestor.columns import KINDS, MAX_SERIES, MAX_TABLE_BYTES, SeriesTable, TimeLimits, far
+from services.ingestor.columns import KINDS, MAX_SERIES, MAX_TABLE_BYTES, SeriesTable, TimeLimits, far, start_fault
 from services.ingestor.samples import MAX_TEXT, Fault
 from services.ingestor.sources.extract import Labels, Row
 from services.ingestor.sources.formats import PoisonError, decoder
 
 INDEX_BITS: Final = 20
 _LIMIT: Final = 1 << 62
+
+_Sample = tuple[int, int, float, int]  # number of its series, time, value, start or 0
 
 
 class Record(Protocol):
@@ -36,13 +38,17 @@ class Record(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Samples in the order of their topic partition; each column of shape (samples,). sequences: record offset << 20 | number in the record."""
+    """Samples in the order of their topic partition; each column of shape (samples,). sequences: record offset << 20 | number in the record.
+
+    starts: since when counters count, epoch ms, 0 where nobody says.
+    """
 
     table: SeriesTable
     series: npt.NDArray[np.int64]
     times: I64
     values: F64
     sequences: U64
+    starts: I64
 
 
 @dataclass(slots=True)
@@ -76,11 +82,8 @@ class Decoder:
         """Samples of records of one partition, in their order."""
         if len(self._ways) >= MAX_SERIES or self._bytes >= MAX_TABLE_BYTES:
             self._begin(self.partitions)
-        empty = np.empty(0)
-        decoded = Decoded(Placed(self._table, empty.astype(np.int64), empty.astype(np.int64), empty, empty.astype(np.uint64)))
-        series: list[int] = []
-        times: list[int] = []
-        values: list[float] = []
+        decoded = Decoded(self._placed([], []))
+        samples: list[_Sample] = []
         sequences: list[int] = []
         for record in records:
             try:
@@ -95,22 +98,24 @@ class Decoder:
                 if isinstance(judged, Fault):
                     decoded.refuse(judged, record)
                     continue
-                number, time, value = judged
-                series.append(number)
-                times.append(time)
-                values.append(value)
+                samples.append(judged)
                 sequences.append(first + index)
-        if series:
-            decoded.placed = Placed(
-                self._table, np.array(series, np.int64), np.array(times, np.int64), np.array(values, np.float64), np.array(sequences, np.uint64)
-            )  # fmt: skip
+        if samples:
+            decoded.placed = self._placed(samples, sequences)
         return decoded
 
-    def _judge(self, row: Row | Fault, own: int, now_ms: int) -> tuple[int, int, float] | Fault:
-        """Series, time and value of a sample. own: the time of its record."""
+    def _placed(self, samples: list[_Sample], sequences: list[int]) -> Placed:
+        series, times, values, starts = zip(*samples, strict=True) if samples else ((), (), (), ())
+        return Placed(
+            self._table, np.array(series, np.int64), np.array(times, np.int64), np.array(values, np.float64),
+            np.array(sequences, np.uint64), np.array(starts, np.int64),
+        )  # fmt: skip
+
+    def _judge(self, row: Row | Fault, own: int, now_ms: int) -> _Sample | Fault:
+        """own: the time of the sample's record."""
         if isinstance(row, Fault):
             return row
-        metric, kind, labels, value, time = row
+        metric, kind, labels, value, time, start = row
         way = metric, kind, labels
         number = self._ways.get(way)
         if number is None:
@@ -123,7 +128,9 @@ class Decoder:
             return far(min(time, _LIMIT), now_ms, self._limits)
         if time < min(own, now_ms) - self._limits.past_ms:
             return far(max(time, -_LIMIT), min(own, now_ms), self._limits)
-        return number, time, value
+        if start is None:
+            return number, time, value, 0
+        return start_fault(start, time) or (number, time, value, start)
 
     def _begin(self, partitions: int) -> None:
         self._table = SeriesTable(partitions)

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from services.contract.paths import Path, Step
+from services.contract.series import Kind
 from services.contract.sources import STANDARD, Reading
 from services.ingestor.columns import rfc_3339
 from services.ingestor.samples import MAX_TEXT, Fault
 
 Labels = tuple[tuple[str, str], ...]
+
+COUNTER: Final = Kind.counter.name
 
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
 _PER_MS: Final = {"s": 1_000.0, "ms": 1.0, "us": 0.001, "ns": 0.000001}
@@ -21,13 +24,17 @@ _DIVISORS: Final = {"us": 1_000, "ns": 1_000_000}
 
 
 class Row(NamedTuple):
-    """A sample as it was found. labels: without those that a source adds; time: epoch ms, None where the record's own is meant."""
+    """A sample as it was found. labels: without those that a source adds; time: epoch ms, None where the record's own is meant.
+
+    start: of a counter: since when it counts, epoch ms, None where nobody says.
+    """
 
     metric: str
     kind: str
     labels: Labels
     value: float
     time: int | None
+    start: int | None = None
 
 
 class _Bad(Exception):  # noqa: N818, it never leaves this module
@@ -58,6 +65,7 @@ class _Field:
         self.depth = len(loops)
         self.key = path.key
         self.steps = path.steps[len(loops[-1]) if loops else 0 :]
+        self.name = name
         self.where = f"{name} at {path}"
 
     def of(self, places: Sequence[Any], keys: Sequence[str | int]) -> Any:
@@ -74,6 +82,7 @@ class _Sample:
         self._value = _field(reading.value, "value")
         self._kind = _field(reading.kind, "kind")
         self._time = None if reading.time is None else _Field(reading.time, "time")
+        self._start = None if reading.start is None else _Field(reading.start, "start")
         self._unit = reading.unit
         self._constant: Labels = tuple((name, value) for name, value in reading.labels if isinstance(value, str))
         self._labels = [(name, _Field(value, f"label {name}")) for name, value in reading.labels if isinstance(value, Path)]
@@ -99,13 +108,15 @@ class _Sample:
             yield from self._places([*places, item], [*keys, key], depth + 1)
 
     def _row(self, places: Sequence[Any], keys: Sequence[str | int]) -> Row:
-        metric, kind, time = self._metric, self._kind, self._time
+        metric, time, start = self._metric, self._time, self._start
+        kind = self._kind if isinstance(self._kind, str) else _word(self._kind, self._kind.of(places, keys))
         return Row(
             metric if isinstance(metric, str) else _name(metric, metric.of(places, keys)),
-            kind if isinstance(kind, str) else _word(kind, kind.of(places, keys)),
+            kind,
             self._labels_of(places, keys),
             self._value if isinstance(self._value, float) else _number(self._value, self._value.of(places, keys)),
             None if time is None else _time(time, time.of(places, keys), self._unit),
+            None if start is None or kind != COUNTER else _time(start, start.of(places, keys), self._unit),
         )
 
     def _labels_of(self, places: Sequence[Any], keys: Sequence[str | int]) -> Labels:
@@ -207,7 +218,7 @@ def _time(field: _Field, found: Any, unit: str) -> int | None:
         return None
     if type(found) is str:
         if not _NUMBER.match(found):
-            return _rfc_3339(found)
+            return _rfc_3339(found, field)
         found = float(found) if "." in found or "e" in found.lower() else int(found)
     if type(found) is int and abs(found) < 1 << 80:
         return found // _DIVISORS[unit] if unit in _DIVISORS else found * int(_PER_MS[unit])
@@ -216,8 +227,8 @@ def _time(field: _Field, found: Any, unit: str) -> int | None:
     raise _Bad("time", f"{field.where} is {_shown(found)}, expected a number or an RFC 3339 string")
 
 
-def _rfc_3339(text: str) -> int:
-    found = rfc_3339(text)
+def _rfc_3339(text: str, field: _Field) -> int:
+    found = rfc_3339(text, field.name)
     if isinstance(found, Fault):
         raise _Bad(*found)
     return found

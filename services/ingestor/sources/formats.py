@@ -89,8 +89,13 @@ def _tideboard(_: Source) -> Decode:
             raise PoisonError(f"is no batch: a series has the kind {error}") from None
         except ValueError as error:
             raise PoisonError(f"is no batch: {error}") from None
-        columns = zip(map(heads.__getitem__, batch.series.tolist()), batch.values.tolist(), batch.times.tolist(), strict=True)
-        return [Row(metric, kind, labels, number, time) for (metric, kind, labels), number, time in columns]
+        starts = [0] * len(batch.series) if batch.starts is None else batch.starts.tolist()
+        columns = zip(
+            map(heads.__getitem__, batch.series.tolist()), batch.values.tolist(), batch.times.tolist(), starts, strict=True
+        )
+        return [
+            Row(metric, kind, labels, number, time, start or None) for (metric, kind, labels), number, time, start in columns
+        ]
 
     return rows
 

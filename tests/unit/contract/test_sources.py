@@ -17,6 +17,7 @@ ORDER = {
     "kind": "distribution",
     "value": "$.total",
     "time": "$.at",
+    "start": "$.since",
     "timeUnit": "s",
     "labels": {"region": "$.customer.region", "shop": "main", "code": 7, "*": "$.tags", "price": "$$5"},
 }
@@ -38,6 +39,7 @@ def test_a_document_says_what_is_read_and_how() -> None:
     (reading,) = source.readings
     assert (reading.metric, reading.kind, reading.value) == ("order_value", "distribution", Path(("total",)))
     assert (reading.time, reading.unit, reading.spread) == (Path(("at",)), "s", Path(("tags",)))
+    assert reading.start == Path(("since",))
     assert reading.labels == (("code", "7"), ("price", "$5"), ("region", parse_path("$.customer.region")), ("shop", "main"))
 
 

@@ -42,6 +42,20 @@ def test_records_are_cut_where_they_would_be_too_large() -> None:
     assert len(numbers) == 2_000
 
 
+def test_starts_go_with_their_samples_and_a_record_without_any_has_no_column_of_them() -> None:
+    values = [{"v": i, "host": f"h{i % 7}", "since": NOW - i if i % 7 < 3 else None} for i in range(70)]
+    placed = Decoder(mapped(BY_HOST | {"kind": "counter", "start": "$.since"}), 4, LIMITS).decode(given(*values), NOW).placed
+    found: dict[float, int] = {}
+    for made in cut(placed, 1, "orders", NOW):
+        batch = decode(made.payload)
+        found |= dict(
+            zip(batch.values.tolist(), [0] * made.samples if batch.starts is None else batch.starts.tolist(), strict=True)
+        )
+    assert found == {float(i): NOW - i if i % 7 < 3 else 0 for i in range(70)}
+    unknown = Decoder(mapped(BY_HOST), 4, LIMITS).decode(given(*values), NOW).placed
+    assert all(decode(made.payload).starts is None for made in cut(unknown, 1, "orders", NOW))
+
+
 def test_nothing_is_cut_of_nothing() -> None:
     assert cut(Decoder(mapped(BY_HOST), 4, LIMITS).decode([], NOW).placed, 1, "orders", NOW) == []
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from services.contract.batch import Batch, encode
 from services.contract.series import Kind, series_key
+from services.contract.sources import Source
+from services.ingestor.columns import rfc_3339 as parse_time
 from services.ingestor.sources.decode import INDEX_BITS, Decoder
 from tests.unit.ingestor.sources.worlds import LIMITS, NOW, Given, decoded, given, mapped, samples, source
 
@@ -262,6 +264,58 @@ def test_what_is_no_batch_is_poison(value: bytes, reason: str) -> None:
 def test_a_name_in_a_batch_that_is_none_is_the_fault_of_its_samples() -> None:
     found = decoded(source(format="tideboard"), batch(keys=[series_key("1up", {}), series_key("rx", {})]))
     assert (len(samples(found)), found.faults) == (1, {"name": 1})
+
+
+# Starts
+
+
+def starts(of: Source, *written: object) -> list[tuple[float, int]]:
+    """Value of each sample, and since when its counter counts: ms after NOW, or 0."""
+    placed = decoded(of, *written).placed
+    return [(v, s and s - NOW) for v, s in zip(placed.values.tolist(), placed.starts.tolist(), strict=True)]
+
+
+def test_the_start_of_a_counter_lies_at_a_path_and_is_read_in_the_unit_of_the_times() -> None:
+    counted = M | {"kind": "$.kind", "time": "$.t", "timeUnit": "s", "start": "$.since"}
+    base = {"kind": "counter", "t": NOW // 1000}
+    found = starts(
+        mapped(counted),
+        base | {"v": 1, "since": NOW // 1000 - 2},
+        base | {"v": 2, "since": "2025-11-22T06:00:00Z"},
+        base | {"v": 3, "since": None},
+        base | {"v": 4},
+        base | {"v": 5, "since": "soon", "kind": "gauge"},
+    )
+    assert found == [(1, -2_000), (2, 0), (3, 0), (4, 0), (5, 0)]
+    assert parse_time("2025-11-22T06:00:00Z") == NOW
+
+
+def test_a_start_that_no_path_leads_to_is_the_start_of_the_http_door_or_none() -> None:
+    one = {"metric": "m", "kind": "counter", "value": 1, "time": NOW, "start": NOW - 7}
+    assert starts(source(), one, [one | {"start": "2025-11-22T05:59:59Z"}]) == [(1, -7), (1, -1_000)]
+    assert starts(source(format="ndjson"), one) == [(1, -7)]
+    assert starts(mapped({"metric": "m", "kind": "counter", "value": "$.value"}), one) == [(1, 0)]
+
+
+def test_starts_of_a_batch_are_those_of_its_samples() -> None:
+    written = batch(kinds=np.array([1, 1], np.uint8), starts=np.array([0, NOW - 9]))
+    assert starts(source(format="tideboard"), written, batch()) == [(5, 0), (6, -9), (5, 0), (6, 0)]
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"),
+    [
+        (NOW + 1, "start 1763791200001 is not between 1970 and the time of the sample, 1763791200000"),
+        (0, "start 0 is not between 1970"),
+        ("soon", "start 'soon' is neither epoch milliseconds nor RFC 3339"),
+        (True, "start at $.since is true, expected a number or an RFC 3339 string"),
+        (10**30, "expected a number"),
+    ],
+)
+def test_a_start_that_is_none_is_refused_with_its_sample(start: object, reason: str) -> None:
+    found = decoded(mapped(M | {"kind": "counter", "start": "$.since"}), {"v": 1, "since": start}, {"v": 2})
+    assert ([it[2] for it in samples(found)], found.faults) == ([2], {"time": 1})
+    assert reason in found.reasons["time"]
 
 
 # Places
