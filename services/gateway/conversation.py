@@ -41,20 +41,16 @@ class Conversation:
 
     __slots__ = ("_code", "_reader", "closing", "ended")
 
-    def __init__(self, limit: int) -> None:
-        self._reader = frames.Reader(limit)
+    def __init__(self, limit: int, deflated: bool = False) -> None:
+        self._reader = frames.Reader(limit, deflated)
         self._code = 0
         self.closing = False
         self.ended = False
 
     def receive(self, data: bytes) -> Iterator[Action]:
-        try:
-            for opcode, payload in self._reader.feed(data):
-                if self.ended:
-                    return  # 1.4: after a close frame "the peer discards any further data received"
-                yield from self._answer(opcode, payload)
-        except FrameError as error:
-            yield from self._end(error.code, error.reason, error.code, error.reason)
+        """To be consumed whole. 1.4: after a close frame "the peer discards any further data received"."""
+        if not self.ended:
+            yield from self._receive(data)
 
     def close(self, code: int, reason: str = "") -> bytes:
         """The frame that begins the closing handshake; nothing where it has begun."""
@@ -62,6 +58,15 @@ class Conversation:
             return b""
         self.closing, self._code = True, code
         return frames.encode_close(code, reason)
+
+    def _receive(self, data: bytes) -> Iterator[Action]:
+        try:
+            for opcode, payload in self._reader.feed(data):
+                yield from self._answer(opcode, payload)
+                if self.ended:
+                    return
+        except FrameError as error:
+            yield from self._end(error.code, error.reason, error.code, error.reason)
 
     def _answer(self, opcode: Opcode, payload: bytes) -> Iterator[Action]:
         if opcode is Opcode.CLOSE:

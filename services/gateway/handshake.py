@@ -9,6 +9,8 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
+from services.gateway.deflate import NO_DEFLATE, Agreement, ExtensionsError, negotiate
+
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION: Final = "13"
 
@@ -64,8 +66,17 @@ def parse(data: bytes) -> Request:
     return Request(method, path, query, headers)
 
 
-def accept(request: Request, subprotocols: Sequence[str], origins: Sequence[str]) -> tuple[bytes, str]:
-    """The 101 answer and the subprotocol that was agreed on, empty where none was. RefusedError where the request is not acceptable.
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """answer: the 101. subprotocol: the one that was agreed on, empty where none was. window: of `deflate`."""
+
+    answer: bytes
+    subprotocol: str
+    window: int
+
+
+def accept(request: Request, subprotocols: Sequence[str], origins: Sequence[str]) -> Accepted:
+    """RefusedError where the request is not acceptable.
 
     subprotocols: ours, best first. origins: hosts of pages that may connect besides our own; '*': any.
     """
@@ -83,7 +94,10 @@ def accept(request: Request, subprotocols: Sequence[str], origins: Sequence[str]
     fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_value(key))]
     if agreed:
         fields.append(("Sec-WebSocket-Protocol", agreed))
-    return _head(HTTPStatus.SWITCHING_PROTOCOLS, fields), agreed
+    deflate = _deflate(request)
+    if deflate:
+        fields.append(("Sec-WebSocket-Extensions", deflate.answer))
+    return Accepted(_head(HTTPStatus.SWITCHING_PROTOCOLS, fields), agreed, deflate.window if deflate else NO_DEFLATE)
 
 
 def accept_value(key: str) -> str:
@@ -100,6 +114,13 @@ def _key(request: Request) -> str:
     except binascii.Error:
         pass
     raise RefusedError(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is missing or is not 16 bytes in base64")
+
+
+def _deflate(request: Request) -> Agreement | None:
+    try:
+        return negotiate(request.headers.get("sec-websocket-extensions", ()))
+    except ExtensionsError as error:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
 
 
 def _check_origin(request: Request, origins: Sequence[str]) -> None:

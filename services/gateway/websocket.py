@@ -20,6 +20,7 @@ import structlog
 from services.contract.live import MAX_CLIENT_MESSAGE_BYTES, CloseCode
 from services.gateway import frames, handshake, metrics
 from services.gateway.conversation import Conversation, End, Send, Text
+from services.gateway.deflate import NO_DEFLATE
 from services.gateway.frames import Closed, Opcode
 from services.gateway.outgoing import Outgoing
 
@@ -119,9 +120,9 @@ class Sockets:
 
 
 class WebSocket(asyncio.Protocol):
-    """One connection."""
+    """One connection. window: as `frames.encode_text` takes it, for what is sent on it."""
 
-    __slots__ = ("_code", "_connections", "_conversation", "_pinged", "_session", "_slot", "transport")
+    __slots__ = ("_code", "_connections", "_conversation", "_pinged", "_session", "_slot", "transport", "window")
 
     sockets: Sockets
 
@@ -130,6 +131,7 @@ class WebSocket(asyncio.Protocol):
         self._conversation: Conversation | None = None
         self._session: Session | None = None
         self._slot = -1
+        self.window = NO_DEFLATE
         self._pinged = 0  # pings that have not been answered
         self._code = int(Closed.ABNORMAL)
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # comes with connection_made
@@ -221,17 +223,18 @@ class WebSocket(asyncio.Protocol):
         try:
             if endpoint is None:
                 raise handshake.RefusedError(HTTPStatus.NOT_FOUND, "there is no WebSocket here")
-            answer, agreed = handshake.accept(request, endpoint.subprotocols, self.sockets.origins)
+            accepted = handshake.accept(request, endpoint.subprotocols, self.sockets.origins)
         except handshake.RefusedError as refused:
             metrics.REFUSED.labels(str(refused.status.value)).inc()
             self.transport.write(refused.answer())
             self.transport.close()
             return
-        self._conversation = Conversation(MAX_CLIENT_MESSAGE_BYTES)
+        self.window = accepted.window
+        self._conversation = Conversation(MAX_CLIENT_MESSAGE_BYTES, deflated=self.window != NO_DEFLATE)
         self._slot = self.sockets.add(self)
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
-        self.transport.write(answer)
-        if endpoint.subprotocols and not agreed:
+        self.transport.write(accepted.answer)
+        if endpoint.subprotocols and not accepted.subprotocol:
             self.close(CloseCode.no_subprotocol, f"offer the subprotocol {endpoint.subprotocols[0]}")
         else:
             self._session = endpoint.open(self, request.query)

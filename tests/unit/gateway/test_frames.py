@@ -1,10 +1,14 @@
+import random
 import struct
+import zlib
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.gateway.deflate import MIN_BYTES, SMALL_WINDOW, WINDOW, deflate
 from services.gateway.frames import Closed, FrameError, Message, Opcode, Reader, decode_close, encode, encode_close, encode_text
 from tests.unit.gateway.masked import frame
 from tests.unit.gateway.steady import steady
@@ -12,14 +16,14 @@ from tests.unit.gateway.steady import steady
 LIMIT = 8_192
 
 
-def read(*chunks: bytes, limit: int = LIMIT) -> list[Message]:
-    reader = Reader(limit)
+def read(*chunks: bytes, limit: int = LIMIT, deflated: bool = False) -> list[Message]:
+    reader = Reader(limit, deflated)
     return [message for chunk in chunks for message in reader.feed(chunk)]
 
 
-def refused(*chunks: bytes, limit: int = LIMIT) -> Closed:
+def refused(*chunks: bytes, limit: int = LIMIT, deflated: bool = False) -> Closed:
     with pytest.raises(FrameError) as caught:
-        read(*chunks, limit=limit)
+        read(*chunks, limit=limit, deflated=deflated)
     assert caught.value.reason
     return caught.value.code
 
@@ -94,6 +98,14 @@ CASES = {
     "a length with the highest bit": (b"\x82\xff" + struct.pack("!Q", 1 << 63), Closed.PROTOCOL_ERROR),
     "text that is not UTF-8": (frame(1, b"\xc3\x28"), Closed.INVALID_DATA),
     "text that ends inside of a character": (frame(1, "é".encode()[:1]), Closed.INVALID_DATA),
+    "a fragment that cannot become UTF-8": (frame(1, b"x\xf4\x90", fin=False), Closed.INVALID_DATA),
+    "a fragment that does not go on with the character": (
+        frame(1, b"\xe2", fin=False) + frame(0, b"x", fin=False),
+        Closed.INVALID_DATA,
+    ),
+    "the first bytes of a frame that cannot become UTF-8": (frame(1, b"\xf4\x90" + bytes(100))[:8], Closed.INVALID_DATA),
+    "the head of a continuation of nothing": (frame(0, bytes(100))[:2], Closed.PROTOCOL_ERROR),
+    "the head of a message inside of a message": (frame(1, b"x", fin=False) + frame(2, b"y")[:2], Closed.PROTOCOL_ERROR),
     "a surrogate": (frame(1, b"\xed\xa0\x80"), Closed.INVALID_DATA),
     "a message of too many bytes": (frame(1, b"x" * (LIMIT + 1))[:10], Closed.TOO_BIG),
     "too many bytes in fragments": (frame(1, b"x" * LIMIT, fin=False) + frame(0, b"x")[:2], Closed.TOO_BIG),
@@ -149,3 +161,102 @@ def test_a_pong_repeats_its_ping() -> None:
 def test_each_message_has_the_whole_limit_for_itself() -> None:
     whole = frame(1, b"x" * (LIMIT - 1), fin=False) + frame(0, b"x")
     assert len(read(whole, whole, frame(1, b"y" * LIMIT))) == 3
+
+
+def test_reading_costs_in_proportion_to_what_came() -> None:
+    class Counted(bytes):
+        copied = 0
+
+        def __getitem__(self, key: Any) -> Any:
+            found = super().__getitem__(key)
+            if isinstance(found, int):
+                return found
+            Counted.copied += len(found)
+            return Counted(found)
+
+    data = Counted(frame(Opcode.PONG) * 5_000)
+    assert len(read(data)) == 5_000
+    assert Counted.copied <= 2 * len(data)
+
+
+PACKED = deflate(b"Hello", WINDOW)
+BOMB = deflate(bytes(1_000_000), WINDOW)
+ZEROS = bytes(LIMIT)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [frame(1, PACKED, rsv=4)],
+        [frame(1, PACKED[:3], rsv=4, fin=False) + frame(0, PACKED[3:])],
+        [frame(1, b"", rsv=4, fin=False) + frame(0, b"", fin=False) + frame(0, PACKED)],
+        [frame(1, PACKED, rsv=4, fin=False) + frame(0, b"")],
+        [bytes((byte,)) for byte in frame(1, PACKED, rsv=4)],
+        [frame(1, b"Hello")],
+    ],
+    ids=["whole", "in fragments", "after empty fragments", "before an empty fragment", "byte by byte", "not compressed"],
+)
+def test_a_compressed_message_arrives_as_it_was(chunks: list[bytes]) -> None:
+    assert read(*chunks, deflated=True) == [(Opcode.TEXT, b"Hello")]
+
+
+def test_control_frames_may_come_between_compressed_fragments() -> None:
+    spoken = frame(1, PACKED[:2], rsv=4, fin=False) + frame(9, b"!") + frame(0, PACKED[2:])
+    assert read(spoken, deflated=True) == [(Opcode.PING, b"!"), (Opcode.TEXT, b"Hello")]
+
+
+def test_each_compressed_message_stands_alone() -> None:
+    assert read(frame(1, PACKED, rsv=4) * 3 + frame(2, b"x"), deflated=True)[2:] == [
+        (Opcode.TEXT, b"Hello"),
+        (Opcode.BINARY, b"x"),
+    ]
+
+
+def test_a_message_may_fill_the_limit_once_it_is_inflated() -> None:
+    assert read(frame(1, deflate(ZEROS, WINDOW), rsv=4), deflated=True) == [(Opcode.TEXT, ZEROS)]
+    noise = bytes(random.Random(1).randbytes(LIMIT))
+    packed = deflate(noise, WINDOW)
+    assert len(packed) > LIMIT
+    assert read(frame(2, packed, rsv=4), deflated=True) == [(Opcode.BINARY, noise)]
+
+
+BLOCKS = b"\x00\x00\x00\xff\xff" * 2_000
+"""Empty blocks, which inflate to nothing."""
+CASES_DEFLATED = {
+    "a compressed ping": (frame(9, b"", rsv=4), Closed.PROTOCOL_ERROR),
+    "a compressed close": (frame(8, b"", rsv=4), Closed.PROTOCOL_ERROR),
+    "a continuation that says it is compressed": (
+        frame(1, PACKED[:2], rsv=4, fin=False) + frame(0, PACKED[2:], rsv=4),
+        Closed.PROTOCOL_ERROR,
+    ),
+    "RSV2": (frame(1, PACKED, rsv=2), Closed.PROTOCOL_ERROR),
+    "RSV1 and RSV3": (frame(1, PACKED, rsv=5), Closed.PROTOCOL_ERROR),
+    "a bomb": (frame(1, BOMB, rsv=4), Closed.TOO_BIG),
+    "a bomb in fragments, before its end": (
+        frame(1, BOMB[:5], rsv=4, fin=False) + frame(0, BOMB[5:], fin=False),
+        Closed.TOO_BIG,
+    ),
+    "a lot that inflates to nothing": (frame(1, BLOCKS, rsv=4)[:4], Closed.TOO_BIG),
+    "what is not deflated": (frame(1, b"\xff" * 9, rsv=4), Closed.INVALID_DATA),
+    "compressed text that is not UTF-8": (frame(1, deflate(b"\xc3\x28", WINDOW), rsv=4), Closed.INVALID_DATA),
+    "compressed text that ends inside of a character": (frame(1, deflate(b"\xc3", WINDOW), rsv=4), Closed.INVALID_DATA),
+}
+
+
+@pytest.mark.parametrize(("data", "code"), CASES_DEFLATED.values(), ids=CASES_DEFLATED)
+def test_what_breaks_the_rules_of_compression_is_refused(data: bytes, code: Closed) -> None:
+    assert refused(data, deflated=True) == code
+
+
+@pytest.mark.parametrize("window", [WINDOW, SMALL_WINDOW])
+def test_a_long_text_is_compressed_for_those_who_agreed_on_it(window: int) -> None:
+    payload = b'{"type":"delta"}' * 100
+    written = encode_text(payload, window)
+    assert len(written) < len(payload) // 4
+    assert written[0] == 0xC1
+    assert zlib.decompressobj(-window).decompress(written[2:] + b"\x00\x00\xff\xff") == payload
+
+
+@pytest.mark.parametrize("payload", [b"", b"x" * (MIN_BYTES - 1), random.Random(1).randbytes(MIN_BYTES)])
+def test_what_gains_nothing_goes_as_it_is(payload: bytes) -> None:
+    assert encode_text(payload, WINDOW) == encode_text(payload)

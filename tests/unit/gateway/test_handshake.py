@@ -32,13 +32,13 @@ def test_the_example_of_the_rfc_is_answered_as_in_the_rfc() -> None:
 
 
 def test_a_good_request_is_accepted_with_our_subprotocol() -> None:
-    answer, agreed = accept(parse(request()), OURS, ())
-    head = answer.decode().split("\r\n")
-    assert agreed == "tideboard.v1.json"
+    accepted = accept(parse(request()), OURS, ())
+    head = accepted.answer.decode().split("\r\n")
+    assert (accepted.subprotocol, accepted.window) == ("tideboard.v1.json", 0)
     assert head[0] == "HTTP/1.1 101 Switching Protocols"
     assert set(head[1:]) >= {"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Protocol: tideboard.v1.json"}
-    assert answer.endswith(b"\r\n\r\n")
-    assert b"Extensions" not in answer
+    assert accepted.answer.endswith(b"\r\n\r\n")
+    assert b"Extensions" not in accepted.answer
 
 
 def test_path_and_query_are_told_apart() -> None:
@@ -47,9 +47,16 @@ def test_path_and_query_are_told_apart() -> None:
 
 
 def test_a_subprotocol_that_nobody_knows_is_not_agreed_on() -> None:
-    answer, agreed = accept(parse(request(sec_websocket_protocol="chat")), OURS, ())
-    assert agreed == ""
-    assert b"Sec-WebSocket-Protocol" not in answer
+    accepted = accept(parse(request(sec_websocket_protocol="chat")), OURS, ())
+    assert accepted.subprotocol == ""
+    assert b"Sec-WebSocket-Protocol" not in accepted.answer
+
+
+def test_an_offer_to_compress_is_taken() -> None:
+    accepted = accept(parse(request(sec_websocket_extensions="permessage-deflate; client_max_window_bits")), OURS, ())
+    answer = b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
+    assert answer in accepted.answer
+    assert accepted.window == 15
 
 
 @pytest.mark.parametrize("origin", [None, "http://tide.example:8080", "https://TIDE.example:8080"])
@@ -69,6 +76,7 @@ REFUSED: dict[str, tuple[bytes, HTTPStatus]] = {
     "no key": (request(sec_websocket_key=None), HTTPStatus.BAD_REQUEST),
     "a short key": (request(sec_websocket_key="YWJj"), HTTPStatus.BAD_REQUEST),
     "a key that is not base64": (request(sec_websocket_key="!" * 24), HTTPStatus.BAD_REQUEST),
+    "malformed extensions": (request(sec_websocket_extensions="permessage-deflate; =1"), HTTPStatus.BAD_REQUEST),
     "a page of another host": (request(origin="https://evil.example"), HTTPStatus.FORBIDDEN),
     "a page of another port": (request(origin="http://tide.example:9"), HTTPStatus.FORBIDDEN),
     "a page without an origin": (request(origin="null"), HTTPStatus.FORBIDDEN),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.gateway.deflate import deflate
 from services.gateway.frames import Opcode as Op
 from services.gateway.frames import decode_close, encode, encode_text
 from services.gateway.outgoing import Outgoing
@@ -120,6 +121,20 @@ def test_an_upgrade_is_answered_and_opens_a_session(world: World) -> None:
     assert wire.high == HIGH_WATER
     socket.data_received(frame(1, b"hello"))
     assert wire.written[1:] == [encode_text(b"hello")]
+
+
+def test_a_client_that_offers_compression_may_compress(world: World) -> None:
+    socket, wire = world.connect(REQUEST.replace(b"\r\n\r\n", b"\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n"))
+    assert (b"Sec-WebSocket-Extensions: permessage-deflate" in wire.written[0], socket.window) == (True, 15)
+    socket.data_received(frame(1, deflate(b"hello", 15), rsv=4))
+    assert wire.written[1:] == [encode_text(b"hello")]
+
+
+def test_a_client_that_offers_none_may_not(world: World) -> None:
+    socket, wire = world.connect()
+    assert socket.window == 0
+    socket.data_received(frame(1, deflate(b"hello", 15), rsv=4))
+    assert close_code(wire) == 1002
 
 
 @pytest.mark.parametrize(
