@@ -8,7 +8,7 @@ const SERVER_FRAMES = Object.keys(GOLDEN).filter((name) => !name.startsWith("cli
 
 test("the golden frames are there", () => {
   expect(SERVER_FRAMES).toEqual(
-    expect.arrayContaining(["snapshot", "delta", "delta_empty", "status_fresh", "status_stale", "moved", "pong", "error_broken", "error_unknown"]),
+    expect.arrayContaining(["snapshot", "delta", "delta_empty", "status_fresh", "status_stale", "moved", "pong", "error_broken", "error_unknown", "error_forbidden", "error_token", "token"]),
   );
 });
 
@@ -19,6 +19,7 @@ test.each(SERVER_FRAMES)("the golden %s decodes to exactly what it says", (name)
 const CLIENT_FRAMES: readonly (readonly [string, ClientMessage])[] = [
   ["client_ping", { type: "ping" }],
   ["client_rate", { type: "rate", hz: 1 }],
+  ["client_token", { type: "token", token: "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl" }],
   ["client_unsubscribe", { type: "unsubscribe", dashboard: "host" }],
   ["client_subscribe", { type: "subscribe", dashboard: "host", hz: 10, since: null }],
   [

@@ -26,8 +26,11 @@ class CloseCode(IntEnum):
     too_slow = 4001
     no_pong = 4002
     overloaded = 4003
+    token_ended = 4004
+    too_many_messages = 4005
     bad_message = 4500
     no_subprotocol = 4501
+    forbidden = 4502
 
 
 # From the client.
@@ -54,11 +57,20 @@ class Rate(msgspec.Struct, frozen=True, tag_field="type", tag="rate"):
     hz: float
 
 
+class Token(msgspec.Struct, frozen=True, tag_field="type", tag="token"):
+    """Another token instead of the one that the socket was opened with, before that one ends."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return "Token(...)"  # whatever is told about a message, this is not
+
+
 class Ping(msgspec.Struct, frozen=True, tag_field="type", tag="ping"):
     pass
 
 
-ClientMessage = Subscribe | Unsubscribe | Rate | Ping
+ClientMessage = Subscribe | Unsubscribe | Rate | Token | Ping
 
 
 # From the server.
@@ -170,7 +182,10 @@ class Moved(msgspec.Struct, frozen=True, tag_field="type", tag="moved"):
 
 
 class Error(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
-    """code: unknown_dashboard, broken_dashboard, bad_message. The subscription stays: a snapshot follows when the dashboard is there."""
+    """code: unknown_dashboard or broken_dashboard: the subscription stays, and a snapshot follows when the dashboard is there.
+
+    forbidden: the token does not name this dashboard, and nothing follows. bad_token, bad_message: what was sent does not count.
+    """
 
     dashboard: str
     code: str
@@ -184,7 +199,14 @@ class Pong(msgspec.Struct, frozen=True, tag_field="type", tag="pong"):
     now: int
 
 
-ServerMessage = Snapshot | Delta | Status | Moved | Error | Pong
+class TokenEnds(msgspec.Struct, frozen=True, tag_field="type", tag="token"):
+    """The token that counts on this socket, and until when. now, ends: epoch ms."""
+
+    now: int
+    ends: int
+
+
+ServerMessage = Snapshot | Delta | Status | Moved | Error | Pong | TokenEnds
 
 
 class LiveError(ValueError):

@@ -18,6 +18,7 @@ FRAMES: dict[str, live.ServerMessage | live.ClientMessage] = {
     "client_unsubscribe": live.Unsubscribe("host"),
     "client_rate": live.Rate(1),
     "client_ping": live.Ping(),
+    "client_token": live.Token("eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"),
     "snapshot": live.Snapshot(
         v=live.VERSION,
         dashboard="host",
@@ -74,7 +75,10 @@ FRAMES: dict[str, live.ServerMessage | live.ClientMessage] = {
     "error_broken": live.Error(
         "host", "broken_dashboard", "'avgg' is not a function", "spec.panels[0].query.fn", 12, "dashboards/host.yaml"
     ),
+    "error_forbidden": live.Error("payroll", "forbidden", "the token does not name this dashboard"),
+    "error_token": live.Error("", "bad_token", "the token has ended"),
     "pong": live.Pong(1795385021500),
+    "token": live.TokenEnds(1795385021500, 1795385321500),
 }  # fmt: skip
 
 if __name__ == "__main__":

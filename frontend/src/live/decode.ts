@@ -59,6 +59,9 @@ const CHECKS: Readonly<Record<string, (message: Record_) => void>> = {
   pong(message) {
     number(message["now"], "now");
   },
+  token(message) {
+    for (const key of ["now", "ends"]) number(message[key], key);
+  },
 };
 
 function viewState(value: unknown, at: string): void {

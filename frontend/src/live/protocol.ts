@@ -48,6 +48,7 @@ export type ClientMessage =
   | { readonly type: "subscribe"; readonly dashboard: string; readonly hz: number; readonly since: Since | null }
   | { readonly type: "unsubscribe"; readonly dashboard: string }
   | { readonly type: "rate"; readonly hz: number }
+  | { readonly type: "token"; readonly token: string }
   | { readonly type: "ping" };
 
 export interface ViewState {
@@ -139,7 +140,13 @@ export interface Pong {
   readonly type: "pong";
   readonly now: number;
 }
-export type ServerMessage = Snapshot | Delta | Status | Moved | Fault | Pong;
+/** The token that counts on this socket, and until when: epoch ms of the server's clock. */
+export interface TokenEnds {
+  readonly type: "token";
+  readonly now: number;
+  readonly ends: number;
+}
+export type ServerMessage = Snapshot | Delta | Status | Moved | Fault | Pong | TokenEnds;
 
 export function encode(message: ClientMessage): string {
   return JSON.stringify(message);

@@ -157,10 +157,10 @@ export class LiveClient {
     if (message === null) return;
     if ("now" in message) this.clock = observe(this.clock, message.now, at);
     if (message.type === "moved") this.happen({ type: "moved", socket: number, withinMs: message.retry_in_ms });
-    else if (message.type !== "pong") this.deliver(message, at);
+    else if (message.type !== "pong" && message.type !== "token") this.deliver(message, at);
   }
 
-  private deliver(message: Exclude<ServerMessage, { type: "moved" | "pong" }>, at: number): void {
+  private deliver(message: Exclude<ServerMessage, { type: "moved" | "pong" | "token" }>, at: number): void {
     this.arrivals.push(at);
     while (at - (this.arrivals[0] ?? at) > 3000) this.arrivals.shift();
     const subscription = this.subscriptions.get(message.dashboard);

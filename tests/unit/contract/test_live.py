@@ -55,5 +55,11 @@ def test_a_reader_ignores_fields_that_a_later_version_adds() -> None:
 
 def test_close_codes_say_whether_to_come_back() -> None:
     back = {code.name for code in live.CloseCode if 4000 <= code < 4500}
-    assert back == {"going_away", "too_slow", "no_pong", "overloaded"}
+    assert back == {"going_away", "too_slow", "no_pong", "overloaded", "token_ended", "too_many_messages"}
     assert all(4500 <= code < 5000 for code in live.CloseCode if code.name not in back)
+
+
+def test_a_token_is_not_told_by_who_tells_of_messages() -> None:
+    message = live.decode_client('{"type":"token","token":"aaa.bbb.ccc"}')
+    assert message == live.Token("aaa.bbb.ccc")
+    assert "aaa" not in f"{message!r} {message}"
