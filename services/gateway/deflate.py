@@ -1,24 +1,24 @@
 """permessage-deflate (RFC 7692), the server's side: what is agreed on, a message compressed, a client's message inflated. Pure.
 
-No context is taken over in either direction: a message is then compressed once for all its viewers, and a connection
-holds no zlib state. What is agreed on for a connection is its window, the base-2 logarithm of the LZ77 window in bytes:
-WINDOW, SMALL_WINDOW where the client asks for one of 12 to 14 bits, or NO_DEFLATE. Offers of a smaller one are declined,
-so that a message is compressed twice at most. Headers that name extensions are read here, too.
+No context is taken over in either direction, and everything is compressed with a window of 2**WINDOW bytes, which is
+what clients ask for at the least: a message is then compressed once for all its viewers, and a connection holds no state
+of it. Offers that ask for a smaller window are declined. Headers that name extensions are read here, too.
 """
 
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from isal import isal_zlib
+
 EXTENSION: Final = "permessage-deflate"
-NO_DEFLATE: Final = 0
-WINDOW: Final = 15
-SMALL_WINDOW: Final = 12
-LEVEL: Final = 4
+WINDOW: Final = 12
+"""Bits. With 15 deltas and snapshots get no smaller (docs/benchmarks.md), and a library that is in wide use asks for 12."""
+LEVEL: Final = 1
+"""Of ISA-L: a delta in a quarter of the CPU time that zlib's level 1 takes, and smaller by a tenth; its higher ones gain nothing."""
 MIN_BYTES: Final = 256
-"""Of a payload. Smaller ones go as they are: a delta of 200 bytes would lose 70 of them for the CPU time of half a send."""
+"""Of a payload. Smaller ones go as they are: one of 200 bytes would lose 70 of them, and both fit into one packet."""
 
 _TAIL: Final = b"\x00\x00\xff\xff"
 _BITS: Final = {str(bits): bits for bits in range(8, 16)}  # 7.1.2.1: "a decimal integer without leading zeroes between 8 to 15"
@@ -36,20 +36,13 @@ class ExtensionsError(Exception):
     """Sec-WebSocket-Extensions is malformed. RFC 6455 9.1: the recipient "MUST immediately _Fail the WebSocket Connection_"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """window: of what the server compresses. answer: the value of Sec-WebSocket-Extensions."""
+def negotiate(lines: Sequence[str]) -> str:
+    """The answer to the first offer that can be taken, empty where there is none. lines: values of Sec-WebSocket-Extensions.
 
-    window: int
-    answer: str
-
-
-def negotiate(lines: Sequence[str]) -> Agreement | None:
-    """The first offer that can be taken; lines: the values of Sec-WebSocket-Extensions. ExtensionsError."""
-    for name, parameters in list(offers(lines)):
-        if name == EXTENSION and (agreement := _accept(parameters)):
-            return agreement
-    return None
+    ExtensionsError.
+    """
+    answers = [_answer(parameters) for name, parameters in offers(lines) if name == EXTENSION]
+    return next(filter(None, answers), "")
 
 
 def offers(lines: Sequence[str]) -> Iterator[tuple[str, Parameters]]:
@@ -77,34 +70,30 @@ def _unquoted(text: str) -> str:
     return value
 
 
-def _accept(parameters: Parameters) -> Agreement | None:
-    """RFC 7692 7: an offer with a parameter that is unknown, has an invalid value or is there twice is declined."""
+def _answer(parameters: Parameters) -> str:
+    """Empty: declined. RFC 7692 7 declines an offer with a parameter that is unknown, has an invalid value or is there twice."""
     given = dict(parameters)
     if len(given) < len(parameters):
-        return None
+        return ""
     for name, value in given.items():
         match name:
             case "server_no_context_takeover" | "client_no_context_takeover" if value is None:
                 pass
-            case "server_max_window_bits" if value in _BITS:
+            case "server_max_window_bits" if value in _BITS and _BITS[value] >= WINDOW:
                 pass
             case "client_max_window_bits" if value is None or value in _BITS:
-                pass  # a hint: any window up to WINDOW is read
+                pass  # a hint: any window is read
             case _:
-                return None
+                return ""
     answer = f"{EXTENSION}; server_no_context_takeover; client_no_context_takeover"
-    asked = given.get("server_max_window_bits")
-    if asked is None:
-        return Agreement(WINDOW, answer)
-    window = max((own for own in (WINDOW, SMALL_WINDOW) if own <= _BITS[asked]), default=NO_DEFLATE)
     # 7.1.2.1: the server accepts by including the parameter "with the same or smaller value as the offer"
-    return Agreement(window, f"{answer}; server_max_window_bits={window}") if window else None
+    return f"{answer}; server_max_window_bits={WINDOW}" if "server_max_window_bits" in given else answer
 
 
-def deflate(payload: bytes, window: int) -> bytes:
+def deflate(payload: bytes) -> bytes:
     """The payload of one compressed message. 7.2.1: compress, end with an empty block, remove its last four bytes."""
-    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, -window)
-    return (packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH))[: -len(_TAIL)]
+    packer = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, -WINDOW)
+    return (packer.compress(payload) + packer.flush(isal_zlib.Z_SYNC_FLUSH))[: -len(_TAIL)]
 
 
 class Inflater:
@@ -113,7 +102,7 @@ class Inflater:
     __slots__ = ("_unpacker",)
 
     def __init__(self) -> None:
-        self._unpacker = zlib.decompressobj(-WINDOW)
+        self._unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def feed(self, data: bytes, room: int) -> bytes:
         """What these bytes add to the message, up to `room` bytes (at least one); the rest, if there is more, is lost."""
@@ -133,7 +122,7 @@ class Inflater:
             room -= len(out)
             data = b""
             if self._unpacker.eof:  # 7.2.3.4: a block may have BFINAL set, and others follow
-                data, self._unpacker = self._unpacker.unused_data, zlib.decompressobj(-WINDOW)
+                data, self._unpacker = self._unpacker.unused_data, zlib.decompressobj(-zlib.MAX_WBITS)
 
 
 class InflateError(Exception):

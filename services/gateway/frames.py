@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, cast
 
-from services.gateway.deflate import MIN_BYTES, NO_DEFLATE, InflateError, Inflater, deflate
+from services.gateway.deflate import MIN_BYTES, InflateError, Inflater, deflate
 
 
 class Opcode(IntEnum):
@@ -59,10 +59,10 @@ def encode(opcode: Opcode, payload: bytes) -> bytes:
     return _frame(_FIN | opcode, payload)
 
 
-def encode_text(payload: bytes, window: int = NO_DEFLATE) -> bytes:
-    """A text message. window: what was agreed on with those who get it; compressed then, where that makes it smaller."""
-    if window and len(payload) >= MIN_BYTES:
-        packed = deflate(payload, window)
+def encode_text(payload: bytes, deflated: bool = False) -> bytes:
+    """A text message. deflated: permessage-deflate was agreed on with those who get it; it is used where it makes it smaller."""
+    if deflated and len(payload) >= MIN_BYTES:
+        packed = deflate(payload)
         if len(packed) < len(payload):
             return _frame(_FIN | _RSV1 | Opcode.TEXT, packed)
     return _frame(_FIN | Opcode.TEXT, payload)

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-from services.gateway.deflate import NO_DEFLATE, Agreement, ExtensionsError, negotiate
+from services.gateway.deflate import ExtensionsError, negotiate
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION: Final = "13"
@@ -68,11 +68,11 @@ def parse(data: bytes) -> Request:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """answer: the 101. subprotocol: the one that was agreed on, empty where none was. window: of `deflate`."""
+    """answer: the 101. subprotocol: the one that was agreed on, empty where none was. deflated: permessage-deflate was."""
 
     answer: bytes
     subprotocol: str
-    window: int
+    deflated: bool
 
 
 def accept(request: Request, subprotocols: Sequence[str], origins: Sequence[str]) -> Accepted:
@@ -94,10 +94,10 @@ def accept(request: Request, subprotocols: Sequence[str], origins: Sequence[str]
     fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_value(key))]
     if agreed:
         fields.append(("Sec-WebSocket-Protocol", agreed))
-    deflate = _deflate(request)
-    if deflate:
-        fields.append(("Sec-WebSocket-Extensions", deflate.answer))
-    return Accepted(_head(HTTPStatus.SWITCHING_PROTOCOLS, fields), agreed, deflate.window if deflate else NO_DEFLATE)
+    extensions = _extensions(request)
+    if extensions:
+        fields.append(("Sec-WebSocket-Extensions", extensions))
+    return Accepted(_head(HTTPStatus.SWITCHING_PROTOCOLS, fields), agreed, deflated=bool(extensions))
 
 
 def accept_value(key: str) -> str:
@@ -116,7 +116,7 @@ def _key(request: Request) -> str:
     raise RefusedError(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is missing or is not 16 bytes in base64")
 
 
-def _deflate(request: Request) -> Agreement | None:
+def _extensions(request: Request) -> str:
     try:
         return negotiate(request.headers.get("sec-websocket-extensions", ()))
     except ExtensionsError as error:

@@ -20,7 +20,6 @@ import structlog
 from services.contract.live import MAX_CLIENT_MESSAGE_BYTES, CloseCode
 from services.gateway import frames, handshake, metrics
 from services.gateway.conversation import Conversation, End, Send, Text
-from services.gateway.deflate import NO_DEFLATE
 from services.gateway.frames import Closed, Opcode
 from services.gateway.outgoing import Outgoing
 
@@ -120,9 +119,9 @@ class Sockets:
 
 
 class WebSocket(asyncio.Protocol):
-    """One connection. window: as `frames.encode_text` takes it, for what is sent on it."""
+    """One connection. deflated: permessage-deflate was agreed on."""
 
-    __slots__ = ("_code", "_connections", "_conversation", "_pinged", "_session", "_slot", "transport", "window")
+    __slots__ = ("_code", "_connections", "_conversation", "_pinged", "_session", "_slot", "deflated", "transport")
 
     sockets: Sockets
 
@@ -131,7 +130,7 @@ class WebSocket(asyncio.Protocol):
         self._conversation: Conversation | None = None
         self._session: Session | None = None
         self._slot = -1
-        self.window = NO_DEFLATE
+        self.deflated = False
         self._pinged = 0  # pings that have not been answered
         self._code = int(Closed.ABNORMAL)
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # comes with connection_made
@@ -229,8 +228,8 @@ class WebSocket(asyncio.Protocol):
             self.transport.write(refused.answer())
             self.transport.close()
             return
-        self.window = accepted.window
-        self._conversation = Conversation(MAX_CLIENT_MESSAGE_BYTES, deflated=self.window != NO_DEFLATE)
+        self.deflated = accepted.deflated
+        self._conversation = Conversation(MAX_CLIENT_MESSAGE_BYTES, self.deflated)
         self._slot = self.sockets.add(self)
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
         self.transport.write(accepted.answer)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.deflate import MIN_BYTES, SMALL_WINDOW, WINDOW, deflate
+from services.gateway.deflate import MIN_BYTES, WINDOW, deflate
 from services.gateway.frames import Closed, FrameError, Message, Opcode, Reader, decode_close, encode, encode_close, encode_text
 from tests.unit.gateway.masked import frame
 from tests.unit.gateway.steady import steady
@@ -179,8 +179,8 @@ def test_reading_costs_in_proportion_to_what_came() -> None:
     assert Counted.copied <= 2 * len(data)
 
 
-PACKED = deflate(b"Hello", WINDOW)
-BOMB = deflate(bytes(1_000_000), WINDOW)
+PACKED = deflate(b"Hello")
+BOMB = deflate(bytes(1_000_000))
 ZEROS = bytes(LIMIT)
 
 
@@ -213,9 +213,9 @@ def test_each_compressed_message_stands_alone() -> None:
 
 
 def test_a_message_may_fill_the_limit_once_it_is_inflated() -> None:
-    assert read(frame(1, deflate(ZEROS, WINDOW), rsv=4), deflated=True) == [(Opcode.TEXT, ZEROS)]
+    assert read(frame(1, deflate(ZEROS), rsv=4), deflated=True) == [(Opcode.TEXT, ZEROS)]
     noise = bytes(random.Random(1).randbytes(LIMIT))
-    packed = deflate(noise, WINDOW)
+    packed = deflate(noise)
     assert len(packed) > LIMIT
     assert read(frame(2, packed, rsv=4), deflated=True) == [(Opcode.BINARY, noise)]
 
@@ -238,8 +238,8 @@ CASES_DEFLATED = {
     ),
     "a lot that inflates to nothing": (frame(1, BLOCKS, rsv=4)[:4], Closed.TOO_BIG),
     "what is not deflated": (frame(1, b"\xff" * 9, rsv=4), Closed.INVALID_DATA),
-    "compressed text that is not UTF-8": (frame(1, deflate(b"\xc3\x28", WINDOW), rsv=4), Closed.INVALID_DATA),
-    "compressed text that ends inside of a character": (frame(1, deflate(b"\xc3", WINDOW), rsv=4), Closed.INVALID_DATA),
+    "compressed text that is not UTF-8": (frame(1, deflate(b"\xc3\x28"), rsv=4), Closed.INVALID_DATA),
+    "compressed text that ends inside of a character": (frame(1, deflate(b"\xc3"), rsv=4), Closed.INVALID_DATA),
 }
 
 
@@ -248,15 +248,14 @@ def test_what_breaks_the_rules_of_compression_is_refused(data: bytes, code: Clos
     assert refused(data, deflated=True) == code
 
 
-@pytest.mark.parametrize("window", [WINDOW, SMALL_WINDOW])
-def test_a_long_text_is_compressed_for_those_who_agreed_on_it(window: int) -> None:
+def test_a_long_text_is_compressed_for_those_who_agreed_on_it() -> None:
     payload = b'{"type":"delta"}' * 100
-    written = encode_text(payload, window)
+    written = encode_text(payload, deflated=True)
     assert len(written) < len(payload) // 4
     assert written[0] == 0xC1
-    assert zlib.decompressobj(-window).decompress(written[2:] + b"\x00\x00\xff\xff") == payload
+    assert zlib.decompressobj(-WINDOW).decompress(written[2:] + b"\x00\x00\xff\xff") == payload
 
 
 @pytest.mark.parametrize("payload", [b"", b"x" * (MIN_BYTES - 1), random.Random(1).randbytes(MIN_BYTES)])
 def test_what_gains_nothing_goes_as_it_is(payload: bytes) -> None:
-    assert encode_text(payload, WINDOW) == encode_text(payload)
+    assert encode_text(payload, deflated=True) == encode_text(payload)

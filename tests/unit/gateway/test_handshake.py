@@ -34,7 +34,7 @@ def test_the_example_of_the_rfc_is_answered_as_in_the_rfc() -> None:
 def test_a_good_request_is_accepted_with_our_subprotocol() -> None:
     accepted = accept(parse(request()), OURS, ())
     head = accepted.answer.decode().split("\r\n")
-    assert (accepted.subprotocol, accepted.window) == ("tideboard.v1.json", 0)
+    assert (accepted.subprotocol, accepted.deflated) == ("tideboard.v1.json", False)
     assert head[0] == "HTTP/1.1 101 Switching Protocols"
     assert set(head[1:]) >= {"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Protocol: tideboard.v1.json"}
     assert accepted.answer.endswith(b"\r\n\r\n")
@@ -56,7 +56,7 @@ def test_an_offer_to_compress_is_taken() -> None:
     accepted = accept(parse(request(sec_websocket_extensions="permessage-deflate; client_max_window_bits")), OURS, ())
     answer = b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
     assert answer in accepted.answer
-    assert accepted.window == 15
+    assert accepted.deflated
 
 
 @pytest.mark.parametrize("origin", [None, "http://tide.example:8080", "https://TIDE.example:8080"])

@@ -125,15 +125,15 @@ def test_an_upgrade_is_answered_and_opens_a_session(world: World) -> None:
 
 def test_a_client_that_offers_compression_may_compress(world: World) -> None:
     socket, wire = world.connect(REQUEST.replace(b"\r\n\r\n", b"\r\nsec-websocket-extensions: permessage-deflate\r\n\r\n"))
-    assert (b"Sec-WebSocket-Extensions: permessage-deflate" in wire.written[0], socket.window) == (True, 15)
-    socket.data_received(frame(1, deflate(b"hello", 15), rsv=4))
+    assert (b"Sec-WebSocket-Extensions: permessage-deflate" in wire.written[0], socket.deflated) == (True, True)
+    socket.data_received(frame(1, deflate(b"hello"), rsv=4))
     assert wire.written[1:] == [encode_text(b"hello")]
 
 
 def test_a_client_that_offers_none_may_not(world: World) -> None:
     socket, wire = world.connect()
-    assert socket.window == 0
-    socket.data_received(frame(1, deflate(b"hello", 15), rsv=4))
+    assert not socket.deflated
+    socket.data_received(frame(1, deflate(b"hello"), rsv=4))
     assert close_code(wire) == 1002
 
 
