@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 Views = Mapping[str, tuple[View, int]]
 COMPACT_MS: Final = 60_000
+BEHIND_MS: Final = 10_000
+"""A view is not filled while what is folded of a partition ends so long ago or longer, and there is more."""
 COARSE_BUCKETS: Final = 2
 """How many buckets of a coarse view one step computes; of more, the newest first, and the others between the steps."""
 
@@ -337,9 +339,22 @@ def _compute(state: _State, moment: _Moment, merge: ViewMerge, owed: Owed, most:
         hot = _hot(state, merge, moment.caught_up, now)
     notes = view_notes(merge.view, moment.noted, merge.pooling())
     until = (owed.closed(moment.closed) - merge.behind_ms) // every * every
-    step = merge.step(buckets, until, now, moment.newest, moment.positions, notes, hot)
+    whole = merge.filled != merge.window_ms and not owed and _is_there(state, moment, merge, now)
+    step = merge.step(buckets, until, now, moment.newest, moment.positions, notes, hot, whole)
     owed.took(len(buckets), time.perf_counter() - began)
     return step
+
+
+def _is_there(state: _State, moment: _Moment, merge: ViewMerge, now: int) -> bool:
+    """Whether all of a view's window is folded, in all partitions."""
+    for (lineage, partition), item in state.followed.items():
+        if lineage == state.lineage:
+            if not moment.caught_up.get(partition) and item.mirror.clock < now - BEHIND_MS:
+                return False
+            kept = item.mirror.retentions
+            if any(kept.get(one.selection.id, 0) < merge.window_ms + one.over_ms for one in merge.view.inputs):
+                return False
+    return True
 
 
 def _needed(state: _State) -> dict[str, int]:

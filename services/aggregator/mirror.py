@@ -24,6 +24,7 @@ class Mirror:
         self.digest = ""
         self.stamp = ""  # of the commit that it stands at
         self.available: frozenset[str] = frozenset()  # selections that the fold computes by now
+        self.retentions: dict[str, int] = {}  # for how long it keeps their cells, ms
         self.clock = 0
         self.max_time = 0
         self.notes: dict[str, SelectionNotes] = {}
@@ -40,7 +41,7 @@ class Mirror:
         self.generation += 1
         self.cold_after = stored.config.cold_after()
         self.position, self.digest, self.stamp = stored.offset, stored.config.digest, stored.stamp
-        self.available = frozenset(stored.config.selections)
+        self.available, self.retentions = frozenset(stored.config.selections), stored.config.retentions
         self.clock, self.max_time = stored.state.clock, stored.state.max_time
         self.notes = dict(stored.state.notes)
         for name in self.cells:

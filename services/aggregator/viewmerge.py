@@ -72,6 +72,7 @@ class ViewMerge:
         self._names = {item.selection.id for item in view.inputs}
         self.coarse = view.coarse
         self.hot = history.hot if history else 0
+        self.filled = history.filled if history else 0
         self._reached = 0  # start of the newest bucket that a sliding window ended in, epoch ms; 0: none yet
         if history:
             self._take_over(history.groups, history.rows)
@@ -105,7 +106,7 @@ class ViewMerge:
         self._numbers, self._labels, self._told, self.groups = {}, [], 0, 0
         self._values, self._versions, self._pending = {}, {}, {}
         self._first = _NEVER
-        self.hot = 0
+        self.hot = self.filled = 0
         self.rebind(self._inputs)
 
     @property
@@ -155,10 +156,12 @@ class ViewMerge:
         positions: Mapping[str, int],
         notes: Notes = NO_NOTES,
         hot: int = 0,
+        whole: bool = False,
     ) -> ViewCommit | None:
         """What to commit now that these buckets changed; None when nothing did. closed: epoch ms, a multiple of `every`.
 
         hot: of a coarse view, buckets before this epoch ms are all computed and will not change any more; 0: nobody knows.
+        whole: with these buckets everything is computed that the log has of the view's window.
         """
         old = now_ms - self.window_ms - KEEP_MS - self._every  # buckets that start then or before have left
         version = max(self.held[1] + 1, now_ms * 1000)
@@ -172,14 +175,17 @@ class ViewMerge:
                 blobs[bucket] = pack_rows(written.astype(np.uint32), versions[written], values[written])
         closed = max(closed, self.closed)
         told = self._new_notes(notes, now_ms)
-        if not cells and closed == self.closed and told is None and self.held[0]:
+        filled = self.window_ms if whole else min(self.filled, self.window_ms)
+        filled = 0 if filled == self.filled else filled
+        if not cells and not filled and closed == self.closed and told is None and self.held[0]:
             return None
-        if not cells and not self.held[0]:
+        begins = not self.held[0]
+        if begins and not cells and not filled:
             return None  # nothing has ever been computed: there is no history to move
         new = [NewGroup(number, self._labels[number]) for number in range(self._told, len(self._labels))]
         change = Change(
-            v=VERSION, epoch=self._epoch, prev=self.held[1], version=version if cells else self.held[1], closed=closed,
-            at=now_ms, newest=newest, groups=new, cells=cells, notes=told,
+            v=VERSION, epoch=self._epoch, prev=self.held[1], version=version if cells or begins else self.held[1],
+            closed=closed, at=now_ms, newest=newest, groups=new, cells=cells, notes=told, filled=filled,
         )  # fmt: skip
         gone = [bucket for bucket in self._values if bucket <= old] if self._first <= old else []
         if not self.coarse:
@@ -191,6 +197,7 @@ class ViewMerge:
         self.held = (step.change.epoch, step.change.version)
         self.closed = step.change.closed
         self.notes = self.notes if step.change.notes is None else step.change.notes
+        self.filled = step.change.filled or self.filled
         self._told += len(step.change.groups)
         for bucket, (values, versions) in self._pending.items():
             self._values[bucket], self._versions[bucket] = values, versions

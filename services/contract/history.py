@@ -62,7 +62,7 @@ class Change(msgspec.Struct, frozen=True):
 
     closed: buckets that end at or before this epoch ms are closed. A message with prev == version moves only `closed` and `notes`.
     at: epoch ms when the merge wrote it. newest: ingest time of the newest record in it, epoch ms, for the measurement of delay.
-    notes: None where they are what they were.
+    notes: None where they are what they were. filled: see ViewHistory, 0 where it is what it was; left out by versions that do not know it.
     """
 
     v: int
@@ -75,6 +75,7 @@ class Change(msgspec.Struct, frozen=True):
     groups: list[NewGroup]
     cells: list[Cells]
     notes: Notes | None = None
+    filled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class ViewHistory:
     """A view as it lies in Redis. rows: by bucket start; groups: labels by number. After a version: only the rows changed since.
 
     hot: of a coarse resolution, buckets before this epoch ms are all there, and will not change.
+    filled: of the last so many ms everything was computed once that the log had; 0: it still lacks some of it, or nobody said so.
     """
 
     epoch: str
@@ -93,6 +95,7 @@ class ViewHistory:
     positions: dict[str, int]
     notes: Notes = NO_NOTES
     hot: int = 0
+    filled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,10 @@ ALIVE_MS: Final = 600  # a second at most between two frames: the hub may be qui
 JUDGE_MS: Final = 200
 PATIENCE_MS: Final = 1_000  # for the first read; then a viewer without anything gets what is there
 VANISHED_MS: Final = 2_000  # a registry that Redis has lost is written again within this
-SWITCH_MS: Final = 6_000
+SWITCH_MS: Final = 60_000
 """How long a changed dashboard may wait for its new views to be filled; until then viewers keep the old picture."""
+UNTOLD_MS: Final = 6_000
+"""The same where it is not told when a view is filled: by aggregators of a version that does not say so."""
 LINGER_MS: Final = 5_000  # a page that is reloaded finds everything still there
 
 
@@ -158,10 +160,15 @@ class Stage:
         """Show what is coming as soon as nothing in it is emptier than it must be."""
         if self._coming is None:
             return
-        _, held, since = self._coming
+        composition, held, since = self._coming
         present = {item.view for item in self.held}
-        filled = all(item.ready and (item.state.newest or item.view in present) for item in held)
-        if filled or now - since > SWITCH_MS or not (self.viewers or self.holders):
+        told = any(item.state.filled for item in (*self.held, *held))
+        lacking = [
+            item for item in held
+            if not (item.ready and (item.view in present or _filled(item, composition.views[item.view][1], told)))
+        ]  # fmt: skip
+        patience = SWITCH_MS if told else UNTOLD_MS
+        if not lacking or now - since > patience or not (self.viewers or self.holders):
             self._show_next(now)
 
     def _show_next(self, now: int) -> None:
@@ -235,6 +242,11 @@ class Stage:
     def _out(self, message: ServerMessage, viewers: list[Viewer], now: int) -> Out:
         self._heard_at = now
         return outgoing(message), viewers
+
+
+def _filled(held: Held, window_ms: int, told: bool) -> bool:
+    """told: whether it is said of views when they are filled; else the first cells are a sign of it."""
+    return held.state.filled >= window_ms if told else held.state.newest > 0
 
 
 def _freshness(held: Held) -> Freshness:

@@ -35,6 +35,7 @@ class ViewState:
         "closed",
         "epoch",
         "every_ms",
+        "filled",
         "groups",
         "newest",
         "notes",
@@ -54,6 +55,7 @@ class ViewState:
         self.closed = 0
         self.newest = 0  # start of the newest bucket
         self.notes = NO_NOTES
+        self.filled = 0  # see ViewHistory
         self.groups: dict[int, dict[str, str]] = {}
         self._born: dict[int, int] = {}  # group -> a version at which it was there for sure, and not long before
         self._buckets: dict[int, Rows] = {}
@@ -73,6 +75,7 @@ class ViewState:
         self.version = max(self.version, history.version)
         self.closed = max(self.closed, history.closed)
         self._note(history.notes)
+        self._fill(history.filled)
         return True
 
     def apply(self, change: Change) -> Verdict:
@@ -82,8 +85,9 @@ class ViewState:
         if change.prev > self.version:
             return Verdict.gap
         noted = self._note(change.notes)
+        filled = change.version >= self.version and self._fill(change.filled)
         if change.version <= self.version and change.closed <= self.closed:
-            return Verdict.applied if noted else Verdict.known
+            return Verdict.applied if noted or filled else Verdict.known
         if change.version > self.version:
             self._add_groups(change.version, ((group.number, group.labels) for group in change.groups))
             for cells in change.cells:
@@ -98,6 +102,13 @@ class ViewState:
         if notes is None or notes.at <= self.notes.at:
             return False
         self.notes = notes
+        return True
+
+    def _fill(self, filled: int) -> bool:
+        """Take what is said of how far it is filled; whether that is something new."""
+        if filled in (0, self.filled):
+            return False
+        self.filled = filled
         return True
 
     def trim(self, now: int) -> None:

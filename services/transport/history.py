@@ -27,7 +27,7 @@ from services.transport.scripts import Argument, Script
 PARTS: Final = ("meta", "rows", "groups", "buckets", "versions")
 READ_TRIES: Final = 20
 READ_BUCKETS: Final = 500
-_HEAD: Final = ["v", "epoch", "version", "closed", "newest", "positions", "notes", "hot"]
+_HEAD: Final = ["v", "epoch", "version", "closed", "newest", "positions", "notes", "hot", "filled"]
 
 _COMMIT: Final = Script("""
 local meta, rows, groups, buckets, versions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -45,6 +45,7 @@ redis.call('HSET', meta, 'v', ARGV[5], 'epoch', ARGV[3], 'version', new, 'closed
   'at', ARGV[8], 'newest', ARGV[9], 'positions', ARGV[10])
 if ARGV[14] ~= '' then redis.call('HSET', meta, 'notes', ARGV[14]) end
 if ARGV[15] ~= '0' then redis.call('HSET', meta, 'hot', ARGV[15]) end
+if ARGV[17] ~= '0' then redis.call('HSET', meta, 'filled', ARGV[17] .. ':' .. ARGV[3]) end
 if ARGV[16] ~= '0' then
   for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', buckets, '-inf', ARGV[16])) do
     redis.call('HDEL', rows, bucket)
@@ -52,7 +53,7 @@ if ARGV[16] ~= '0' then
     redis.call('ZREM', versions, bucket)
   end
 end
-local at = 17
+local at = 18
 for i = 1, tonumber(ARGV[11]) do
   redis.call('HSET', rows, ARGV[at], ARGV[at + 1])
   redis.call('ZADD', buckets, ARGV[at], ARGV[at])
@@ -99,6 +100,7 @@ def _call(step: ViewCommit) -> tuple[list[str], list[Argument]]:
         "" if change.notes is None else msgspec.json.encode(change.notes),
         step.hot,
         step.old,
+        change.filled,
     ]
     for bucket, blob in step.blobs.items():
         arguments += (bucket, blob)
@@ -176,8 +178,15 @@ def _history(head: list[Any], labels: dict[bytes, bytes], blobs: dict[bytes, byt
     except msgspec.DecodeError as error:
         raise HistoryError(f"history that cannot be read: {error}") from None
     return ViewHistory(
-        head[1].decode(), int(head[2]), int(head[3]), int(head[4]), groups, rows, positions, notes, int(head[7] or 0)
-    )
+        head[1].decode(), int(head[2]), int(head[3]), int(head[4]), groups, rows, positions, notes, int(head[7] or 0),
+        _filled(head[8], head[1]),
+    )  # fmt: skip
+
+
+def _filled(found: bytes | None, epoch: bytes) -> int:
+    """What is said of how far a view is filled holds for the epoch that it was said in: an older version begins another and leaves it there."""
+    window, _, of = (found or b"0").partition(b":")
+    return int(window) if of == epoch else 0
 
 
 async def keep_view(redis: Redis, view: str) -> None:

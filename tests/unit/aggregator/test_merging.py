@@ -396,6 +396,83 @@ async def test_what_partitions_note_is_in_the_history_and_on_the_channel(redis: 
     assert [notes.late for notes in heard if notes is not None] == [2]
 
 
+# When a view is filled
+
+
+async def filled(redis: Redis, wanted: View = HOSTS) -> int:
+    """The time for which the history of a view says that it is, ms."""
+    held = await history.read_view(redis, wanted.id)
+    return held.filled if held else 0
+
+
+def longer(wanted: View = HOSTS, window_ms: int = 2 * DAY) -> dict[str, tuple[View, int]]:
+    return {wanted.id: (wanted, window_ms)}
+
+
+async def test_a_view_is_filled_when_all_partitions_are_folded_to_their_ends(redis: Redis) -> None:
+    first, second = Partition(redis, 0), Partition(redis, 1)
+    mine = await merging(redis)
+    await turn(mine, (0, await first.write(load(1))))
+    assert await filled(redis) == 0
+    entry = await second.write()
+    await mine.follow([(1, entry)])
+    await mine.step({0: True, 1: False})  # it has not been folded to its end by far
+    assert (await filled(redis), await shown(redis)) == (0, {"a": 1})
+    await turn(mine)
+    assert await filled(redis) == 3_600_000
+
+
+async def test_a_view_without_any_cell_is_filled_too(redis: Redis, partitions: Sequence[Partition]) -> None:
+    mine = await merging(redis)
+    assert await filled(redis) == 3_600_000
+    await turn(mine, (0, await partitions[0].write(load(1))))
+    assert await shown(redis) == {"a": 1}
+
+
+async def test_a_view_is_not_filled_while_older_buckets_are_to_be_computed(redis: Redis) -> None:
+    every_second = view(fn="max", by=["host"], window="10m", every="1s")
+    partition = Partition(redis, 0, config(every_second))
+    await partition.write(*(("load", {"host": "a"}, at * 1_000, float(at), 0) for at in range(-300, 0)))
+    found = Merging(redis, 250, 1_000)
+    wanted = {every_second.id: (every_second, 600_000)}
+    await found.want([("log", 1)], [0], wanted, wanted)
+    await found.follow([])
+    await found.step({0: True})
+    said = []
+    while found.behind:
+        said.append(await filled(redis, every_second))
+        await found.go_on(0.0)
+    assert set(said) == {0}
+    assert await filled(redis, every_second) == 600_000
+
+
+async def test_a_longer_window_is_filled_when_the_folds_have_it(redis: Redis, partitions: Sequence[Partition]) -> None:
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1))))
+    await mine.want(LINEAGE, [0, 1], longer(), ALL)
+    await turn(mine)
+    assert await filled(redis) == 3_600_000
+    for item in partitions:
+        again = Fold(config(HOSTS, OTHER, retention_ms=2 * DAY), 0)
+        again.apply(records(*item.log))
+        item.fold.join(again, again.config)
+        await turn(mine, (item.number, await item.commit()))
+    assert await filled(redis) == 2 * DAY
+    await mine.want(LINEAGE, [0, 1], ALL, ALL)
+    await turn(mine)
+    assert await filled(redis) == 3_600_000, "what is older was dropped"
+
+
+async def test_a_commit_that_was_refused_does_not_make_a_view_filled(redis: Redis, partitions: Sequence[Partition]) -> None:
+    mine = await merging(redis)
+    await redis.hset(view_key(HOSTS.id, "meta"), mapping={"epoch": "another", "version": 5})
+    entry = await partitions[0].write(load(1))
+    await turn(mine, (0, entry))  # refused
+    assert (await filled(redis), await shown(redis)) == (0, {})
+    await turn(mine)
+    assert (await filled(redis), await shown(redis)) == (3_600_000, {"a": 1})
+
+
 async def test_a_view_that_begins_shows_its_newest_buckets_first_and_holds_up_no_step(redis: Redis) -> None:
     every_second = view(fn="max", by=["host"], window="10m", every="1s")
     partition = Partition(redis, 0, config(HOSTS, every_second))

@@ -29,6 +29,7 @@ class Merge:
     groups: dict[int, int] = field(default_factory=dict)  # group -> version that brought it
     cells: dict[tuple[int, int], tuple[float, int]] = field(default_factory=dict)  # (bucket, group) -> value, version
     notes: Notes = NO_NOTES
+    filled: int = 0
 
     def write(self, values: Mapping[tuple[int, int], float], closed: int = 0, step: int = 1) -> Change:
         """values: (bucket, group) -> value; NaN is none."""
@@ -53,6 +54,11 @@ class Merge:
         self.notes = notes
         return Change(VERSION, self.epoch, self.version, self.version, self.closed, 0, 0, [], [], notes)
 
+    def fill(self, window_ms: int) -> Change:
+        """A message that says only that everything is there."""
+        self.filled = window_ms
+        return Change(VERSION, self.epoch, self.version, self.version, self.closed, 0, 0, [], [], filled=window_ms)
+
     def history(self, after: int = -1) -> ViewHistory:
         rows = {}
         for bucket in sorted({bucket for bucket, _ in self.cells}):
@@ -61,7 +67,8 @@ class Merge:
                 groups, versions, values = zip(*row, strict=True)
                 blob = pack_rows(np.array(groups, np.uint32), np.array(versions, np.int64), np.array(values, np.float64))
                 rows[bucket] = unpack_rows(blob)
-        return ViewHistory(self.epoch, self.version, self.closed, 0, {g: _labels(g) for g in self.groups}, rows, {}, self.notes)
+        labels = {group: _labels(group) for group in self.groups}
+        return ViewHistory(self.epoch, self.version, self.closed, 0, labels, rows, {}, self.notes, filled=self.filled)
 
     def table(self, after: int = -1) -> Table:
         """Every cell that a later version wrote."""

@@ -10,8 +10,8 @@ from services.contract.views import Beat
 from services.gateway.health import Health
 from services.gateway.hub import Hub
 from services.gateway.outgoing import Outgoing
-from services.gateway.stage import LINGER_MS, PATIENCE_MS, SWITCH_MS, VANISHED_MS, Stage
-from services.gateway.views import Views
+from services.gateway.stage import LINGER_MS, PATIENCE_MS, SWITCH_MS, UNTOLD_MS, VANISHED_MS, Stage
+from services.gateway.views import Held, Views
 from services.transport.feed import connect
 from services.transport.settings import RedisSettings
 from tests.unit.gateway.merge import Merge
@@ -19,6 +19,7 @@ from tests.unit.gateway.worlds import document, panel, payload
 
 NOWHERE = RedisSettings("redis://127.0.0.1:1/0")
 START = 1_000_000_000
+WINDOW_MS = 60_000
 HOST = document(panel("load", "load"), panel("net", "bytes"))
 
 
@@ -70,6 +71,17 @@ class World:
                 merge.write({(self.now // 1_000 * 1_000, 0): 1.0})
             held.state.load(merge.history(), -1)
             held.loaded, held.whole = True, False
+
+    def fill(self, *held: Held, short_ms: int = 0) -> None:
+        """These views are told to be filled."""
+        for item in held:
+            item.state.apply(self.merges[item.view].fill(WINDOW_MS - short_ms))
+
+    @property
+    def coming(self) -> list[Held]:
+        """The views that are to be shown and are not yet."""
+        shown = {held.view for held in self.stage.held}
+        return [held for held in self.stage._coming[1] if held.view not in shown] if self.stage._coming else []
 
     def write(self, value: float) -> None:
         held = self.stage.held[0]
@@ -224,7 +236,47 @@ def test_a_changed_dashboard_shows_the_old_picture_until_the_new_one_is_filled(w
 def test_what_stays_empty_is_shown_empty_after_a_while(world: World) -> None:
     seat = world.join()
     world.stage.show(entry(CHANGED, "r2"), world.now)
-    world.pass_(SWITCH_MS + PATIENCE_MS + 300)
+    world.pass_(UNTOLD_MS + PATIENCE_MS + 300)
+    assert shown(seat) == ["load", "new"]
+
+
+def test_first_cells_are_not_enough_where_it_is_told_when_a_view_is_filled(world: World) -> None:
+    seat = world.join()
+    world.fill(*world.stage.held)
+    world.stage.show(entry(CHANGED, "r2"), world.now)
+    world.read()  # the newest buckets, which come first
+    world.pass_(UNTOLD_MS + PATIENCE_MS)
+    assert shown(seat) == ["load", "net"]
+    world.write(2.0)  # and it stays alive meanwhile
+    world.pass_(100)
+    assert seat.heard[-1] == "delta"
+    world.fill(*world.coming, short_ms=1_000)  # as for another dashboard, which shows less of it
+    world.pass_(1_000)
+    assert shown(seat) == ["load", "net"]
+    world.fill(*world.coming)
+    world.pass_(100)
+    assert shown(seat) == ["load", "new"]
+    assert seat.heard.count("snapshot") == 2
+
+
+def test_a_view_that_is_filled_with_nothing_is_waited_for_no_longer(world: World) -> None:
+    seat = world.join()
+    world.stage.show(entry(CHANGED, "r2"), world.now)
+    for held in world.coming:
+        held.state.load(Merge(version=1, filled=WINDOW_MS).history(), -1)
+        held.loaded, held.whole = True, False
+    world.pass_(100)
+    assert shown(seat) == ["load", "new"]
+
+
+def test_a_view_that_is_never_filled_is_shown_as_it_is_after_a_minute(world: World) -> None:
+    seat = world.join()
+    world.fill(*world.stage.held)
+    world.stage.show(entry(CHANGED, "r2"), world.now)
+    world.read()
+    world.pass_(SWITCH_MS)
+    assert shown(seat) == ["load", "net"]
+    world.pass_(200)
     assert shown(seat) == ["load", "new"]
 
 

@@ -64,6 +64,21 @@ def test_a_message_may_move_only_what_is_closed() -> None:
     assert state.apply(merge.close(500)) is Verdict.known
 
 
+def test_that_a_view_is_filled_is_taken_from_a_message_of_its_own_and_from_history() -> None:
+    merge = Merge()
+    merge.write({(0, 0): 1.0})
+    state = loaded(merge)
+    assert state.apply(merge.fill(WINDOW)) is Verdict.applied
+    assert state.apply(merge.fill(WINDOW)) is Verdict.known
+    assert state.filled == loaded(merge).filled == WINDOW
+    late = merge.fill(EVERY)
+    state.apply(merge.write({(0, 0): 2.0}))
+    assert state.apply(late) is Verdict.known, "it says what was"
+    assert state.filled == WINDOW
+    assert state.load(Merge("e2", 1).history(), -1)
+    assert state.filled == 0, "another epoch has to be filled anew"
+
+
 def test_what_was_read_late_does_not_undo_what_was_heard_since() -> None:
     merge = Merge()
     merge.write({(0, 0): 1.0})
