@@ -70,6 +70,10 @@ class Fleet:
     def send(self, name: str, number: signal.Signals) -> None:
         self._processes[name].send_signal(number)
 
+    def code(self, name: str) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._processes[name].poll()
+
     def stop(self, name: str) -> int:
         """SIGTERM, and wait; the exit code."""
         process = self._processes.pop(name)

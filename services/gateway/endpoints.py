@@ -11,6 +11,7 @@ from services.contract.live import (
     CloseCode,
     Error,
     LiveError,
+    Moved,
     Ping,
     Pong,
     Rate,
@@ -65,6 +66,13 @@ class _Live:
             case Rate():
                 pass  # a wish: there is one rate so far, and snapshots name it
 
+    @property
+    def watches(self) -> tuple[str, ...]:
+        return self._dashboards
+
+    def move(self, within_ms: int) -> None:
+        self._socket.send(outgoing(Moved(within_ms)))
+
     def ended(self) -> None:
         for dashboard in self._dashboards:
             self._hub.unsubscribe(self._socket, dashboard)
@@ -116,6 +124,14 @@ class _Plotly:
 
     def received(self, text: bytes) -> None:
         """There is nothing to say here."""
+
+    @property
+    def watches(self) -> tuple[str, ...]:
+        return self._key[:2] if self._key else ()
+
+    def move(self, within_ms: int) -> None:
+        """A stream begins anew wherever it is opened: there is nothing to hand over."""
+        self._socket.go_away(within_ms)
 
     def ended(self) -> None:
         if self._key:

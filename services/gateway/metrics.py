@@ -9,6 +9,7 @@ VIEWERS = Gauge(f"{_PREFIX}_viewers", "Subscriptions of dashboards and Plotly pa
 ACCEPTED = Counter(f"{_PREFIX}_sockets_accepted_total", "WebSockets that were opened")
 REFUSED = Counter(f"{_PREFIX}_sockets_refused_total", "Opening handshakes that were refused", ["status"])
 CLOSED = Counter(f"{_PREFIX}_sockets_closed_total", "WebSockets that ended, by the code of the close", ["code"])
+MOVED = Counter(f"{_PREFIX}_sockets_moved_total", "WebSockets that were asked to go elsewhere")
 FRAMES = Counter(f"{_PREFIX}_frames_total", "Frames written to viewers", ["type"])
 BYTES = Counter(f"{_PREFIX}_frame_bytes_total", "Bytes of frames written to viewers")
 RESUMES = Counter(f"{_PREFIX}_resumes_total", "Subscriptions with `since`, by what answered them", ["answer"])

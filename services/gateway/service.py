@@ -5,12 +5,16 @@ import contextlib
 from typing import Any, Final
 
 import structlog
+from starlette.routing import BaseRoute
 
 from services.gateway import metrics
 from services.gateway.app import application
+from services.gateway.departure import Departure
 from services.gateway.endpoints import LiveEndpoint, PlotlyEndpoint
 from services.gateway.hub import Hub
-from services.gateway.settings import GatewaySettings
+from services.gateway.leaving import pace
+from services.gateway.orders import routes
+from services.gateway.settings import GatewaySettings, LeavingSettings
 from services.gateway.wall import Wall
 from services.gateway.websocket import Endpoint, Sockets
 from services.runtime.http import HttpServer
@@ -19,7 +23,8 @@ from services.transport.settings import RedisSettings
 
 log = structlog.get_logger()
 
-DRAIN_S: Final = 1.5  # for viewers to answer the close frame
+ACCEPTS_PER_SECOND: Final = 500.0
+GOODBYE_S: Final = 1.5  # for viewers to answer the close frame
 
 
 class Gateway:
@@ -27,15 +32,18 @@ class Gateway:
 
     name = "gateway"
 
-    def __init__(self, settings: GatewaySettings, redis: RedisSettings) -> None:
+    def __init__(self, settings: GatewaySettings, redis: RedisSettings, leaving: LeavingSettings | None = None) -> None:
         self._settings = settings
         self._redis_settings = redis
+        self._leaving = leaving or LeavingSettings()
+        self.departure: Departure | None = None
 
     async def start(self) -> None:
         self._redis = connect(self._redis_settings)
         self.hub = Hub(self._redis)
         endpoints: dict[str, Endpoint] = {"/api/v1/live": LiveEndpoint(self.hub), "/api/v1/plotly": PlotlyEndpoint(self.hub)}
         self.sockets = Sockets(endpoints, self._settings.origins)
+        self.departure = Departure(self.sockets, self._leaving, ACCEPTS_PER_SECOND)
         app = application(self.hub, Wall(self._settings.wall))
         settings = self._settings
         self._http = HttpServer(app, settings.host, settings.port, ws=self.sockets.protocol(), setting="TIDEBOARD_GATEWAY_PORT")
@@ -48,21 +56,35 @@ class Gateway:
         return self._http.port
 
     async def run(self) -> None:
+        """Until it has been told to leave, and everybody has left."""
+        departure = self.departure
+        assert departure is not None, "started"  # noqa: S101
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.hub.run())
-            tasks.create_task(self.sockets.run())
+            serving = [tasks.create_task(self.hub.run()), tasks.create_task(self.sockets.run())]
+            await departure.run()
+            for task in serving:
+                task.cancel()
+
+    def leave(self) -> float:
+        """Hand viewers over while `run` goes on; for how many seconds that may last. 0: `stop` is all there is."""
+        return self.departure.drain() if self.departure and self._leaving.deadline_s else 0.0
+
+    def admin_routes(self) -> list[BaseRoute]:
+        return routes(lambda: self.departure)
 
     async def stop(self) -> None:
         """Viewers are told when to come back; then the port is closed."""
         if not hasattr(self, "_http"):
             return
-        self.sockets.close_all()
-        await self.sockets.emptied(DRAIN_S)
+        self.sockets.close_all(pace(ACCEPTS_PER_SECOND))
+        await self.sockets.emptied(GOODBYE_S)
         await self._http.stop(grace_s=1.0)
         with contextlib.suppress(OSError):
             await self._redis.aclose()
 
     def readiness(self) -> str:
+        if self.departure and (leaves := self.departure.readiness()):
+            return leaves
         if self.hub.entries is not None:
             return ""
         away = self.hub.registry_away
@@ -72,9 +94,11 @@ class Gateway:
         return ""
 
     def status(self) -> dict[str, Any]:
-        return {"address": f"{self._http.host}:{self._http.port}", "sockets": len(self.sockets), **self.hub.status()}
+        leaving = self.departure.status() if self.departure else None
+        address = f"{self._http.host}:{self._http.port}"
+        return {"address": address, "sockets": len(self.sockets), "leaving": leaving, **self.hub.status()}
 
 
-def create(settings: GatewaySettings, redis: RedisSettings) -> Gateway:
+def create(settings: GatewaySettings, redis: RedisSettings, leaving: LeavingSettings) -> Gateway:
     metrics.SOCKETS.set(0)
-    return Gateway(settings, redis)
+    return Gateway(settings, redis, leaving)

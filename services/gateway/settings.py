@@ -21,3 +21,23 @@ class GatewaySettings:
         "TIDEBOARD_GATEWAY_ORIGINS",
         "Hosts of other pages that may open a WebSocket here, comma separated; *: any. Programs send no origin and always may",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LeavingSettings:
+    """How a gateway leaves that is stopped (SIGTERM) or drained (POST /drain on the admin port). The target all stops at once: there is nowhere else to go."""
+
+    notice_s: float = setting(
+        5.0,
+        "TIDEBOARD_GATEWAY_DRAIN_NOTICE",
+        "In which balancers hear that it is not ready; who still connects is served, and nobody is asked to leave",
+        "s",
+        between=(0, 600),
+    )
+    deadline_s: float = setting(
+        25.0,
+        "TIDEBOARD_GATEWAY_DRAIN_DEADLINE",
+        "After which it goes though viewers are left, since it was told to leave; 0: at once. 5 s less than a pod's grace period at least",
+        "s",
+        between=(0, 86_400),
+    )

@@ -11,7 +11,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 
@@ -21,6 +21,7 @@ from services.contract.live import MAX_CLIENT_MESSAGE_BYTES, CloseCode
 from services.gateway import frames, handshake, metrics
 from services.gateway.conversation import Conversation, End, Send, Text
 from services.gateway.frames import Closed, Opcode
+from services.gateway.leaving import returns
 from services.gateway.outgoing import Outgoing
 
 log = structlog.get_logger()
@@ -30,13 +31,19 @@ MAX_BUFFER: Final = 4 * 1024 * 1024
 MAX_STALL_S: Final = 30.0
 PING_EVERY_S: Final = 20
 CLOSE_S: Final = 2.0  # for the other side to answer a close frame
-SPREAD_MS: Final = (500, 3_000)  # in which viewers come back after this gateway has gone
 
 
 class Session(Protocol):
-    """What an endpoint makes of one socket."""
+    """What an endpoint makes of one socket. watches: the names of what it shows."""
+
+    @property
+    def watches(self) -> tuple[str, ...]: ...
 
     def received(self, text: bytes) -> None: ...
+
+    def move(self, within_ms: int) -> None:
+        """Ask the other side to open another socket, elsewhere, within so many ms."""
+        ...
 
     def ended(self) -> None: ...
 
@@ -71,6 +78,12 @@ class Sockets:
     def __len__(self) -> int:
         return sum(map(len, self._wheel))
 
+    def __iter__(self) -> Iterator["WebSocket"]:
+        return (socket for slot in self._wheel for socket in slot)
+
+    def __contains__(self, socket: object) -> bool:
+        return any(socket in slot for slot in self._wheel)
+
     def add(self, socket: "WebSocket") -> int:
         """The slot of the wheel in which it is pinged."""
         self._made += 1
@@ -104,11 +117,11 @@ class Sockets:
         for socket in [socket for socket, until in self.closing.items() if now > until]:
             socket.abort()
 
-    def close_all(self) -> None:
+    def close_all(self, returns_per_second: float) -> None:
         """This gateway goes away: everybody comes back at a moment of their own, to another one or to the next."""
-        first, last = SPREAD_MS
-        for socket in [socket for slot in self._wheel for socket in slot]:
-            socket.close(CloseCode.going_away, json.dumps({"retry_in_ms": random.randint(first, last)}))  # noqa: S311
+        sockets = list(self)
+        for socket, wait_ms in zip(sockets, returns(len(sockets), returns_per_second, random.random), strict=True):
+            socket.go_away(wait_ms)
 
     async def emptied(self, patience_s: float) -> None:
         """When all have gone, or after a while."""
@@ -199,6 +212,21 @@ class WebSocket(asyncio.Protocol):
             self._code = code
             self.transport.write(frame)
             self.sockets.closing[self] = self.sockets.clock() + CLOSE_S
+
+    def go_away(self, retry_in_ms: int) -> None:
+        """Close it because this gateway, or this stream, is not the one to stay with."""
+        self.close(CloseCode.going_away, json.dumps({"retry_in_ms": retry_in_ms}))
+
+    @property
+    def watches(self) -> tuple[str, ...]:
+        return self._session.watches if self._session else ()
+
+    def move(self, within_ms: int) -> None:
+        """Ask the viewer to open another socket, elsewhere, within so many ms, and to close this one then."""
+        if self._session:
+            self._session.move(within_ms)
+        else:
+            self.go_away(within_ms)
 
     def drop(self, reason: str) -> None:
         """Close a reader that does not read: the frame may not reach it, so its end does not wait for that."""

@@ -79,6 +79,7 @@ def _service(name: str, environ: Mapping[str, str], values: Mapping[str, Any], a
         "TIDEBOARD_PARENT": str(parent),
         "TIDEBOARD_ADMIN_PORT": str(admin),
         "TIDEBOARD_LOG_FORMAT": "json",
+        "TIDEBOARD_GATEWAY_DRAIN_DEADLINE": "0",  # there is no other gateway to hand viewers to
         "OPENBLAS_NUM_THREADS": "1",  # numpy would start a thread per core for algebra that nobody does here
     }
     command = Command((sys.executable, "-m", "services", name), {**environ, **own})

@@ -1,4 +1,4 @@
-"""Running one service as a process: admin server, signals, three awaits, an end within five seconds."""
+"""Running one service as a process: admin server, signals, three awaits, an end within five seconds of a signal, or of having left."""
 
 import asyncio
 import faulthandler
@@ -12,7 +12,7 @@ import structlog
 import uvloop
 
 from services.runtime.admin import AdminServer, AdminSettings
-from services.runtime.service import Service, StartupError, refuse
+from services.runtime.service import Leaves, Service, StartupError, refuse
 
 __all__ = ["Service", "StartupError", "main"]
 
@@ -38,7 +38,7 @@ async def _live(service: Service, settings: AdminSettings) -> int:
         if await _unless(stopping, service.start()):
             server.started = True
             log.info("started", service=service.name, admin=server.address)
-            await _unless(stopping, service.run())
+            await _unless(stopping, service.run(), service if isinstance(service, Leaves) else None)
     except StartupError as error:
         code = refuse(error)
     except Exception:
@@ -54,12 +54,17 @@ async def _live(service: Service, settings: AdminSettings) -> int:
     return code
 
 
-async def _unless(stopping: "_Stopping", part: Coroutine[Any, Any, None]) -> bool:
-    """Run a part of a life; False where a signal ended it."""
+async def _unless(stopping: "_Stopping", part: Coroutine[Any, Any, None], leaving: Leaves | None = None) -> bool:
+    """Run a part of a life; False where a signal ended it. leaving: who may ask for time when the signal comes."""
     task = asyncio.create_task(part)
     signalled = asyncio.create_task(stopping.event.wait())
     try:
         await asyncio.wait((task, signalled), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and leaving and (patience_s := leaving.leave()):
+            stopping.wait(patience_s)
+            await asyncio.wait((task,), timeout=patience_s + STOP_S)
+        if stopping.event.is_set():
+            stopping.begin()
         if task.done():
             task.result()
             return not stopping.event.is_set()
@@ -71,7 +76,10 @@ async def _unless(stopping: "_Stopping", part: Coroutine[Any, Any, None]) -> boo
 
 
 class _Stopping:
-    """The first signal asks for an orderly end and sets a limit to it; the second one ends the process at once."""
+    """The first signal asks for an orderly end and sets a limit to it; another one then ends the process at once.
+
+    While a service takes its time to leave, only another SIGINT does: whoever sends SIGTERM twice means the same.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.event = asyncio.Event()
@@ -83,17 +91,31 @@ class _Stopping:
                 loop.add_signal_handler(number, self._first)
 
     def _first(self) -> None:
-        self.event.set()
-        self.begin()
+        if not self.event.is_set():
+            self.event.set()
+            self._limit(END_S)
+
+    def wait(self, seconds: float) -> None:
+        """The service has so many seconds before the end begins."""
+        self._limit(seconds + STOP_S + END_S)
+        self._limited = False
+        self._hear_for_the_end(signal.SIGINT)
 
     def begin(self) -> None:
-        """From here on there is a limit, also for what runs after the loop: it is told by a thread of the C library."""
+        """From here on any signal ends it, and there is a limit."""
         for number in _SIGNALS:
-            if self._loop.remove_signal_handler(number):
-                signal.signal(number, _end_at_once)
+            self._hear_for_the_end(number)
         if not self._limited:
-            self._limited = True
-            faulthandler.dump_traceback_later(END_S, exit=True)
+            self._limit(END_S)
+
+    def _hear_for_the_end(self, number: signal.Signals) -> None:
+        if self._loop.remove_signal_handler(number):
+            signal.signal(number, _end_at_once)
+
+    def _limit(self, seconds: float) -> None:
+        """Also for what runs after the loop: a thread of the C library ends the process."""
+        self._limited = True
+        faulthandler.dump_traceback_later(seconds, exit=True)
 
 
 def _end_at_once(number: int, _: FrameType | None) -> None:

@@ -47,3 +47,14 @@ class HasAdminRoutes(Protocol):
     """A service that adds routes of its own to the admin server."""
 
     def admin_routes(self) -> list[BaseRoute]: ...
+
+
+@runtime_checkable
+class Leaves(Protocol):
+    """A service that people are still using when it is told to end.
+
+    `leave` begins to send them away and says for how many seconds that may last at most; `run` goes on meanwhile, and ends by itself when
+    they are gone. 0: it need not go on.
+    """
+
+    def leave(self) -> float: ...

@@ -68,6 +68,13 @@ class EchoSession:
         self.endpoint = endpoint
         self.socket = socket
 
+    @property
+    def watches(self) -> tuple[str, ...]:
+        return ("echo",)
+
+    def move(self, within_ms: int) -> None:
+        self.socket.send(Outgoing("moved", b"move"))
+
     def received(self, text: bytes) -> None:
         if text == b"fail":
             raise RuntimeError("as told")
@@ -247,7 +254,7 @@ def test_a_session_that_fails_closes_its_socket_only(world: World) -> None:
 
 def test_when_the_gateway_goes_everybody_is_told_when_to_come_back(world: World) -> None:
     wires = [world.connect()[1] for _ in range(20)]
-    world.sockets.close_all()
+    world.sockets.close_all(250)
     waits = set()
     for wire in wires:
         code, reason = decode_close(wire.written[-1][2:])

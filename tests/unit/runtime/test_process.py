@@ -41,7 +41,17 @@ _SCRIPT = textwrap.dedent("""
                 raise ValueError("no")
             if self.mode == "ends":
                 return
-            await asyncio.sleep(60)
+            self.gone = asyncio.Event()
+            await asyncio.wait_for(self.gone.wait(), 60)
+            print("everybody has left", flush=True)
+
+        def leave(self):
+            if not self.mode.startswith("leaves"):
+                return 0
+            print("leaving", flush=True)
+            if self.mode == "leaves":
+                asyncio.get_running_loop().call_later(1, self.gone.set)
+            return 0.1 if self.mode == "leaves never" else 30
 
         async def stop(self):
             print("stopping", flush=True)
@@ -184,6 +194,39 @@ def test_a_second_signal_ends_it_at_once() -> None:
         assert running.end()[0] == 128 + signal.SIGTERM
 
 
+def test_who_is_in_use_runs_on_until_everybody_has_left() -> None:
+    with demo("leaves") as running:
+        running.wait_until_it_answers()
+        _until_started(running)
+        running.process.terminate()
+        _until_said(running, "leaving")
+        running.process.terminate()  # whoever sends it twice means the same
+        running.process.send_signal(signal.SIGHUP)
+        code, out, err = running.end()
+        assert code == 0, err
+        assert out.splitlines() == ["everybody has left", "stopping", "stopped"]
+
+
+def test_who_is_never_left_alone_ends_all_the_same() -> None:
+    with demo("leaves never") as running:
+        running.wait_until_it_answers()
+        _until_started(running)
+        running.process.terminate()
+        code, out, err = running.end()
+        assert code == 0, err
+        assert out.splitlines() == ["configured", "leaving", "stopping", "stopped"]
+
+
+def test_a_second_interrupt_ends_at_once_who_is_still_leaving() -> None:
+    with demo("leaves later") as running:
+        running.wait_until_it_answers()
+        _until_started(running)
+        running.process.send_signal(signal.SIGINT)
+        _until_said(running, "leaving")
+        running.process.send_signal(signal.SIGINT)
+        assert running.end()[0] == 128 + signal.SIGINT
+
+
 def test_who_refuses_to_start_says_one_sentence() -> None:
     with demo("refuses") as running:
         code, _, err = running.end()
@@ -217,3 +260,9 @@ def test_who_ends_by_itself_has_succeeded() -> None:
 def _until_started(running: Demo) -> None:
     while running.get("/readyz")[1] == "starting\n":
         time.sleep(0.02)
+
+
+def _until_said(running: Demo, line: str) -> None:
+    assert running.process.stdout is not None
+    while (said := running.process.stdout.readline()) != f"{line}\n":
+        assert said, "it ended"
