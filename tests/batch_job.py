@@ -9,7 +9,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.contract.batch import decode
@@ -21,6 +21,10 @@ GAUGE, COUNTER, DELTA, DISTRIBUTION = range(4)
 SPREAD_MS = 300_000
 CONTEST_MS = 120_000
 SKETCH_ERROR = 0.0055
+PER_LOG = 1_000_000
+"""Partition p of the i-th log is i * PER_LOG + p, where logs followed each other."""
+OVERFLOW = "__overflow__"
+"""A sample with this label is in the group of those that are not shown apart."""
 
 Group = tuple[tuple[str, str], ...]
 Cells = dict[tuple[Group, int], float]
@@ -212,6 +216,8 @@ def _meets(item: Input, labels: Mapping[str, str]) -> bool:
 
 
 def _group(item: Input, labels: Mapping[str, str]) -> Group:
+    if OVERFLOW in labels:
+        return ((OVERFLOW, "true"),)
     return tuple((name, labels[name]) for name in sorted(item.by) if name in labels)
 
 
@@ -413,6 +419,23 @@ class Counter:
         self.at, self.value, self.start, self.peak, self.rival = time, value, start, None, None
 
 
+class Counters:
+    """Of every series in every partition: one that comes to another partition begins anew there. In the next log it goes on from the one before."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[int, bytes], Counter] = {}
+        self._newest: dict[bytes, tuple[int, Counter]] = {}  # the log where it was seen last
+
+    def of(self, sample: Sample) -> Counter:
+        """Samples must come log by log."""
+        at, log = (sample.partition, sample.key), sample.partition // PER_LOG
+        if at not in self._held:
+            before, last = self._newest.get(sample.key, (log, None))
+            self._held[at] = replace(last) if last is not None and before < log else Counter()
+        self._newest[sample.key] = log, self._held[at]
+        return self._held[at]
+
+
 def _increases(item: Input, mine: Sequence[Sample], retention: int | None) -> Cells:
     every = _sampled(item.selection).every_ms
     partial: dict[int, Cells] = defaultdict(dict)
@@ -423,13 +446,13 @@ def _increases(item: Input, mine: Sequence[Sample], retention: int | None) -> Ce
         at = _group(item, sample.labels), bucket
         partial[sample.partition][at] = partial[sample.partition].get(at, 0.0) + amount
 
-    counters: dict[bytes, Counter] = defaultdict(Counter)  # a series stays in its partition, and goes on in the next log
+    counters = Counters()
     for sample in mine:
         if sample.kind == DELTA:
             add(sample, sample.time // every * every, sample.value)
         if sample.kind != COUNTER:
             continue
-        grown = counters[sample.key].grown(sample)
+        grown = counters.of(sample).grown(sample)
         if grown is None:
             continue
         since, amount = grown

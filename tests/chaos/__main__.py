@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.__main__ import PAGE, _sections
-from tests.chaos.mutants import MUTANTS, grow
-from tests.chaos.report import faults_table, run_and_tell, runs_table, too_few
-from tests.chaos.run import Outcome, Plan
+from tests.bench.report import Table
+from tests.chaos.mutants import MUTANTS, Mutant, grow
+from tests.chaos.outcome import Outcome
+from tests.chaos.report import faults_table, mutants_table, run_and_tell, runs_table, too_few
+from tests.chaos.run import Plan
 from tests.chaos.schedule import TITLES
 
 LONGEST_AWAY_S: Final = 60.0
+MUTANT_SETTLE_S: Final = 45.0
+MUTANT_SEEDS: Final = 3
 
 
 def main(arguments: list[str]) -> int:
@@ -28,7 +32,7 @@ def main(arguments: list[str]) -> int:
     seeds = range(options.first, options.first + options.seeds)
     outcomes = _side_by_side([_plan(options, seed) for seed in seeds], options)
     if options.write:
-        _write(outcomes)
+        _write(runs_table(outcomes), faults_table(outcomes))
     faults = too_few(outcomes) if options.seeds > 1 else []
     for text in faults:
         print(text, file=sys.stderr)
@@ -48,25 +52,41 @@ def _side_by_side(plans: list[Plan], options: argparse.Namespace) -> list[Outcom
         return list(processes.map(run_and_tell, plans, [options.tell] * len(plans)))
 
 
-def _write(outcomes: list[Outcome]) -> None:
+def _write(*tables: Table) -> None:
     sections = _sections(PAGE.read_text())
-    for table in (runs_table(outcomes), faults_table(outcomes)):
+    for table in tables:
         sections[table.title] = table.markdown()
     head = PAGE.read_text().partition("\n## ")[0].rstrip()
     PAGE.write_text(f"{head}\n\n" + "\n".join(sections.values()))
 
 
 def _mutants(options: argparse.Namespace) -> int:
-    """Every mutant must be found out."""
-    missed = []
-    for mutant in MUTANTS:
+    """The product must be green under the plan of every mutant, and every mutant found out by what it breaks."""
+    tried = [_found_out(mutant, options) for mutant in MUTANTS]
+    if options.write:
+        _write(mutants_table(tried))
+    red = [mutant.name for mutant, control, _ in tried if control.wrong]
+    missed = [mutant.name for mutant, _, outcome in tried if not mutant.is_found_by(outcome)]
+    for text, names in (("THE PRODUCT ITSELF IS RED", red), ("NOT FOUND OUT", missed)):
+        if names:
+            print(f"{text}: {', '.join(names)}", flush=True)
+    if not red and not missed:
+        print("the product is green under every plan, and every mutant was found out", flush=True)
+    return len(red) + len(missed)
+
+
+def _found_out(mutant: Mutant, options: argparse.Namespace) -> tuple[Mutant, Outcome, Outcome]:
+    """What the product and the mutant did. A mutant has so many runs, of one seed after the other, until it is found out; the product has the same."""
+    for seed in range(options.first, options.first + max(options.seeds, MUTANT_SEEDS)):
+        plan = replace(_plan(options, seed), only=mutant.faults, settle_s=MUTANT_SETTLE_S)
+        print(f"the product under the faults of: {mutant.name}", flush=True)
+        control = run_and_tell(plan, options.tell)
         print(f"mutant: {mutant.name}", flush=True)
         with tempfile.TemporaryDirectory(prefix="tideboard-mutant-") as folder:
-            plan = replace(_plan(options, options.first), only=mutant.faults, settle_s=20, tree=grow(mutant, Path(folder)))
-            if not run_and_tell(plan, options.tell).wrong:
-                missed.append(mutant.name)
-    print("every mutant was found out" if not missed else f"NOT FOUND OUT: {', '.join(missed)}", flush=True)
-    return len(missed)
+            outcome = run_and_tell(replace(plan, tree=grow(mutant, Path(folder))), options.tell)
+        if control.wrong or mutant.is_found_by(outcome):
+            break
+    return mutant, control, outcome
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

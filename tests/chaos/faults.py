@@ -3,22 +3,28 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
 from tests.chaos import wanted
+from tests.chaos.outsiders import add_partitions
 from tests.chaos.parts import Part
 from tests.chaos.servers import answering
 from tests.chaos.world import LEASE_MS, MOST, World
 
 QUIET_S: Final = 20.0
+AWAY_S: Final = (60.0, 63.0)
 SLEEP_S: Final = (6.5, 9.0)
 """Longer than the lease, and longer than Kafka's least session timeout."""
 
 
 class Faults:
-    """Performs faults by their names. done: how many of each. longest_away_s: how long Kafka may be away."""
+    """Performs faults by their names. done: how many of each. longest_away_s: how long Kafka may be away, but for the fault that says how long.
+
+    away_s: how long it really was, at most.
+    """
 
     def __init__(self, world: World, longest_away_s: float, say: Callable[[str], None]) -> None:
         self._say = say
@@ -26,7 +32,9 @@ class Faults:
         self._chance = world.chance
         self._longest_away_s = longest_away_s
         self._alone = asyncio.Lock()  # what needs several processes in one state
+        self._at_the_log = asyncio.Lock()
         self._sleeping: set[asyncio.Task[None]] = set()
+        self.away_s = 0.0
         self.done: dict[str, int] = {}
         self.story: list[str] = []
 
@@ -184,12 +192,29 @@ class Faults:
     # The log
 
     async def _log_kill(self) -> str | None:
-        log = self._world.log
-        log.kill()
-        await asyncio.sleep(away := self._chance.uniform(0.5, self._longest_away_s))
-        log.launch()
-        await answering(log, 60)
+        if self._at_the_log.locked():
+            return None
+        return await self._away(self._chance.uniform(0.5, self._longest_away_s))
+
+    async def _log_away(self) -> str | None:
+        return await self._away(self._chance.uniform(*AWAY_S))
+
+    async def _away(self, for_s: float) -> str:
+        async with self._at_the_log:
+            log, began = self._world.log, time.monotonic()
+            log.kill()
+            await asyncio.sleep(for_s)
+            log.launch()
+            await answering(log, 60)
+            away = time.monotonic() - began
+        self.away_s = max(self.away_s, away)
         return f"away for {away:.1f} s"
+
+    async def _log_grown(self) -> str | None:
+        self._world.grown = True
+        async with self._at_the_log:
+            before, now = await add_partitions(self._world.log.bootstrap, self._chance.randrange(1, 4))
+        return f"{now} partitions instead of {before}"
 
     async def _log_silent(self) -> str | None:
         pid = self._world.log.pid

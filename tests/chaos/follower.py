@@ -1,7 +1,8 @@
 """A subscriber of one view by the documented protocol, and a judge of what it hears. Pure.
 
 A subscriber applies what joins on, and reads the history at a gap, in another epoch, and after every return of its connection. The judge sees
-every message of a channel: on one connection their chain has no hole, and versions only grow.
+every message of a channel: on one connection their chain has no hole, and versions only grow within an epoch. Another epoch is another history, whose
+versions need not be above those of the one before: that is why readers look at the epoch first.
 """
 
 from collections.abc import Mapping
@@ -74,7 +75,7 @@ class Judge:
     heard: int = 0
     faults: list[str] = field(default_factory=list)
     _last: Change | None = None
-    _highest: dict[str, int] = field(default_factory=dict)
+    _highest: dict[str, int] = field(default_factory=dict)  # by epoch
 
     def connected(self) -> None:
         """Another connection: what was published before it nobody had to tell us."""

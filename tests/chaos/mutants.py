@@ -1,4 +1,7 @@
-"""The harness tested: copies of the services, each with one guard taken out. A run of each must find something wrong.
+"""The harness tested: copies of the services, each with one guard taken out. A run of each must find what that guard guards.
+
+First the product itself runs under the same plan, and nothing may be found. Then the mutant, and what is found must be of the kinds that it names:
+one that only crashes, or does not settle, has not been found out.
 
 The product has no switches for this: a mutant is a copy of the tree in a temporary folder with texts replaced, and a text that is not there
 exactly once is an error, so that a mutant cannot silently become the product.
@@ -9,18 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.chaos.outcome import Kind, Outcome
 from tests.servers import ROOT
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """file: below services/. faults: what the run does to it."""
+    """file: below services/. faults: what the run does to it. by: what stands there instead. kinds: of findings, each of which must be there."""
 
     name: str
     file: str
     replaced: str
     by: str
     faults: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+
+    def is_found_by(self, outcome: Outcome) -> bool:
+        """What was not folded in time says nothing of cells: then only that it did not settle has been found."""
+        return all(outcome.kinds[kind] for kind in self.kinds) and ("settle" in self.kinds or not outcome.kinds["settle"])
 
 
 _COMPARED: Final = "if (held[1] or '') ~= ARGV[1] or (held[2] or '') ~= ARGV[2] or (held[3] or '') ~= ARGV[11] then"
@@ -32,6 +41,7 @@ MUTANTS: Final = (
         _COMPARED,
         "if false then",
         ("aggregator_sleep", "feed_failover"),
+        ("cells",),
     ),
     Mutant(
         "the selections' hash and the stamp left out of it",
@@ -39,13 +49,15 @@ MUTANTS: Final = (
         _COMPARED,
         "if (held[1] or '') ~= ARGV[1] then",
         ("yesterdays_dashboards",),
+        ("cells",),
     ),
     Mutant(
         "an offset one too high",
-        "aggregator/folding.py",
-        "self._reader.assign({partition: slot.fold.offset for partition, slot in self.slots.items()})",
-        "self._reader.assign({partition: slot.fold.offset + 1 for partition, slot in self.slots.items()})",
+        "aggregator/fold.py",
+        "fold = cls(stored.config, stored.offset, stored.state)\n",
+        "fold = cls(stored.config, stored.offset, stored.state)\n        fold.offset += 1\n",
         ("aggregator_restart", "aggregator_kill"),
+        ("cells",),
     ),
     Mutant(
         "one published message dropped",
@@ -53,6 +65,7 @@ MUTANTS: Final = (
         "redis.call('PUBLISH', ARGV[at], ARGV[at + 1])",
         "if redis.call('HINCRBY', meta, 'told', 1) ~= 20 then redis.call('PUBLISH', ARGV[at], ARGV[at + 1]) end",
         ("aggregator_restart",),
+        ("judge",),
     ),
 )
 

@@ -7,8 +7,12 @@ from typing import Any, Final
 Sample = dict[str, Any]
 
 HOSTS: Final = 4
+USERS: Final = 60
 UNIQUE: Final = "unique"
 """A gauge whose values are serial numbers: by them the run knows whether what was accepted is in the log."""
+
+METRICS: Final = ("load", "state", "bytes", "requests", "added", "latency", "clicks", UNIQUE, "unasked")
+WEIGHTS: Final = (30, 20, 16, 10, 10, 12, 14, 6, 2)
 
 BAD: Final[tuple[Sample, ...]] = (
     {"metric": "load", "labels": {"host": "h0"}, "value": "much"},
@@ -29,6 +33,7 @@ class Points:
     base: int = 0
     serial: int = 0
     counters: dict[tuple[str, str], float] = field(default_factory=dict)
+    begun: dict[str, tuple[int, float]] = field(default_factory=dict)  # since when such a counter counts, and how far it is
 
     def some(self, now_ms: int, n: int) -> list[Sample]:
         """n good samples."""
@@ -44,7 +49,7 @@ class Points:
     def _one(self, now_ms: int) -> Sample:
         chance = self.chance
         host = f"h{chance.randrange(HOSTS)}"
-        match chance.choices(("load", "state", "bytes", "added", "latency", UNIQUE, "unasked"), (30, 20, 20, 10, 12, 6, 2))[0]:
+        match chance.choices(METRICS, WEIGHTS)[0]:
             case "load":
                 labels = {"host": host, "core": str(chance.randrange(4))}
                 return _sample("load", labels, chance.uniform(-5, 5), self._at(now_ms), "gauge")
@@ -59,10 +64,27 @@ class Points:
             case "latency":
                 value = chance.choices((chance.lognormvariate(-3, 1.5), 0.0, -chance.random()), (20, 1, 1))[0]
                 return _sample("latency", {"path": f"/p{chance.randrange(3)}"}, value, self._at(now_ms), "distribution")
+            case "requests":
+                writer = chance.choice(("shared", f"own-{self.base}"))
+                since, value = self._begun(writer, now_ms)
+                sample = _sample("requests", {"writer": writer, "host": host}, value, max(since, self._at(now_ms)), "counter")
+                return sample | ({"start": since} if chance.random() < 0.9 else {})
+            case "clicks":  # more and more users; never so late that no window shows it, for these must all be there
+                user = min(int(chance.expovariate(0.1)), USERS - 1)
+                labels = {"user": f"u{user}", "page": f"p{chance.randrange(3)}"}
+                return _sample("clicks", labels, chance.randrange(1, 40) / 4, now_ms - chance.randrange(20_000), "delta")
             case "unasked":
                 return _sample("unasked", {}, 1, now_ms, "gauge")
         self.serial += 1
         return _sample(UNIQUE, {"shard": str(self.serial % 8)}, self.base + self.serial, now_ms, "gauge")
+
+    def _begun(self, writer: str, now_ms: int) -> tuple[int, float]:
+        """A counter that says since when it counts. One is written by several producers, each with a start of its own."""
+        since, value = self.begun.get(writer, (now_ms, 0.0))
+        if self.chance.random() < 0.03:
+            since, value = now_ms, 0.0
+        self.begun[writer] = since, value + self.chance.choice((0, 1, 5, 0.7))
+        return self.begun[writer]
 
     def _count(self, host: str, code: str) -> float:
         """A counter of this producer; now and then it begins anew."""

@@ -35,6 +35,7 @@ class Said:
     bad: int = 0
     duplicates: int = 0
     poison: int = 0
+    tombstones: int = 0
     accepted: set[int] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
 
@@ -187,6 +188,7 @@ class Writer:
             self._instance, sequence, int(time.time() * 1000), [key for key, _ in keys],
             np.array([kind for _, kind in keys], np.uint8), np.array(series, np.uint32),
             np.array([s["time"] for s in mine], np.int64), np.array([s["value"] for s in mine], np.float64),
+            starts=np.array([s.get("start", 0) for s in mine], np.int64) if any("start" in s for s in mine) else None,
         )  # fmt: skip
         return encode(batch)
 

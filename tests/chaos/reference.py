@@ -4,21 +4,31 @@ Values of views are `tests.batch_job`'s; here are the partial cells of each part
 """
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from services.contract.views import Input, Selection, View
-from tests import batch_job
-from tests.batch_job import COUNTER, DELTA, SPREAD_MS, Deviation, Group, Quantile, Sample, _meets, _too_late, record_samples
+from tests.batch_job import (
+    COUNTER,
+    DELTA,
+    PER_LOG,
+    SPREAD_MS,
+    Counters,
+    Deviation,
+    Group,
+    Quantile,
+    Sample,
+    _meets,
+    _too_late,
+    record_samples,
+)
+from tests.chaos.admitted import OVERFLOW_KEY, Lists, group_key
 
 At = tuple[bytes, int]  # key of the group, bucket start
 Row = tuple[float, ...]  # the numbers of one row, as docs/protocol.md has them
 Bins = dict[Any, int]  # code of a sketch's bucket, or item -> how many
 Partial = Row | Bins
-
-PER_LOG: Final = 1_000
-"""Partition p of the i-th log is i * PER_LOG + p here: merges add up in that order."""
 
 
 def all_samples(logs: Sequence[Mapping[int, Iterable[bytes]]]) -> list[Sample]:
@@ -33,21 +43,23 @@ def all_samples(logs: Sequence[Mapping[int, Iterable[bytes]]]) -> list[Sample]:
     return found
 
 
-def partials(selection: Selection, retentions: Mapping[str, int], samples: Sequence[Sample]) -> dict[int, dict[At, Partial]]:
-    """By partition: what the fold holds of one selection. retentions: by selection, ms."""
+def partials(
+    selection: Selection, retentions: Mapping[str, int], samples: Sequence[Sample], lists: Lists
+) -> dict[int, dict[At, Partial]]:
+    """By partition: what the fold holds of one selection. retentions: by selection, ms; lists: the groups that each partition keeps apart."""
     if (finer := selection.finer) is not None:
-        below = partials(finer, retentions, samples)
+        below = partials(finer, retentions, samples, lists)
         return {partition: _rolled(selection.accumulator, cells, selection.every_ms) for partition, cells in below.items()}
     retention = retentions[selection.id]
     item = Input("", selection, selection.by, "", "pool")
     mine = [sample for sample in samples if sample.metric == selection.metric and _meets(item, sample.labels)]
     if selection.accumulator == "increase":
-        return _increases(item, retention, mine)
+        return _increases(item, retention, mine, lists)
     held: dict[int, dict[At, list[Sample]]] = {}
     for sample in mine:
         bucket = sample.time // selection.every_ms * selection.every_ms
         if not _too_late(sample, bucket, selection.every_ms, retention) and (not selection.of or selection.of in sample.labels):
-            held.setdefault(sample.partition, {}).setdefault((_key(selection, sample), bucket), []).append(sample)
+            held.setdefault(sample.partition, {}).setdefault((_key(selection, sample, lists), bucket), []).append(sample)
     return {partition: {at: _partial(selection, taken) for at, taken in cells.items()} for partition, cells in held.items()}
 
 
@@ -108,15 +120,15 @@ def _added(accumulator: str, held: Row, later: Row) -> Row:
     return held[0] + later[0], held[1] + later[1], min(held[2], later[2]), max(held[3], later[3]), *last
 
 
-def _increases(item: Input, retention: int, mine: Sequence[Sample]) -> dict[int, dict[At, Partial]]:
+def _increases(item: Input, retention: int, mine: Sequence[Sample], lists: Lists) -> dict[int, dict[At, Partial]]:
     every = item.selection.every_ms
-    counters: dict[bytes, batch_job.Counter] = defaultdict(batch_job.Counter)
+    counters = Counters()
     found: dict[int, dict[At, Partial]] = {}
 
     def add(sample: Sample, bucket: int, amount: float) -> None:
         if not _too_late(sample, bucket, every, retention):
             cells = found.setdefault(sample.partition, {})
-            at = _key(item.selection, sample), bucket
+            at = _key(item.selection, sample, lists), bucket
             held = cells.get(at)
             cells[at] = (held[0] + 1, held[1] + amount) if isinstance(held, tuple) else (1, 0.0 + amount)
 
@@ -125,7 +137,7 @@ def _increases(item: Input, retention: int, mine: Sequence[Sample]) -> dict[int,
             add(sample, sample.time // every * every, sample.value)
         if sample.kind != COUNTER:
             continue
-        if (grown := counters[sample.key].grown(sample)) is None:
+        if (grown := counters.of(sample).grown(sample)) is None:
             continue
         since, amount = grown
         begin = max(since, sample.time - SPREAD_MS)
@@ -135,12 +147,10 @@ def _increases(item: Input, retention: int, mine: Sequence[Sample]) -> dict[int,
     return found
 
 
-def _key(selection: Selection, sample: Sample) -> bytes:
-    """Canonical bytes of a group, as docs/protocol.md has them."""
-    if selection.accumulator in ("series", "series_edges"):
-        return bytes([sample.kind]) + sample.key
-    named = [(name, sample.labels[name]) for name in sorted(selection.by) if sample.labels.get(name)]
-    return b"\xff" + b"".join(name.encode() + b"\xfe" + value.encode() + b"\xff" for name, value in named)
+def _key(selection: Selection, sample: Sample, lists: Lists) -> bytes:
+    """The group of a sample in its partition."""
+    key = group_key(selection, sample.kind, sample.key, sample.labels)
+    return key if not selection.limit or lists.place(selection, sample.partition, key) is not None else OVERFLOW_KEY
 
 
 def code_of(value: float) -> int:
@@ -156,20 +166,27 @@ def code_of(value: float) -> int:
     return (1 << 20) + i if value > 0 else -((1 << 20) + i)
 
 
-def quantiles(view: View, held: Mapping[int, Mapping[At, Partial]]) -> dict[tuple[Group, int], Quantile]:
-    """A view of quantiles from the bins of all partitions."""
+def quantiles(
+    view: View, held: Mapping[int, Mapping[At, Partial]], ends: Iterable[tuple[Group, int]], pooled: Collection[bytes] = ()
+) -> dict[tuple[Group, int], Quantile]:
+    """A view of quantiles from the bins of all partitions. ends: its cells: of a sliding window, of each the bucket that it ends with.
+
+    pooled: groups that are not shown apart.
+    """
     item = view.inputs[0]
-    merged: dict[At, Bins] = {}
+    merged: dict[tuple[Group, int], Counter[Any]] = {}
     for cells in held.values():
-        for at, bins in cells.items():
+        for (key, bucket), bins in cells.items():
             assert isinstance(bins, dict)
-            into = merged.setdefault(at, {})
-            for code, count in bins.items():
-                into[code] = into.get(code, 0) + count
-    return {
-        (_labels(key), bucket): _Binned(_read_off(bins, round(float(item.fn[1:]) * 1_000)))
-        for (key, bucket), bins in merged.items()
-    }
+            merged.setdefault((_labels(OVERFLOW_KEY if key in pooled else key), bucket), Counter()).update(bins)
+    every = item.selection.every_ms
+    found: dict[tuple[Group, int], Quantile] = {}
+    for group, end in ends:
+        window = range(end - max(item.over_ms, every) + every, end + 1, every)
+        bins = sum((merged[group, bucket] for bucket in window if (group, bucket) in merged), Counter[Any]())
+        if bins:
+            found[group, end] = _Binned(_read_off(bins, round(float(item.fn[1:]) * 1_000)))
+    return found
 
 
 class _Binned(Quantile):

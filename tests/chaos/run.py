@@ -1,13 +1,14 @@
 """One run of the harness: a world, faults for a while, quiet, and the comparison."""
 
 import asyncio
+import logging
 import random
 import shutil
 import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +17,11 @@ from tests.chaos import wanted
 from tests.chaos.checking import Found, Records, compare, expected
 from tests.chaos.faults import Faults
 from tests.chaos.follower import difference
+from tests.chaos.outcome import Outcome
+from tests.chaos.outsiders import brought
 from tests.chaos.points import UNIQUE
 from tests.chaos.reference import all_samples
-from tests.chaos.schedule import Broker, deal, process_faults, server_faults
+from tests.chaos.schedule import Broker, deal, once, process_faults, server_faults
 from tests.chaos.world import World
 from tests.servers import ROOT
 
@@ -30,35 +33,6 @@ PATIENCE_S: Final = 60.0
 """How much longer than asked a run may take, until half of the kinds of faults were really done."""
 
 Say = Callable[[str], None]
-
-
-@dataclass
-class Outcome:
-    """What one run did and found. wrong: sentences; none when the engine kept its promise."""
-
-    seed: int
-    broker: Broker
-    seconds: float
-    records: int = 0
-    samples: int = 0
-    duplicates: int = 0
-    poison: int = 0
-    bad: int = 0
-    faults: dict[str, int] = field(default_factory=dict)
-    story: list[str] = field(default_factory=list)
-    view_cells: int = 0
-    partial_cells: int = 0
-    messages: int = 0
-    gaps: int = 0
-    returns: int = 0
-    lost_bytes: int = 0
-    settled_s: float = 0.0
-    wrong_cells: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-    @property
-    def cells(self) -> int:
-        return self.view_cells + self.partial_cells
 
 
 @dataclass(frozen=True)
@@ -77,6 +51,7 @@ class Plan:
 async def run(plan: Plan, say: Say) -> Outcome:
     """A run. Its data and logs are kept where it found something wrong; the story says where."""
     seed, broker = plan.seed, plan.broker
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that its server is gone is no news here
     folder = Path(tempfile.mkdtemp(prefix=f"tideboard-chaos-{seed}-"))
     outcome = Outcome(seed, broker, plan.seconds)
     world = World(seed, broker, plan.tree, folder)
@@ -88,10 +63,10 @@ async def run(plan: Plan, say: Say) -> Outcome:
         await _break_things(world, faults, plan, outcome)
         await _look(world, faults, plan.settle_s, outcome)
     except Exception as error:  # the other runs go on
-        outcome.wrong.append(f"the run itself failed: {type(error).__name__}: {error}")
+        outcome.found("exception", [f"the run itself failed: {type(error).__name__}: {error}"])
         faults.tell(traceback.format_exc())
     finally:
-        outcome.faults, outcome.story = faults.done, faults.story
+        outcome.faults, outcome.story, outcome.away_s = faults.done, faults.story, faults.away_s
         await world.stop()
         if not outcome.wrong:
             shutil.rmtree(folder, ignore_errors=True)
@@ -113,10 +88,17 @@ async def _break_things(world: World, faults: Faults, plan: Plan, outcome: Outco
                 due.discard(kind)
             else:
                 put_off.append(kind)
-            outcome.wrong += world.crashed()
+            outcome.found("ended", world.crashed())
             await asyncio.sleep(chance.choice((0.1, 0.8, 2.0)))
 
+    async def once_each(kinds: tuple[str, ...]) -> None:
+        chance = random.Random(f"once {seed}")
+        for kind in kinds:
+            await asyncio.sleep(chance.uniform(0, plan.seconds / 3))
+            assert await faults.do(kind), f"{kind} was not done"
+
     async with asyncio.TaskGroup() as lanes:
+        lanes.create_task(once_each(tuple(kind for kind in once(plan.broker, seed) if not plan.only or kind in plan.only)))
         for name, kinds in (("processes", process_faults(plan.broker, seed)), ("servers", server_faults(plan.broker, seed))):
             if allowed := tuple(kind for kind in kinds if not plan.only or kind in plan.only):
                 lanes.create_task(lane(allowed, name))
@@ -129,6 +111,7 @@ async def _look(world: World, faults: Faults, settle_s: float, outcome: Outcome)
     await world.heal()
     faults.tell("everything runs again, and nobody says anything")
     began = time.monotonic()
+    outcome.found("lost", await world.brought(settle_s))
     lacking = await world.settled(settle_s, STEADY_S)
     faults.tell(lacking or "nothing moves any more")
     logs = [*world.over, await world.whole_log()]
@@ -143,10 +126,12 @@ async def _look(world: World, faults: Faults, settle_s: float, outcome: Outcome)
         await asyncio.sleep(AGAIN_S)
     outcome.settled_s = max(0.0, settled - STEADY_S)
     if lacking:
-        outcome.wrong.append(f"after {settle_s:.0f} s of quiet not everything is folded: {lacking}")
-    outcome.wrong += world.crashed()
-    outcome.wrong_cells = len(found.wrong)
-    outcome.wrong += [*found.wrong, *missed, *(fault for item in world.subscribers for fault in item.faults)]
+        outcome.found("settle", [f"after {settle_s:.0f} s of quiet not everything is folded: {lacking}"])
+    outcome.found("ended", world.crashed())
+    outcome.found("job", job.wrong)
+    outcome.found("cells", found.wrong)
+    outcome.found("subscriber", missed)
+    outcome.found("judge", (fault for item in world.subscribers for fault in item.faults))
     _count(world, found, logs, outcome)
     if world.kind == "kafka":
         _look_for_accepted(world, logs[-1][1], outcome)
@@ -156,13 +141,20 @@ def _count(world: World, found: Found, logs: list[tuple[str, Records]], outcome:
     said = world.said
     outcome.view_cells, outcome.partial_cells = found.view_cells, found.partial_cells
     outcome.records = sum(len(records) for _, log in logs for records in log.values())
-    outcome.samples = len(all_samples([log for _, log in logs]))
+    samples = all_samples([log for _, log in logs])
+    outcome.samples, outcome.orders, outcome.started = (
+        len(samples),
+        brought(samples).total(),
+        sum(sample.start > 0 for sample in samples),
+    )
+    outcome.pooled_cells = found.pooled_cells
     outcome.duplicates, outcome.poison, outcome.bad = said.duplicates, said.poison, said.bad
+    outcome.tombstones = said.tombstones
     outcome.messages = sum(judge.heard for item in world.subscribers for judge in item.judges.values())
     outcome.gaps = sum(item.gaps for item in world.subscribers)
     outcome.returns = sum(item.returns for item in world.subscribers)
     outcome.lost_bytes = world.feed.lost_bytes
-    outcome.wrong += said.faults
+    outcome.found("ingestor", said.faults)
 
 
 async def _differences(world: World) -> list[str]:
@@ -183,4 +175,4 @@ def _look_for_accepted(world: World, log: Records, outcome: Outcome) -> None:
     """Whatever was answered 202 is in the log."""
     there = {int(sample.value) for sample in all_samples([log]) if sample.metric == UNIQUE}
     if missing := sorted(world.said.accepted - there):
-        outcome.wrong.append(f"{len(missing)} accepted samples are not in the log, such as {missing[:5]}")
+        outcome.found("lost", [f"{len(missing)} accepted samples are not in the log, such as {missing[:5]}"])

@@ -1,8 +1,9 @@
 """Which faults a run does, drawn from its seed. Pure.
 
-Faults come in two lanes that run side by side: of our own processes, and of the servers. Each lane deals its kinds like a deck of cards, so that
+Faults come in lanes that run side by side: of our own processes, and of the servers. Each of the two deals its kinds like a deck of cards, so that
 every kind comes before one comes again. Seeds 2k-1 and 2k share a shuffle and deal it from opposite ends: even if
-runs are so short that only half of a deck is dealt, two neighbours together do every kind.
+runs are so short that only half of a deck is dealt, two neighbours together do every kind. A third lane does what some runs do once: it takes long, or
+cannot be undone.
 """
 
 import random
@@ -17,6 +18,9 @@ PROCESS_FAULTS: Final = (
 FEED_FAULTS: Final = ("feed_kill", "feed_kill_empty", "feed_failover", "feed_flush", "feed_slow", "feed_silent")
 LOG_FAULTS: Final = ("log_kill",)
 SLEEPER: Final = "yesterdays_dashboards"
+LONG_AWAY: Final = "log_away"
+GROWTH: Final = "log_grown"
+ONCE: Final = (GROWTH, LONG_AWAY)
 
 TITLES: Final = {
     "aggregator_kill": "aggregator SIGKILL",
@@ -33,6 +37,8 @@ TITLES: Final = {
     "feed_slow": "Valkey slow",
     "feed_silent": "Valkey silent",
     "log_kill": "Kafka SIGKILL and away",
+    LONG_AWAY: "Kafka SIGKILL and 60 s away",
+    GROWTH: "more partitions",
     "log_lost": "embedded broker SIGKILL, its data lost",
     "log_silent": "embedded broker SIGSTOP",
     SLEEPER: "sleeper with yesterday's dashboards",
@@ -41,25 +47,31 @@ TITLES: Final = {
 
 def process_faults(broker: Broker, seed: int) -> tuple[str, ...]:
     """What may happen to our own processes. A log that is gone cannot fill a new dashboard."""
-    return tuple(kind for kind in PROCESS_FAULTS if not (kind == "dashboard_change" and _forgets(broker, seed)))
+    return tuple(kind for kind in PROCESS_FAULTS if not (kind == "dashboard_change" and forgets(broker, seed)))
 
 
 def server_faults(broker: Broker, seed: int) -> tuple[str, ...]:
     """What may happen to the servers. The embedded broker keeps nothing over a kill: then the feed must not lose what only it still has."""
     if broker == "kafka":
         return (*FEED_FAULTS, *LOG_FAULTS, SLEEPER)
-    if _forgets(broker, seed):
+    if forgets(broker, seed):
         return ("log_lost", "feed_kill", "feed_slow", "feed_silent")
     return (*FEED_FAULTS, "log_silent", SLEEPER)
 
 
-def _forgets(broker: Broker, seed: int) -> bool:
+def once(broker: Broker, seed: int) -> tuple[str, ...]:
+    """What this run does once, in this order: partitions are added in every other run, and the log is away for long in every fifth."""
+    due = {GROWTH: seed % 2 == 0, LONG_AWAY: seed % 5 == 3}
+    return tuple(kind for kind in ONCE if due[kind]) if broker == "kafka" else ()
+
+
+def forgets(broker: Broker, seed: int) -> bool:
     """Whether the broker is killed in this run, and loses its log."""
     return broker == "embedded" and seed % 2 == 1
 
 
 def possible(broker: Broker, seed: int) -> tuple[str, ...]:
-    return (*process_faults(broker, seed), *server_faults(broker, seed))
+    return (*process_faults(broker, seed), *server_faults(broker, seed), *once(broker, seed))
 
 
 def deal(kinds: tuple[str, ...], seed: int) -> Iterator[str]:
@@ -72,9 +84,12 @@ def deal(kinds: tuple[str, ...], seed: int) -> Iterator[str]:
 
 
 def least(broker: Broker, seeds: list[int]) -> dict[str, int]:
-    """How often each kind must have been done over these seeds, or they prove less than they say: once for every two runs that may do it."""
+    """How often each kind must have been done over these seeds, or they prove less than they say: once for every two runs that may do it.
+
+    What a run does once, every run must have done that was to do it.
+    """
     runs: dict[str, int] = {}
     for seed in seeds:
         for kind in possible(broker, seed):
             runs[kind] = runs.get(kind, 0) + 1
-    return {kind: count // 2 for kind, count in runs.items()}
+    return {kind: count if kind in ONCE else count // 2 for kind, count in runs.items()}

@@ -67,6 +67,12 @@ def test_a_chain_without_a_hole_is_right_and_so_is_one_that_a_lost_connection_br
     assert judged(change(0, 5), change(0, 6, epoch="other"), change(6, 7, epoch="other")) == []
 
 
+def test_versions_grow_within_an_epoch_and_another_one_may_begin_below_the_last() -> None:
+    assert judged(change(0, 9), change(0, 6, epoch="other"), change(6, 7, epoch="other")) == []
+    assert judged(change(0, 9), change(0, 6, epoch="other"), None, change(9, 12)) == []
+    assert "published before" in judged(change(0, 9), change(0, 6, epoch="other"), None, change(7, 8))[0]
+
+
 def test_a_message_that_is_missing_on_one_connection_is_found() -> None:
     assert "is missing" in judged(change(0, 5), change(6, 7))[0]
 

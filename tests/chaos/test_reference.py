@@ -14,8 +14,9 @@ from services.contract.dashboards import parse
 from services.contract.partials import Config
 from services.contract.series import series_key
 from services.contract.views import Selection, View, retentions
-from tests.batch_job import Sample
+from tests.batch_job import PER_LOG, Sample
 from tests.chaos import wanted
+from tests.chaos.admitted import Lists
 from tests.chaos.checking import page_cells
 from tests.chaos.points import Points
 from tests.chaos.reference import At, Partial, all_samples, code_of, partials, quantiles
@@ -34,7 +35,7 @@ def selection(accumulator_: str) -> Selection:
 
 
 def held_of(asked: Selection, kept_ms: int, samples: list[Sample]) -> dict[int, dict[At, Partial]]:
-    return partials(asked, {asked.id: kept_ms}, samples)
+    return partials(asked, {asked.id: kept_ms}, samples, Lists([]))
 
 
 KEY = b"\xffhost\xfea\xff"
@@ -46,7 +47,7 @@ def test_what_is_said_twice_counts_once_also_in_the_next_log_and_what_cannot_be_
     held = held_of(selection("moments"), 60_000, all_samples([first, second]))
     assert held == {
         0: {(KEY, 99_000): (2, 3.0, 1.0, 2.0, 99_500, 2.0)},
-        1_000: {(KEY, 99_000): (1, 4.0, 4.0, 4.0, 99_700, 4.0)},
+        PER_LOG: {(KEY, 99_000): (1, 4.0, 4.0, 4.0, 99_700, 4.0)},
     }
 
 
@@ -58,7 +59,13 @@ def test_a_sample_whose_bucket_had_left_the_retention_when_it_came_does_not_coun
 def test_a_counter_goes_on_in_the_next_log_and_is_spread_over_its_buckets() -> None:
     logs = [{0: [record(0, [(98_500, 10.0)], kind=1)]}, {0: [record(1, [(99_500, 14.0), (99_800, 3.0)], kind=1)]}]
     held = held_of(selection("increase"), 60_000, all_samples(logs))
-    assert held == {1_000: {(KEY, 98_000): (1, 2.0), (KEY, 99_000): (2, 2.0 + 3.0)}}
+    assert held == {PER_LOG: {(KEY, 98_000): (1, 2.0), (KEY, 99_000): (2, 2.0 + 3.0)}}
+
+
+def test_a_counter_begins_anew_in_the_partition_that_it_comes_to() -> None:
+    log = {0: [record(0, [(98_500, 10.0), (98_900, 12.0)], kind=1)], 4: [record(0, [(99_500, 14.0), (99_800, 15.0)], kind=1)]}
+    held = held_of(selection("increase"), 60_000, all_samples([log]))
+    assert held == {0: {(KEY, 98_000): (1, 2.0)}, 4: {(KEY, 99_000): (1, 1.0)}}
 
 
 def test_codes_of_sketches_are_those_of_the_engine() -> None:
@@ -78,7 +85,7 @@ def test_codes_of_sketches_are_those_of_the_engine() -> None:
 
 def test_quantiles_are_read_off_bins_as_the_engine_does() -> None:
     view = next(view for view in views() if view.inputs[0].fn == "p90")
-    found = quantiles(view, {0: {(KEY, 0): {code_of(2.5): 3}}, 1: {(KEY, 0): {code_of(7.5): 1}}})
+    found = quantiles(view, {0: {(KEY, 0): {code_of(2.5): 3}}, 1: {(KEY, 0): {code_of(7.5): 1}}}, [((("host", "a"),), 0)])
     assert found[(("host", "a"),), 0].allows(float(values_of(np.array([code_of(2.5)]))[0]))
     assert not found[(("host", "a"),), 0].allows(float(values_of(np.array([code_of(7.5)]))[0]))
 
@@ -104,7 +111,7 @@ def test_partials_are_the_pages_of_the_engine() -> None:
         for item in asked.values():
             mine = [(page.bucket, page_cells(blob, name)) for page, blob in pages if page.selection == item.id]
             found = {(bucket, partial) for bucket, cells in mine for _, partial in _hashed(cells)}
-            expected = partials(item, kept, all_samples([{0: records}]))[0]
+            expected = partials(item, kept, all_samples([{0: records}]), Lists([{0: records}]))[0]
             assert found == {(bucket, partial) for (_, bucket), partial in _hashed(expected.items())}
 
 

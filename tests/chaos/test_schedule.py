@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 
 from tests.chaos.faults import Faults
-from tests.chaos.schedule import TITLES, Broker, deal, least, possible, process_faults, server_faults
+from tests.chaos.schedule import GROWTH, LONG_AWAY, TITLES, Broker, deal, least, once, possible, process_faults, server_faults
 
 
 @pytest.mark.parametrize("broker", ["kafka", "embedded"])
@@ -26,7 +26,7 @@ def test_a_seed_deals_the_same_faults_again_and_every_kind_before_one_comes_twic
 
 
 def test_every_kind_has_a_title_and_is_performed() -> None:
-    kinds = {kind for broker in ("kafka", "embedded") for seed in (1, 2) for kind in possible(broker, seed)}
+    kinds = {kind for broker in ("kafka", "embedded") for seed in (1, 2, 3) for kind in possible(broker, seed)}
     assert kinds == set(TITLES)
     assert [kind for kind in kinds if not hasattr(Faults, f"_{kind}")] == []
 
@@ -39,5 +39,12 @@ def test_a_broker_that_forgets_meets_no_feed_that_forgets_too() -> None:
 
 def test_two_seeds_must_do_every_kind_once_and_twenty_ten_times() -> None:
     assert set(least("kafka", [1, 2]).values()) == {1}
-    assert set(least("kafka", list(range(1, 21))).values()) == {10}
+    wanted = least("kafka", list(range(1, 21)))
+    assert {kind: count for kind, count in wanted.items() if count != 10} == {LONG_AWAY: 4}
     assert least("kafka", [1])["feed_flush"] == 0
+
+
+def test_what_a_run_does_once_it_must_have_done() -> None:
+    assert [once("kafka", seed) for seed in (1, 2, 3, 8)] == [(), (GROWTH,), (LONG_AWAY,), (GROWTH, LONG_AWAY)]
+    assert least("kafka", [3])[LONG_AWAY] == least("kafka", [2])[GROWTH] == 1
+    assert once("embedded", 8) == ()

@@ -16,12 +16,14 @@ def _panel(name: str, metric: str, fn: list[str] | str, **query: Any) -> dict[st
     return {"id": name, "type": "timeseries", "query": {"metric": metric, "fn": fn, **query}}
 
 
-def _entry(name: str, window: str, panels: list[dict[str, Any]], resolutions: tuple[tuple[str, str], ...] = ()) -> Entry:
-    """resolutions: (every, for) of what is kept beside the queries' own buckets."""
+def _entry(
+    name: str, window: str, panels: list[dict[str, Any]], resolutions: tuple[tuple[str, str], ...] = (), groups: int = 0
+) -> Entry:
+    """resolutions: (every, for) of what is kept beside the queries' own buckets. groups: how many are shown apart, 0 for as many as there are."""
     coarser = [{"every": every, "for": kept} for every, kept in resolutions]
     document = {
         "apiVersion": "tideboard.dev/v1alpha1", "kind": "Dashboard", "metadata": {"name": name},
-        "spec": {"window": window, "panels": panels, "resolutions": coarser},
+        "spec": {"window": window, "panels": panels, "resolutions": coarser} | ({"maxGroups": groups} if groups else {}),
     }  # fmt: skip
     return Entry(VERSION, name, f"r-{name}", document, "chaos")
 
@@ -37,9 +39,13 @@ BASE: Final = (
         _panel("added", "added", ["sum", "rate", "count"], by=["host"], every="1s"),
         _panel("latency", "latency", ["p50", "p95", "p99", "count", "max"], by=["path"], every="2s"),
         _panel("cores", "load", ["distinct", "topk(2)"], of="core", by=["host"], every="2s"),
-        _panel("sliding", "load", ["avg", "max", "stddev", "p90"], by=["core"], every="1s", over="7s"),
+        _panel("sliding", "load", ["avg", "max", "stddev", "p50", "p90"], by=["core"], every="1s", over="7s"),
         _panel("slow", "bytes", "rate", where={"code": "!= 200", "host": "!~ h[23]"}, every="2s", over="10s"),
         _panel("firsts", "state", ["first", "count"], by=["door"], each="last", every="2s"),
+        _panel("begun", "requests", ["rate", "increase"], by=["writer"], every="1s"),
+        _panel("begun_hosts", "requests", "increase", by=["host"], every="2s", over="6s"),
+        _panel("orders", "order", ["count", "max", "p50"], by=["shop"], every="1s"),
+        _panel("items", "items", ["sum", "rate", "count"], by=["shop"], every="2s"),
         _panel("unique", "unique", ["count", "max"], by=["shard"], every="1s"),
         {
             "id": "ratio", "type": "timeseries", "expr": "bad / all * 100",
@@ -49,6 +55,11 @@ BASE: Final = (
             ],
         },
     ]),
+    _entry("crowded", "12m", [
+        _panel("clicks", "clicks", [*ALL, "p50", "p90", "rate", "increase"], by=["user"], every="2s"),
+        _panel("each", "clicks", ["max", "count"], by=["user"], each="last", every="2s"),
+        _panel("sliding", "clicks", ["p90", "avg", "increase"], by=["user"], every="2s", over="6s"),
+    ], (("10s", "30m"),), 6),
     _entry("short", "20s", [
         _panel("quick", "load", ["avg", "count"], by=["core"], every="200ms"),
         _panel("turns", "bytes", "increase", by=["code"], every="500ms"),

@@ -22,10 +22,13 @@ from services.transport.log_wire import LogError
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.chaos import wanted
 from tests.chaos.checking import Records, behind, log_ends, read_log
+from tests.chaos.outsiders import SOURCE, TOPIC, Outsider, difference
 from tests.chaos.parts import Part
 from tests.chaos.points import Points
 from tests.chaos.producers import Pause, Said, Writer, post_on
+from tests.chaos.reference import all_samples
 from tests.chaos.schedule import Broker as BrokerName
+from tests.chaos.schedule import forgets
 from tests.chaos.servers import Feed, answering
 from tests.chaos.subscriber import Subscriber, watch
 from tests.kafka.server import Kafka
@@ -51,6 +54,7 @@ class World:
         self.entries: list[Entry] = list(wanted.BASE)
         self.over: list[tuple[str, Records]] = []  # logs that are over: lineage and all that they held
         self.pause, self.said = Pause(), Said()
+        self.grown = False  # whether our topic got more partitions
         self.instances = 0
         self._tree = tree
         self._tasks: list[asyncio.Task[None]] = []
@@ -81,11 +85,30 @@ class World:
         self._go(self._own_dashboards())
         self._watching = self._go(watch(self.redis, views, self.chance))
         producers = [Points(random.Random(f"points {self.seed} {i}"), base=i * 10_000_000) for i in range(3)]
+        outsiders = [Outsider(self.log.bootstrap, random.Random(f"outsider {self.seed}"), self.pause, self.said)]
         self._producing = [
+            *(self._go(outsider.run()) for outsider in outsiders if self.has_source),
             self._go(post_on(producers[0], self._port, self.pause, self.said, 15, 15)),
             self._go(post_on(producers[1], self._port, self.pause, self.said, 8, 30)),
             self._go(Writer(producers[2], self.kafka, self.pause, self.said).run(15, 15)),
         ]
+
+    @property
+    def has_source(self) -> bool:
+        """Whether others write, too: not to a broker that forgets what they wrote."""
+        return not forgets(self.kind, self.seed)
+
+    async def brought(self, patience_s: float) -> list[str]:
+        """Wait until what others wrote has been brought here; what is still lacking after all this time, or is here twice."""
+        if not self.has_source:
+            return []
+        until = time.monotonic() + patience_s
+        while True:
+            outside, log = await read_log(self.log.bootstrap, TOPIC), await read_log(self.log.bootstrap)
+            found = difference(outside, all_samples([log]), self.grown)
+            if not found or time.monotonic() > until:
+                return found
+            await asyncio.sleep(0.5)
 
     async def heal(self) -> None:
         """End every fault, and let producers finish."""
@@ -201,7 +224,8 @@ class World:
         """Write the dashboards, and again whenever the registry does not have them: as the owner of the YAML does."""
         while True:
             with contextlib.suppress(*FeedErrors):
-                await _register(self.redis, self.entries)
+                await _register(self.redis, self.entries, registry.DASHBOARD_SHELF)
+                await _register(self.redis, [SOURCE], registry.SOURCE_SHELF)
             await asyncio.sleep(0.2)
 
     def _aggregator(self) -> Part:
@@ -229,9 +253,9 @@ class World:
         return task
 
 
-async def _register(redis: Redis, entries: list[Entry]) -> None:
-    there = await registry.read_all(redis)
+async def _register(redis: Redis, entries: list[Entry], shelf: registry.Shelf) -> None:
+    there = await registry.read_all(redis, shelf)
     for name in there.keys() - {entry.name for entry in entries}:
-        await registry.delete_entry(redis, name)
+        await registry.delete_entry(redis, name, shelf)
     if lacking := [entry for entry in entries if there.get(entry.name) != entry]:
-        await registry.write_entry(redis, *lacking)
+        await registry.write_entry(redis, *lacking, shelf=shelf)
