@@ -82,7 +82,10 @@ def accept(request: Request, subprotocols: Sequence[str], origins: Sequence[str]
     """
     if request.method != "GET":
         raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "a WebSocket is opened with GET", [("Allow", "GET")])
-    if request.one("sec-websocket-version") != _VERSION:
+    # RFC 9112 3.2: a server "MUST respond with a 400" to a request "that lacks a Host header field" or has more than one.
+    if len(request.headers.get("host", ())) != 1:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "a request names one host")
+    if request.headers.get("sec-websocket-version") != [_VERSION]:
         # 4.2.2: "an |Sec-WebSocket-Version| header field indicating the version(s) the server is capable of understanding"
         raise RefusedError(
             HTTPStatus.UPGRADE_REQUIRED, "only WebSocket version 13 is spoken here", [("Sec-WebSocket-Version", _VERSION)]

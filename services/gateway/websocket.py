@@ -30,7 +30,7 @@ HIGH_WATER: Final = 64 * 1024  # from here on a socket counts as stalled
 MAX_BUFFER: Final = 4 * 1024 * 1024
 MAX_STALL_S: Final = 30.0
 PING_EVERY_S: Final = 20
-CLOSE_S: Final = 2.0  # for the other side to answer a close frame
+CLOSE_S: Final = 2.0  # for the other side to answer a close frame, and then to close
 
 
 class Session(Protocol):
@@ -177,7 +177,7 @@ class WebSocket(asyncio.Protocol):
                     self.transport.write(answer)
                 case End(code):
                     self._code = code
-                    self.transport.close()
+                    self._finish()
 
     def eof_received(self) -> None:
         """The transport is closed then."""
@@ -265,6 +265,15 @@ class WebSocket(asyncio.Protocol):
             self.close(CloseCode.no_subprotocol, f"offer the subprotocol {endpoint.subprotocols[0]}")
         else:
             self._session = endpoint.open(self, request.query)
+
+    def _finish(self) -> None:
+        """Say no more, and let the other side close. RFC 6455 7.1.1: shut down for sending, then read until nothing comes.
+
+        To close with bytes unread would reset the connection, and the reset may overtake our close frame.
+        """
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+        self.sockets.closing[self] = self.sockets.clock() + CLOSE_S
 
     def _hand_on(self, payload: bytes) -> None:
         if self._session is None:

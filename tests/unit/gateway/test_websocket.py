@@ -39,11 +39,14 @@ class Wire(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high = high or 0
 
+    def write_eof(self) -> None:
+        self.over = self.over or "said all"
+
     def is_closing(self) -> bool:
-        return bool(self.over)
+        return self.over not in ("", "said all")
 
     def close(self) -> None:
-        self.over = self.over or "closed"
+        self.over = self.over if self.is_closing() else "closed"
 
     def abort(self) -> None:
         self.over = "aborted"
@@ -149,7 +152,8 @@ def test_a_client_that_offers_none_may_not(world: World) -> None:
     [
         (REQUEST.replace(b"/live", b"/nowhere"), 404),
         (REQUEST.replace(b": 13", b": 12"), 426),
-        (REQUEST.replace(b"host: here", b"origin: http://evil"), 403),
+        (REQUEST.replace(b"host: here", b"host: here\r\norigin: http://evil"), 403),
+        (REQUEST.replace(b"host: here\r\n", b""), 400),
     ],
 )
 def test_what_is_refused_leaves_nothing_behind(world: World, request_: bytes, status: int) -> None:
@@ -177,12 +181,22 @@ def test_the_end_of_a_connection_ends_its_session_once(world: World) -> None:
     assert (world.echo.ended_sessions, len(world.sockets), world.state.connections) == (1, 0, set())
 
 
-def test_a_closing_handshake_closes_the_transport(world: World) -> None:
+def test_after_a_closing_handshake_the_other_side_is_left_to_close(world: World) -> None:
     socket, wire = world.connect()
     socket.data_received(frame(8, b"\x03\xe8"))
-    assert (close_code(wire), wire.over) == (1000, "closed")
+    assert (close_code(wire), wire.over) == (1000, "said all")
+    socket.data_received(frame(9, b"after the end"))
     socket.send(Outgoing("echo", b"late"))
     assert wire.written[-1][0] == 0x88
+
+
+def test_who_does_not_close_after_the_closing_handshake_is_cut_after_a_while(world: World) -> None:
+    socket, wire = world.connect()
+    socket.data_received(frame(3))
+    world.turns(int(CLOSE_S))
+    assert (close_code(wire), wire.over) == (1002, "said all")
+    world.turns(1)
+    assert wire.over == "aborted"
 
 
 def test_nothing_is_written_after_our_close_frame(world: World) -> None:
@@ -194,7 +208,7 @@ def test_nothing_is_written_after_our_close_frame(world: World) -> None:
     assert close_code(wire) == 4000
     assert wire.over == ""
     socket.data_received(frame(8, b"\x0f\xa0"))
-    assert wire.over == "closed"
+    assert wire.over == "said all"
 
 
 def test_who_does_not_answer_a_close_is_cut_after_a_while(world: World) -> None:
