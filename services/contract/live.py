@@ -167,14 +167,22 @@ class Part(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Status(msgspec.Struct, frozen=True, tag_field="type", tag="status"):
-    """How fresh a dashboard is. stale: something is away; age_ms: since when, 0 where nothing is."""
+class Status(msgspec.Struct, frozen=True, tag_field="type", tag="status", omit_defaults=True):
+    """How fresh a dashboard is. stale: something is away; age_ms: since when, 0 where nothing is.
+
+    hz: frames a second that are sent at most. limit: why that is less than was asked for: "reader", as this client does not
+    read fast enough, or "gateway", as the gateway has too much to do. panels: how old the newest value of each panel is, ms,
+    of those that have one, while something is away.
+    """
 
     dashboard: str
     now: int
     stale: bool
     age_ms: int
     parts: list[Part]
+    hz: float = 0
+    limit: str = ""
+    panels: dict[str, int] = {}
 
 
 class Moved(msgspec.Struct, frozen=True, tag_field="type", tag="moved"):

@@ -1,12 +1,11 @@
 """A dashboard as its viewers see it: its plan and its views' states composed into snapshots and deltas. Pure.
 
-One frame serves all viewers: a delta goes from what the last tick sent. Who joins in between has more than its `from`,
-which does no harm; who comes back with `since` gets a delta of its own.
+One frame serves all viewers that have the same: a mark says what that is, and a delta goes from a mark to now.
 """
 
 import hashlib
 from collections.abc import Mapping
-from typing import Final
+from typing import NamedTuple
 
 from services.contract import live
 from services.contract.dashboards import Dashboard
@@ -15,7 +14,12 @@ from services.contract.live import Delta, LineInfo, PanelInfo, Snapshot, ViewDel
 from services.contract.views import PanelPlan, View, plan, retentions
 from services.gateway.viewstate import ViewState
 
-HZ: Final = 10
+
+class Mark(NamedTuple):
+    """What a viewer has of a picture: of each view its version, up to when it is closed, and when its notes changed."""
+
+    epoch: str
+    views: tuple[tuple[int, int, int], ...]
 
 
 class Composition:
@@ -39,18 +43,16 @@ class Composition:
 
 
 class Picture:
-    """A composition with its states, and what was sent of them. states: one for each view of the composition."""
+    """A composition with its states. states: one for each view of the composition."""
 
-    __slots__ = ("_epoch", "_epoch_of", "_sent", "_sent_epoch", "composition", "states")
+    __slots__ = ("_epoch", "_epoch_of", "_mark", "composition", "states")
 
     def __init__(self, composition: Composition, states: Mapping[str, ViewState]) -> None:
         self.composition = composition
         self.states = {view: states[view] for view in composition.views}
         self._epoch_of: list[str] | None = None
         self._epoch = ""
-        self._sent_epoch = ""
-        self._sent: list[tuple[int, int, int]] = []  # (version, closed, when its notes changed) of each view
-        self.skip()
+        self._mark = Mark("", ())
 
     @property
     def epoch(self) -> str:
@@ -61,34 +63,41 @@ class Picture:
             self._epoch_of, self._epoch = epochs, hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         return self._epoch
 
-    def skip(self) -> None:
-        """Count everything as sent."""
-        self._sent_epoch = self.epoch
-        self._sent = [(state.version, state.closed, state.notes.at) for state in self.states.values()]
+    @property
+    def mark(self) -> Mark:
+        """What a viewer has that is told everything now: the same object for as long as nothing changes."""
+        mark = Mark(self.epoch, tuple((state.version, state.closed, state.notes.at) for state in self.states.values()))
+        if mark != self._mark:
+            self._mark = mark
+        return self._mark
 
     def trim(self, now: int) -> None:
         for state in self.states.values():
             state.trim(now)
 
-    def tick(self, now: int) -> Delta | Snapshot | None:
-        """What all viewers lack since the last tick, None where nothing changed; a snapshot where what they have is of another epoch."""
-        if self.epoch != self._sent_epoch:
-            self.skip()
-            return self.snapshot(now)
+    def delta(self, mark: Mark, now: int) -> Delta | None:
+        """What a viewer lacks that has this, None where that is nothing. The mark is of this epoch."""
         parts, notes = [], []
-        for place, state in enumerate(self.states.values()):
-            version, closed, noted = self._sent[place]
+        for place, ((version, closed, noted), state) in enumerate(zip(mark.views, self.states.values(), strict=True)):
             if state.version > version or state.closed > closed:
                 parts.append(_part(place, state, version))
             if state.notes.at > noted:
                 notes.append(ViewNotes(place, state.notes))
-            self._sent[place] = state.version, state.closed, state.notes.at
         return self._delta(parts, now, notes) if parts or notes else None
+
+    def ages(self, now: int) -> dict[str, int]:
+        """How old the newest value of each panel is (ms), of those that have any."""
+        ends = {place: state.newest + state.every_ms for place, state in enumerate(self.states.values()) if state.newest}
+        newest = {
+            panel.id: max((ends.get(line.view, 0) for line in panel.lines), default=0) for panel in self.composition.panels
+        }
+        return {panel: max(0, now - end) for panel, end in newest.items() if end}
 
     def alive(self, now: int) -> Delta:
         return self._delta([], now)
 
-    def snapshot(self, now: int) -> Snapshot:
+    def snapshot(self, now: int, hz: float = 0) -> Snapshot:
+        """hz: frames a second that will follow."""
         composition = self.composition
         views = []
         for (view, (what, window_ms)), state in zip(composition.views.items(), self.states.values(), strict=True):
@@ -98,15 +107,13 @@ class Picture:
                 live.ViewState(view, state.every_ms, window_ms, what.additive, state.closed, groups, cells, state.notes)
             )
         return Snapshot(
-            v=live.VERSION, dashboard=composition.name, epoch=self.epoch, now=now, hz=HZ, title=composition.title,
+            v=live.VERSION, dashboard=composition.name, epoch=self.epoch, now=now, hz=hz, title=composition.title,
             window=composition.window_ms, versions={view: state.version for view, state in self.states.items()},
             views=views, panels=composition.panels,
         )  # fmt: skip
 
-    def resume(self, since: live.Since, now: int) -> Delta | Snapshot:
-        """What a viewer lacks who has this."""
-        if since.epoch != self.epoch:
-            return self.snapshot(now)
+    def resume(self, since: live.Since, now: int) -> Delta:
+        """What a viewer lacks who has this. It is of this epoch."""
         versions = since.versions
         parts = [_part(place, state, versions.get(view, 0)) for place, (view, state) in enumerate(self.states.items())]
         # What notes it has nobody knows; those that are gone are told too.

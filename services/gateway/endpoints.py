@@ -22,6 +22,7 @@ from services.contract.live import (
 from services.gateway.hub import Hub, wall_clock
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.plotly import DEFAULT_POINTS, MAX_POINTS
+from services.gateway.rates import rate_of
 from services.gateway.websocket import Session, WebSocket
 
 MAX_DASHBOARDS: Final = 64  # on one socket
@@ -63,8 +64,10 @@ class _Live:
                     self._hub.unsubscribe(self._socket, dashboard)
             case Ping():
                 self._socket.send(outgoing(Pong(wall_clock())))
-            case Rate():
-                pass  # a wish: there is one rate so far, and snapshots name it
+            case Rate(hz):
+                if (rate := self._rate("", hz)) is not None:
+                    for dashboard in self._dashboards:
+                        self._hub.rate(self._socket, dashboard, rate)
 
     @property
     def watches(self) -> tuple[str, ...]:
@@ -81,12 +84,21 @@ class _Live:
         if len(message.dashboard) > MAX_NAME:
             self._refuse("", f"a dashboard's name has {MAX_NAME} characters at most")
             return
+        if (rate := self._rate(message.dashboard, message.hz)) is None:
+            return
         if message.dashboard not in self._dashboards:
             if len(self._dashboards) >= MAX_DASHBOARDS:
                 self._refuse(message.dashboard, f"{MAX_DASHBOARDS} dashboards at most on one socket")
                 return
             self._dashboards = (*self._dashboards, message.dashboard)
-        self._hub.subscribe(self._socket, message.dashboard, message.since)
+        self._hub.subscribe(self._socket, message.dashboard, message.since, rate)
+
+    def _rate(self, dashboard: str, hz: float) -> int | None:
+        try:
+            return rate_of(hz)
+        except ValueError as error:
+            self._refuse(dashboard, str(error))
+            return None
 
     def _refuse(self, dashboard: str, reason: str) -> None:
         self._socket.send(outgoing(Error(dashboard, "bad_message", reason)))

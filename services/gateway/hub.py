@@ -1,8 +1,8 @@
 """The hub of a gateway: the stages that somebody watches, the clock that ticks for them, and the registry that they follow.
 
-The only task that writes to viewers is `run`: ten times a second at most, and never while nobody watches. A tick comes as
-soon as there is a change and the last one is long enough ago, so that frames fall into step with the commits of the
-aggregator instead of waiting for a clock of their own. What is written, stages and streams decide.
+The only task that writes to viewers is `run`: twenty times a second at most, and never while nobody watches. A tick comes as
+soon as there is something to say to viewers whose last frame is long enough ago, so that frames fall into step with the commits
+of the aggregator instead of waiting for a clock of their own. What is written, stages and streams decide.
 """
 
 import asyncio
@@ -20,25 +20,26 @@ from services.contract.live import Since, Snapshot
 from services.contract.registry import Entry
 from services.contract.views import View
 from services.gateway import metrics
-from services.gateway.dashboard import HZ
 from services.gateway.health import Health
-from services.gateway.outgoing import Outgoing
 from services.gateway.past import MAX_CELLS, ParameterError
 from services.gateway.pulse import Pulse
-from services.gateway.stage import LINGER_MS, Out, Stage, Viewer
+from services.gateway.rates import FASTEST, PAUSED, RATES, Throttle
+from services.gateway.stage import LINGER_MS, Stage
 from services.gateway.streams import PanelStream
+from services.gateway.viewer import Out, Viewer
 from services.gateway.views import Views
 from services.transport import registry
 from services.transport.history import read_range
 
 log = structlog.get_logger()
 
-TICK_S: Final = 1 / HZ  # between two ticks, at least
+TICK_S: Final = 1 / FASTEST  # between two ticks, at least
 SETTLE_S: Final = 0.005  # after a change: others of the same commit come along
 QUIET_S: Final = 0.25  # without a change: time for signs of life, and for what is away
 LOOK_S: Final = 0.02
 PAST_READERS: Final = 2  # at once: who looks back waits, who watches does not
-SLICE: Final = 200  # sends before others get their turn, about 2 ms
+SLICE_S: Final = 0.005  # of sends before others get their turn
+SLICE: Final = 64  # sends between two looks at the clock
 
 
 def wall_clock() -> int:
@@ -51,6 +52,7 @@ class Hub:
         self._redis = redis
         self._clock = clock
         self.health = Health(clock())
+        self.throttle = Throttle(clock())
         self.views = Views(redis, clock, self._feed)
         self._pulse = Pulse(redis, self.views, self.health, clock, self._feed)
         self.entries: dict[str, Entry] | None = None
@@ -72,8 +74,15 @@ class Hub:
 
     # For viewers.
 
-    def subscribe(self, viewer: Viewer, dashboard: str, since: Since | None) -> None:
-        self._stage(dashboard).subscribe(viewer, since, self._clock())
+    def subscribe(self, viewer: Viewer, dashboard: str, since: Since | None, hz: int) -> None:
+        """hz: one of the rates, or PAUSED."""
+        self._stage(dashboard).subscribe(viewer, since, hz, self._clock())
+        self._changed.set()
+
+    def rate(self, viewer: Viewer, dashboard: str, hz: int) -> None:
+        if stage := self._stages.get(dashboard):
+            stage.rate(viewer, hz)
+            self._changed.set()
 
     def unsubscribe(self, viewer: Viewer, dashboard: str) -> None:
         if stage := self._stages.get(dashboard):
@@ -134,7 +143,9 @@ class Hub:
             "feed": {"away": self.health.feed_away or None, "views": len(self.views)},
             "watched": {
                 stage.name: {
-                    "viewers": len(stage.viewers) + len(stage.waiting),
+                    "viewers": len(stage.audience),
+                    "rates": {str(hz): len(tier) for hz, tier in stage.audience.tiers.items() if len(tier)},
+                    "slow": len(stage.audience.slow),
                     "ready": stage.ready,
                     "epoch": stage.picture.epoch if stage.picture else None,
                     "versions": {held.view: held.state.version for held in stage.held},
@@ -150,7 +161,7 @@ class Hub:
     def _stage(self, name: str) -> Stage:
         stage = self._stages.get(name)
         if stage is None:
-            stage = self._stages[name] = Stage(name, self.views, self.health, self._clock())
+            stage = self._stages[name] = Stage(name, self.views, self.health, self.throttle, self._clock())
             if self.entries is not None:
                 stage.show(self.entries.get(name), self._clock())
             self._watched.set()
@@ -186,26 +197,46 @@ class Hub:
             metrics.TICKS.inc()
             metrics.TICK_SECONDS.observe(took)
             await asyncio.sleep(max(TICK_S - took, TICK_S / 10))
+            self._observe(took)
             await self._something_to_say()
 
+    def _observe(self, took_s: float) -> None:
+        if self.throttle.observe(took_s * 1_000, self._clock()):
+            metrics.THROTTLE.set(self.throttle.factor)
+            log.warning("all viewers get another rate", times_slower=self.throttle.factor, busy=round(self.throttle.busy, 2))
+        metrics.BUSY.set(self.throttle.busy)
+
     async def _something_to_say(self) -> None:
-        if self._changed.is_set():
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(QUIET_S):
-                await self._changed.wait()
-                await asyncio.sleep(SETTLE_S)
+        """Wait until a viewer is due something, or QUIET_S."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + QUIET_S
+        while (left := until - loop.time()) > 0:
+            due = self._due_in_s()
+            if due is not None and due <= 0:
+                return
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left if due is None else min(due, left)):
+                    await self._changed.wait()
+                    await asyncio.sleep(SETTLE_S)
+
+    def _due_in_s(self) -> float | None:
+        """When a tick has something to say; None where nothing has changed."""
+        times = [due for stage in self._stages.values() if (due := stage.due_at()) is not None]
+        if self._streams and self._changed.is_set():
+            times.append(0)
+        return (min(times) - self._clock()) / 1_000 if times else None
 
     async def _tick(self) -> None:
         now = self._clock()
         for stage in list(self._stages.values()):
-            for message, viewers in self._guarded(stage.name, stage.tick(now)):
-                await self._write(message, viewers)
-                if message.kind == "delta":
+            for out in self._guarded(stage.name, stage.tick(now)):
+                await self._write(out)
+                if out.message.kind == "delta":
                     stage.written(self._clock())
         for (name, _, _), stream in list(self._streams.items()):
-            for message, viewers in self._guarded(name, stream.tick(now)):
-                await self._write(message, viewers)
+            for out in self._guarded(name, stream.tick(now)):
+                await self._write(out)
         self._sweep(now)
         self._count()
 
@@ -216,14 +247,22 @@ class Hub:
         except Exception:
             log.exception("a tick of a dashboard failed", dashboard=name)
 
-    async def _write(self, message: Outgoing, viewers: list[Viewer]) -> None:
+    async def _write(self, out: Out) -> None:
+        message, viewers, clock = out.message, out.viewers, time.monotonic
+        missed = 0
+        until = clock() + SLICE_S
         for at in range(0, len(viewers), SLICE):
-            if at:
+            if clock() > until:
                 await asyncio.sleep(0)
+                until = clock() + SLICE_S
             for viewer in viewers[at : at + SLICE]:
-                viewer.send(message)
-        metrics.FRAMES.labels(message.kind).inc(len(viewers))
-        metrics.BYTES.inc(len(message) * len(viewers))
+                if viewer.clogged:
+                    out.missed(viewer)
+                    missed += 1
+                else:
+                    viewer.send(message)
+        metrics.FRAMES.labels(message.kind).inc(len(viewers) - missed)
+        metrics.BYTES.inc(len(message) * (len(viewers) - missed))
 
     def _sweep(self, now: int) -> None:
         """Let go of what nobody has watched for a while."""
@@ -240,8 +279,9 @@ class Hub:
     def _count(self) -> None:
         stages, streams = self._stages.values(), self._streams.values()
         metrics.DASHBOARDS.set(len(stages))
-        viewers = [*(stage.viewers for stage in stages), *(stream.viewers for stream in streams)]
-        metrics.VIEWERS.set(sum(map(len, viewers)) + sum(len(stage.waiting) for stage in stages))
+        metrics.VIEWERS.set(sum(len(stage.audience) for stage in stages) + sum(len(stream.viewers) for stream in streams))
+        for hz in (*RATES, PAUSED):
+            metrics.TIERS.labels(str(hz)).set(sum(len(stage.audience.tiers[hz]) for stage in stages))
         away = [part.part for stage in stages for part in stage.parts]
         for part in ("feed", "aggregator", "log", "samples"):
             metrics.PARTS_AWAY.labels(part).set(away.count(part))

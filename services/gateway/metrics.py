@@ -13,12 +13,23 @@ MOVED = Counter(f"{_PREFIX}_sockets_moved_total", "WebSockets that were asked to
 FRAMES = Counter(f"{_PREFIX}_frames_total", "Frames written to viewers", ["type"])
 BYTES = Counter(f"{_PREFIX}_frame_bytes_total", "Bytes of frames written to viewers")
 RESUMES = Counter(f"{_PREFIX}_resumes_total", "Subscriptions with `since`, by what answered them", ["answer"])
+MISSED = Counter(
+    f"{_PREFIX}_frames_coalesced_total", "Frames that a viewer was not sent because the last one was still on its way"
+)
+PACES = Counter(
+    f"{_PREFIX}_rate_changes_total", "Times a viewer was given fewer frames than before, or more again", ["direction"]
+)
 TICKS = Counter(f"{_PREFIX}_ticks_total", "Ticks while somebody watched")
 TICK_SECONDS = Histogram(
     f"{_PREFIX}_tick_seconds",
     "Time of one tick: composing and writing",
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
 )
+BUSY = Gauge(f"{_PREFIX}_tick_busy_ratio", "Share of the time that ticks take, lately")
+THROTTLE = Gauge(
+    f"{_PREFIX}_throttle_factor", "How much slower than asked all viewers are told of changes; 1 where the gateway keeps up"
+)
+TIERS = Gauge(f"{_PREFIX}_viewers_by_rate", "Subscriptions of dashboards by frames a second; 0: paused", ["hz"])
 DASHBOARDS = Gauge(f"{_PREFIX}_dashboards", "Dashboards that somebody watches here")
 VIEWS = Gauge(f"{_PREFIX}_views", "Views that are subscribed")
 CHANGES = Counter(f"{_PREFIX}_changes_total", "Messages of views' channels, by what became of them", ["verdict"])

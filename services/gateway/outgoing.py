@@ -8,22 +8,24 @@ from services.gateway.frames import encode_text
 class Outgoing:
     """kind: as metrics name it. payload: JSON, UTF-8."""
 
-    __slots__ = ("_text", "kind", "payload")
+    __slots__ = ("_deflated", "_plain", "kind", "payload")
 
     def __init__(self, kind: str, payload: bytes) -> None:
         self.kind = kind
         self.payload = payload
-        self._text = b""
+        self._plain = self._deflated = b""
 
     def __len__(self) -> int:
         """Bytes of the payload."""
         return len(self.payload)
 
-    @property
-    def text(self) -> bytes:
-        """As a WebSocket's text frame."""
-        self._text = self._text or encode_text(self.payload)
-        return self._text
+    def frame(self, deflated: bool) -> bytes:
+        """As a WebSocket's text message. deflated: for those with whom permessage-deflate was agreed on."""
+        if deflated:
+            self._deflated = self._deflated or encode_text(self.payload, deflated=True)
+            return self._deflated
+        self._plain = self._plain or encode_text(self.payload)
+        return self._plain
 
 
 def outgoing(message: ServerMessage) -> Outgoing:

@@ -5,18 +5,20 @@ A viewer's first answer comes when the views have been read; until then, and whe
 """
 
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final
 
 from services.contract.dashboards import Dashboard, DashboardError, parse
-from services.contract.live import Delta, Error, Part, ServerMessage, Since, Snapshot, Status
+from services.contract.live import Error, Part, Since, Snapshot, Status
 from services.contract.registry import Entry
 from services.gateway import metrics
+from services.gateway.audience import Audience
 from services.gateway.dashboard import Composition, Picture
 from services.gateway.health import Freshness, Health
-from services.gateway.outgoing import Outgoing, outgoing
+from services.gateway.outgoing import outgoing
+from services.gateway.rates import Throttle
+from services.gateway.viewer import Out, Viewer
 from services.gateway.views import Held, Views
 
-ALIVE_MS: Final = 600  # a second at most between two frames: the hub may be quiet for 350 ms
 JUDGE_MS: Final = 200
 PATIENCE_MS: Final = 1_000  # for the first read; then a viewer without anything gets what is there
 VANISHED_MS: Final = 2_000  # a registry that Redis has lost is written again within this
@@ -27,28 +29,15 @@ UNTOLD_MS: Final = 6_000
 LINGER_MS: Final = 5_000  # a page that is reloaded finds everything still there
 
 
-class Viewer(Protocol):
-    """Where frames go. Sending to one that is closed does nothing."""
-
-    def send(self, message: Outgoing) -> None: ...
-
-    def close(self, code: int, reason: str = "") -> None: ...
-
-
-Out = tuple[Outgoing, list[Viewer]]
-"""A message that is to be written, and to whom."""
-
-
 class Stage:
     """A dashboard by its name, whether or not there is one."""
 
-    def __init__(self, name: str, views: Views, health: Health, now: int) -> None:
+    def __init__(self, name: str, views: Views, health: Health, throttle: Throttle, now: int) -> None:
         self.name = name
         self.entry: Entry | None = None
         self.picture: Picture | None = None
         self.held: list[Held] = []
-        self.viewers: dict[Viewer, None] = {}  # who has an answer and gets what all get
-        self.waiting: dict[Viewer, Since | None] = {}
+        self.audience = Audience(name, throttle)
         self.parts: list[Part] = []
         self.holders = 0  # others who need the views: HTTP requests, Plotly streams
         self.idle_since = now
@@ -58,9 +47,9 @@ class Stage:
         self.shown = 0  # how often there was another document; 0: the registry is not read yet
         self._shown_at = now
         self._vanished_at: int | None = None
-        self._heard_at = now
         self._judged_at = 0
-        self._snapshot: Outgoing | None = None
+        self._throttle = throttle
+        self._factor = throttle.factor
         self._newest = 0
         self._coming: tuple[Composition, list[Held], int] | None = None  # what is shown next, and since when it is awaited
 
@@ -75,7 +64,7 @@ class Stage:
 
     @property
     def idle(self) -> bool:
-        return not (self.viewers or self.waiting or self.holders)
+        return not (len(self.audience) or self.holders)
 
     def show(self, entry: Entry | None, now: int) -> None:
         """What the registry says of this dashboard."""
@@ -90,38 +79,37 @@ class Stage:
             return  # only its fault is another one: the last good version stays
         self._replace(entry, now)
 
-    def subscribe(self, viewer: Viewer, since: Since | None, now: int) -> None:
-        """A viewer comes, or comes again with what it has."""
-        self.viewers.pop(viewer, None)
-        self.waiting[viewer] = since
+    def subscribe(self, viewer: Viewer, since: Since | None, hz: int, now: int) -> None:
+        """A viewer comes, or comes again with what it has. The next tick answers."""
+        self.audience.ask(viewer, since, hz, now)
         if self._fault:
             viewer.send(outgoing(self._fault))
-        if self.ready:
-            self._answer(viewer, now)
+
+    def rate(self, viewer: Viewer, hz: int) -> None:
+        self.audience.rate(viewer, hz)
 
     def leave(self, viewer: Viewer, now: int) -> None:
-        self.viewers.pop(viewer, None)
-        self.waiting.pop(viewer, None)
+        self.audience.leave(viewer)
         self.idle_since = now
+
+    def due_at(self) -> float | None:
+        """When a tick has something to say (epoch ms; 0: at once), None where that is not known before something changes."""
+        if self.picture is None:
+            return None
+        return 0 if self.ready and self.audience.answerable else self.audience.due_at(self.picture)
 
     def tick(self, now: int) -> Iterable[Out]:
         """What is to be written now, in this order. To be consumed whole."""
-        self._snapshot = None
         if self._vanished_at and now - self._vanished_at > VANISHED_MS:
             self._vanished_at = self.entry = None
             self._replace(None, now)
         self._switch(now)
         if self.picture:
             self.picture.trim(now)
-            if not self.viewers:
-                self.picture.skip()
-            elif message := self.picture.tick(now):
-                yield self._out(message, list(self.viewers), now)
-        self._answer_waiting(now)
+            yield from self.audience.tick(self.picture, now)
+        yield from self._answer_waiting(now)
         yield from self._judge(now)
-        if now - self._heard_at >= ALIVE_MS:
-            yield self._out(self.picture.alive(now) if self.picture else Delta(self.name, "", now, []), list(self.viewers), now)
-            yield self._out(Delta(self.name, "", now, []), list(self.waiting), now)
+        yield from self.audience.alive(self.picture, now)
 
     def written(self, now: int) -> None:
         """A delta has been written: how old is the newest record in it?"""
@@ -153,8 +141,9 @@ class Stage:
             return
         self._begin_anew(now)
         self.close()
-        for viewer in self.waiting:
-            viewer.send(outgoing(self._fault or unknown(self.name)))
+        message = outgoing(self._fault or unknown(self.name))
+        for viewer in self.audience.waiting:
+            viewer.send(message)
 
     def _switch(self, now: int) -> None:
         """Show what is coming as soon as nothing in it is emptier than it must be."""
@@ -168,7 +157,7 @@ class Stage:
             if not (item.ready and (item.view in present or _filled(item, composition.views[item.view][1], told)))
         ]  # fmt: skip
         patience = SWITCH_MS if told else UNTOLD_MS
-        if not lacking or now - since > patience or not (self.viewers or self.holders):
+        if not lacking or now - since > patience or not (self.audience.answered or self.holders):
             self._show_next(now)
 
     def _show_next(self, now: int) -> None:
@@ -180,10 +169,9 @@ class Stage:
         self.picture = Picture(composition, {item.view: item.state for item in held})
 
     def _begin_anew(self, now: int) -> None:
-        self._snapshot, self._shown_at = None, now
+        self._shown_at = now
         self.shown += 1
-        self.waiting = {**dict.fromkeys(self.viewers), **self.waiting}
-        self.viewers = {}
+        self.audience.begin_anew()
 
     def _give_up(self) -> None:
         """What was coming does not come any more."""
@@ -198,50 +186,30 @@ class Stage:
         for item in before:
             self._views.close(item.view)
 
-    def _answer_waiting(self, now: int) -> None:
-        if not self.waiting or not self.picture:
-            return
+    def _answer_waiting(self, now: int) -> Iterable[Out]:
+        waiting = self.audience.waiting
+        if not waiting or not self.picture:
+            return ()
         patient = now - self._shown_at <= PATIENCE_MS
-        for viewer, since in list(self.waiting.items()):
-            # Who has something keeps it: a snapshot of what is not read yet would only take it away.
-            if self.ready or (since is None and not patient):
-                self._answer(viewer, now)
-
-    def _answer(self, viewer: Viewer, now: int) -> None:
-        if self.picture is None:
-            return
-        if not self.viewers:
-            self.picture.skip()
-            self._snapshot = None  # it may be older than what now counts as sent
-        since = self.waiting.pop(viewer)
-        resumed = since is not None and since.epoch == self.picture.epoch
-        if since:
-            metrics.RESUMES.labels("delta" if resumed else "snapshot").inc()
-        if since and resumed:
-            message = outgoing(self.picture.resume(since, now))
-        else:
-            message = self._snapshot = self._snapshot or outgoing(self.picture.snapshot(now))
-        _send(message, viewer)
-        self.viewers[viewer] = None
-        if self.parts:
-            _send(outgoing(self._status(now)), viewer)
+        # Who has something keeps it: a snapshot of what is not read yet would only take it away.
+        asked = [viewer for viewer, wish in waiting.items() if self.ready or (wish.since is None and not patient)]
+        return self.audience.answer(self.picture, asked, now)
 
     def _judge(self, now: int) -> Iterable[Out]:
         if now - self._judged_at < JUDGE_MS:
             return
         self._judged_at = now
-        before = [(part.part, part.reason) for part in self.parts]
+        self.audience.judge(now)
+        before = self._factor, [(part.part, part.reason) for part in self.parts]
         self.parts = [] if self._fault else self._health.parts([_freshness(held) for held in self.held], now)
-        if [(part.part, part.reason) for part in self.parts] != before:
-            yield self._out(self._status(now), [*self.viewers, *self.waiting], now)
+        self._factor = self._throttle.factor
+        if (self._factor, [(part.part, part.reason) for part in self.parts]) != before:
+            yield from self.audience.tell(self._status(now), now)
 
     def _status(self, now: int) -> Status:
         since = min((part.since for part in self.parts), default=now)
-        return Status(self.name, now, bool(self.parts), now - since, self.parts)
-
-    def _out(self, message: ServerMessage, viewers: list[Viewer], now: int) -> Out:
-        self._heard_at = now
-        return outgoing(message), viewers
+        panels = self.picture.ages(now) if self.picture and self.parts else {}
+        return Status(self.name, now, bool(self.parts), now - since, self.parts, panels=panels)
 
 
 def _filled(held: Held, window_ms: int, told: bool) -> bool:
@@ -271,9 +239,3 @@ def readable(name: str, entry: Entry | None) -> tuple[Dashboard | None, Error | 
 
 def unknown(name: str) -> Error:
     return Error(name, "unknown_dashboard", f"there is no dashboard {name!r}")
-
-
-def _send(message: Outgoing, viewer: Viewer) -> None:
-    viewer.send(message)
-    metrics.FRAMES.labels(message.kind).inc()
-    metrics.BYTES.inc(len(message))

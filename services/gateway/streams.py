@@ -7,7 +7,8 @@ import msgspec
 from services.contract.live import CloseCode
 from services.gateway.outgoing import Outgoing
 from services.gateway.plotly import Frame, Stream
-from services.gateway.stage import PATIENCE_MS, Out, Stage, Viewer
+from services.gateway.stage import PATIENCE_MS, Stage
+from services.gateway.viewer import Out, Viewer
 
 
 class PanelStream:
@@ -47,13 +48,21 @@ class PanelStream:
             return
         if self.viewers:
             if frame := self._stream.tick(now):
-                yield _out(frame, self.viewers)
+                yield Out(_message(frame), list(self.viewers), self._missed)
         else:
             self._stream.start(now)
-        if self.waiting:
-            yield _out(self._stream.react(now), self.waiting)
-            self.viewers |= self.waiting
-            self.waiting = {}
+        if ready := [viewer for viewer in self.waiting if not viewer.clogged]:
+            message = _message(self._stream.react(now))
+            for viewer in ready:
+                del self.waiting[viewer]
+                self.viewers[viewer] = None
+            yield Out(message, ready, self._missed)
+
+    def _missed(self, viewer: Viewer) -> None:
+        """Who could not be sent a frame gets everything when it has drained."""
+        if viewer in self.viewers:
+            del self.viewers[viewer]
+            self.waiting[viewer] = None
 
     def _make(self, now: int) -> None:
         """Another document: everybody starts again."""
@@ -74,5 +83,5 @@ class PanelStream:
             viewer.close(CloseCode.bad_message, reason)
 
 
-def _out(frame: Frame, viewers: dict[Viewer, None]) -> Out:
-    return Outgoing(f"plotly_{frame['action']}", msgspec.json.encode(frame)), list(viewers)
+def _message(frame: Frame) -> Outgoing:
+    return Outgoing(f"plotly_{frame['action']}", msgspec.json.encode(frame))

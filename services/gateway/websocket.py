@@ -3,16 +3,19 @@
 uvicorn makes one when a request asks for an upgrade, feeds it that request, and hands it the transport. A frame that all
 viewers get is built once and written to each. What is said on it is its endpoint's business; the law is in `conversation`.
 
-The policy for a reader that does not read: what it does not take waits in its transport, up to MAX_BUFFER bytes or
-MAX_STALL_S; then it is closed with 4001, so that memory stays bounded. tideboard_gateway_sockets_closed_total counts it.
+A reader that does not keep up is clogged: the kernel holds NOTSENT_BYTES that it has not sent, and the rest of one frame waits
+here. It is given nothing more until all of that has gone (audience), so that what it reads then is new. One that takes nothing
+at all for MAX_STALL_S, or has more than MAX_BUFFER bytes waiting, is closed with 4001.
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
+from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any, Final, Protocol, cast
 
 import structlog
@@ -26,8 +29,9 @@ from services.gateway.outgoing import Outgoing
 
 log = structlog.get_logger()
 
-HIGH_WATER: Final = 64 * 1024  # from here on a socket counts as stalled
-MAX_BUFFER: Final = 4 * 1024 * 1024
+NOTSENT_BYTES: Final = 8 * 1024
+"""What the kernel takes beyond what is on its way. At 56 kbit/s, 8 KiB are on the way for 1.2 s."""
+MAX_BUFFER: Final = 16 * 1024 * 1024  # a snapshot, and what is said beside it
 MAX_STALL_S: Final = 30.0
 PING_EVERY_S: Final = 20
 CLOSE_S: Final = 2.0  # for the other side to answer a close frame, and then to close
@@ -66,7 +70,7 @@ class Sockets:
         self.endpoints = endpoints
         self.origins = origins
         self.clock = clock
-        self.stalled: dict[WebSocket, float] = {}  # since when
+        self.stalled: dict[WebSocket, tuple[float, int]] = {}  # since when so many bytes have been waiting
         self.closing: dict[WebSocket, float] = {}  # until when
         self._wheel: list[dict[WebSocket, None]] = [{} for _ in range(PING_EVERY_S)]
         self._made = 0
@@ -112,8 +116,12 @@ class Sockets:
         for socket in list(self._wheel[slot]):
             socket.ping()
         now = self.clock()
-        for socket in [socket for socket, since in self.stalled.items() if now - since > MAX_STALL_S]:
-            socket.drop("nothing was read for too long")
+        for socket, (since, bytes_) in list(self.stalled.items()):
+            waiting = socket.transport.get_write_buffer_size()
+            if waiting < bytes_:
+                self.stalled[socket] = now, waiting
+            elif now - since > MAX_STALL_S:
+                socket.drop("nothing was read for too long")
         for socket in [socket for socket, until in self.closing.items() if now > until]:
             socket.abort()
 
@@ -134,7 +142,7 @@ class Sockets:
 class WebSocket(asyncio.Protocol):
     """One connection. deflated: permessage-deflate was agreed on."""
 
-    __slots__ = ("_code", "_connections", "_conversation", "_pinged", "_session", "_slot", "deflated", "transport")
+    __slots__ = ("_code", "_connections", "_conversation", "_pinged", "_session", "_slot", "clogged", "deflated", "transport")
 
     sockets: Sockets
 
@@ -146,6 +154,7 @@ class WebSocket(asyncio.Protocol):
         self.deflated = False
         self._pinged = 0  # pings that have not been answered
         self._code = int(Closed.ABNORMAL)
+        self.clogged = False
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # comes with connection_made
 
     # From the transport.
@@ -183,9 +192,11 @@ class WebSocket(asyncio.Protocol):
         """The transport is closed then."""
 
     def pause_writing(self) -> None:
-        self.sockets.stalled[self] = self.sockets.clock()
+        self.clogged = True
+        self.sockets.stalled[self] = self.sockets.clock(), self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
+        self.clogged = False
         self.sockets.stalled.pop(self, None)
 
     def shutdown(self) -> None:
@@ -196,14 +207,14 @@ class WebSocket(asyncio.Protocol):
 
     def send(self, message: Outgoing) -> None:
         """Write a message. Does nothing where the socket is closing."""
-        self._write(message.text)
+        self._write(message.frame(self.deflated))
 
     def _write(self, frame: bytes) -> None:
         conversation = self._conversation
         if conversation is None or conversation.closing or conversation.ended:
             return
         self.transport.write(frame)
-        if self in self.sockets.stalled and self.transport.get_write_buffer_size() > MAX_BUFFER:
+        if self.clogged and self.transport.get_write_buffer_size() > MAX_BUFFER:
             self.drop("too much was waiting")
 
     def close(self, code: int, reason: str = "") -> None:
@@ -259,7 +270,7 @@ class WebSocket(asyncio.Protocol):
         self.deflated = accepted.deflated
         self._conversation = Conversation(MAX_CLIENT_MESSAGE_BYTES, self.deflated)
         self._slot = self.sockets.add(self)
-        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._hold_little()
         self.transport.write(accepted.answer)
         if endpoint.subprotocols and not accepted.subprotocol:
             self.close(CloseCode.no_subprotocol, f"offer the subprotocol {endpoint.subprotocols[0]}")
@@ -274,6 +285,13 @@ class WebSocket(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.write_eof()
         self.sockets.closing[self] = self.sockets.clock() + CLOSE_S
+
+    def _hold_little(self) -> None:
+        """What is not sent yet stays here, where it is known."""
+        self.transport.set_write_buffer_limits(high=0)
+        if sock := self.transport.get_extra_info("socket"):
+            with contextlib.suppress(OSError):  # not TCP
+                sock.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_BYTES)
 
     def _hand_on(self, payload: bytes) -> None:
         if self._session is None:

@@ -68,8 +68,10 @@ FRAMES: dict[str, live.ServerMessage | live.ClientMessage] = {
     ),
     "status_fresh": live.Status("host", 1795385021500, False, 0, []),
     "status_stale": live.Status(
-        "host", 1795385025500, True, 3200, [live.Part("log", 1795385022300, "Kafka does not answer: connection refused")]
+        "host", 1795385025500, True, 3200, [live.Part("log", 1795385022300, "Kafka does not answer: connection refused")],
+        10, "", {"cpu": 3400, "memory": 3900},
     ),
+    "status_reduced": live.Status("host", 1795385021500, False, 0, [], 2, "reader"),
     "moved": live.Moved(1500),
     "error_unknown": live.Error("hots", "unknown_dashboard", "there is no dashboard 'hots'"),
     "error_broken": live.Error(

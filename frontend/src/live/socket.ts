@@ -10,8 +10,6 @@ import { newFeed, receive, type Feed } from "./feed";
 import { encode, MAX_MESSAGE_BYTES, SUBPROTOCOL, type ServerMessage } from "./protocol";
 import { since } from "./store";
 
-type Dashboards = Exclude<ServerMessage, { type: "moved" | "pong" | "token" }>;
-
 /** A dashboard that nobody looks at stays subscribed for so long, so that going back and forth does not thrash. */
 const GRACE_MS = 5000;
 
@@ -30,8 +28,6 @@ const BROWSER: Surroundings = {
 
 interface Subscription {
   feed: Feed;
-  /** The socket that answered it last, 0: none has. */
-  source: number;
   count: number;
   readonly watchers: Set<() => void>;
   leaving: ReturnType<typeof setTimeout> | undefined;
@@ -94,23 +90,16 @@ export class LiveClient {
   }
 
   private begin(dashboard: string): Subscription {
-    const subscription: Subscription = { feed: newFeed(dashboard), source: 0, count: 0, watchers: new Set(), leaving: undefined };
+    const subscription: Subscription = { feed: newFeed(dashboard), count: 0, watchers: new Set(), leaving: undefined };
     this.subscriptions.set(dashboard, subscription);
-    for (const socket of this.speaking()) this.ask(socket, subscription.feed);
+    if (this.connection.phase === "open") this.ask(this.connection.socket, subscription.feed);
     return subscription;
   }
 
   private end(dashboard: string): void {
     this.subscriptions.delete(dashboard);
-    for (const socket of this.speaking()) this.send(socket, encode({ type: "unsubscribe", dashboard }));
+    if (this.connection.phase === "open") this.send(this.connection.socket, encode({ type: "unsubscribe", dashboard }));
     if (this.subscriptions.size === 0) this.close();
-    else this.checkAnswered();
-  }
-
-  /** The sockets on which there is something to say: while the connection moves there are two. */
-  private speaking(): number[] {
-    const { phase, socket, successor, successorOpen } = this.connection;
-    return [...(phase === "open" ? [socket] : []), ...(successorOpen ? [successor] : [])];
   }
 
   private happen(event: Happening): void {
@@ -118,7 +107,6 @@ export class LiveClient {
     const next = step(before, event, this.around.now(), this.around.random());
     this.connection = next.connection;
     for (const command of next.commands) this.perform(command);
-    if (before.successor !== 0 && next.connection.successor === 0 && next.connection.socket === before.socket) this.stay(before.successor);
     this.wake();
     if (before.phase !== next.connection.phase) for (const each of this.subscriptions.values()) notify(each);
   }
@@ -156,8 +144,7 @@ export class LiveClient {
   }
 
   private hear(number: number, data: unknown): void {
-    const { socket, successor } = this.connection;
-    if ((number !== socket && number !== successor) || typeof data !== "string") return;
+    if (number !== this.connection.socket || typeof data !== "string") return;
     const at = this.around.now();
     this.happen({ type: "heard", socket: number });
     let message: ServerMessage | null;
@@ -170,52 +157,21 @@ export class LiveClient {
     if (message === null) return;
     if ("now" in message) this.clock = observe(this.clock, message.now, at);
     if (message.type === "moved") this.happen({ type: "moved", socket: number, withinMs: message.retry_in_ms });
-    else if (message.type !== "pong" && message.type !== "token") this.deliver(number, message, at);
+    else if (message.type !== "pong" && message.type !== "token") this.deliver(message, at);
   }
 
-  private deliver(socket: number, message: Dashboards, at: number): void {
+  private deliver(message: Exclude<ServerMessage, { type: "moved" | "pong" | "token" }>, at: number): void {
+    this.arrivals.push(at);
+    while (at - (this.arrivals[0] ?? at) > 3000) this.arrivals.shift();
     const subscription = this.subscriptions.get(message.dashboard);
     if (subscription === undefined) {
       if (message.type === "error" && message.dashboard === "") this.problem = message.reason;
       return;
     }
-    if (!this.counts(subscription, socket, message)) return;
-    this.arrivals.push(at);
-    while (at - (this.arrivals[0] ?? at) > 3000) this.arrivals.shift();
     const { feed, ask } = receive(subscription.feed, message, at);
     subscription.feed = feed;
-    if (ask) this.ask(socket, feed);
+    if (ask) this.ask(this.connection.socket, feed);
     notify(subscription);
-    this.checkAnswered();
-  }
-
-  /** While the connection moves, a dashboard is read from the old socket until the new one has answered, and then from that only. */
-  private counts(subscription: Subscription, socket: number, message: Dashboards): boolean {
-    if (subscription.source === socket) return true;
-    if (answers(message)) {
-      if (subscription.source > socket) return false;
-      subscription.source = socket;
-      // Whatever was away there: what is away here is said next.
-      subscription.feed = { ...subscription.feed, status: null };
-      return true;
-    }
-    return socket === this.connection.socket && subscription.source < socket;
-  }
-
-  /** The move failed: what the new socket had taken over comes from the old one again. */
-  private stay(lost: number): void {
-    const { socket } = this.connection;
-    for (const subscription of this.subscriptions.values()) {
-      if (subscription.source !== lost) continue;
-      subscription.source = socket;
-      this.ask(socket, subscription.feed);
-    }
-  }
-
-  private checkAnswered(): void {
-    const { successor, successorOpen } = this.connection;
-    if (!successorOpen || [...this.subscriptions.values()].some(({ source }) => source !== successor)) return;
-    this.happen({ type: "answered", socket: successor });
   }
 
   private ask(socket: number, feed: Feed): void {
@@ -235,11 +191,6 @@ export class LiveClient {
     const at = wakeAt(this.connection);
     if (at < Infinity) this.timer = setTimeout(() => this.happen({ type: "tick" }), Math.max(0, at - this.around.now()) + 1);
   }
-}
-
-/** Whether a message is what a socket says first of a dashboard that it was asked for; before it come signs of life only. */
-function answers(message: Dashboards): boolean {
-  return message.type === "snapshot" || message.type === "error" || (message.type === "delta" && message.epoch !== "");
 }
 
 function notify(subscription: Subscription): void {

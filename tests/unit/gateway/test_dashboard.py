@@ -1,12 +1,8 @@
-from hypothesis import given
-from hypothesis import strategies as st
-
 from services.contract.history import NO_NOTES, Cells, Notes
-from services.contract.live import Delta, Since, Snapshot, ViewNotes
+from services.contract.live import Since, ViewNotes
 from services.gateway.dashboard import Composition, Picture
 from services.gateway.viewstate import ViewState
 from tests.unit.gateway.merge import Merge
-from tests.unit.gateway.steady import steady
 from tests.unit.gateway.worlds import EVERY, Client, dashboard, panel
 
 NOW = 30_000
@@ -57,11 +53,11 @@ def test_views_are_numbered_in_the_order_of_lines_and_named_once() -> None:
 def test_a_snapshot_is_the_dashboard_whole() -> None:
     world = World()
     world.write(0, {(29_000, 0): 0.5, (28_000, 1): float("nan")}, closed=29_000)
-    snapshot = world.picture.snapshot(NOW)
+    snapshot = world.picture.snapshot(NOW, 5)
     client = Client()
     client.hear(snapshot)
     assert world.shows(client)
-    assert (snapshot.title, snapshot.window, snapshot.hz, snapshot.now) == ("Host", 60_000, 10, NOW)
+    assert (snapshot.title, snapshot.window, snapshot.hz, snapshot.now) == ("Host", 60_000, 5, NOW)
     assert [item.title for item in snapshot.panels] == ["load", "net", "again"]
 
 
@@ -75,48 +71,40 @@ def test_a_snapshot_leaves_out_what_is_older_than_the_window_of_its_view() -> No
     assert [cells.start for cells in views[1].cells] == [29_000]
 
 
-def test_a_tick_says_only_what_changed_since_the_last_one() -> None:
+def test_a_delta_says_only_what_changed_since_a_mark() -> None:
     world = World()
     world.write(0, {(0, 0): 1.0})
     world.write(1, {(0, 0): 1.0})
-    world.picture.skip()
-    assert world.picture.tick(NOW) is None
+    mark = world.picture.mark
+    assert world.picture.delta(mark, NOW) is None
     world.write(0, {(1_000, 0): 2.0}, closed=1_000)
-    delta = world.picture.tick(NOW)
-    assert isinstance(delta, Delta)
+    delta = world.picture.delta(mark, NOW)
+    assert delta
     (part,) = delta.views
     assert (part.view, part.from_, part.to, part.closed) == (0, 1, 2, 1_000)
     assert part.cells == [Cells(1_000, [0], [2.0])]
     assert part.groups == []
-    assert world.picture.tick(NOW) is None
+    assert world.picture.delta(world.picture.mark, NOW) is None
+
+
+def test_the_mark_is_the_same_object_until_something_changes() -> None:
+    world = World()
+    world.write(0, {(0, 0): 1.0})
+    mark = world.picture.mark
+    assert world.picture.mark is mark
+    world.write(0, {(0, 0): 1.0})
+    assert world.picture.mark != mark
 
 
 def test_a_bucket_that_only_closes_is_said_without_cells() -> None:
     world = World()
     world.write(0, {(0, 0): 1.0})
-    world.picture.skip()
+    mark = world.picture.mark
     view = next(iter(world.states))
     world.states[view].apply(world.merges[view].close(1_000))
-    delta = world.picture.tick(NOW)
-    assert isinstance(delta, Delta)
+    delta = world.picture.delta(mark, NOW)
+    assert delta
     assert [(part.from_, part.to, part.closed, part.cells) for part in delta.views] == [(1, 1, 1_000, [])]
-
-
-def test_another_epoch_of_one_view_is_a_snapshot_for_everybody() -> None:
-    world = World()
-    world.write(0, {(0, 0): 1.0})
-    world.picture.skip()
-    world.begin_epoch(0)
-    assert isinstance(world.picture.tick(NOW), Snapshot)
-    assert world.picture.tick(NOW) is None
-
-
-def test_who_asks_for_the_epoch_between_ticks_does_not_take_the_snapshot_from_the_others() -> None:
-    world = World()
-    world.picture.skip()
-    world.begin_epoch(1)
-    world.picture.snapshot(NOW)
-    assert isinstance(world.picture.tick(NOW), Snapshot)
 
 
 def test_the_epoch_is_the_same_on_every_gateway_and_another_one_for_another_document() -> None:
@@ -135,7 +123,6 @@ def test_who_has_more_than_this_gateway_is_not_sent_past_it() -> None:
     world.write(0, {(0, 0): 1.0})
     view = next(iter(world.states))
     delta = world.picture.resume(Since(world.picture.epoch, {view: 5}), NOW)
-    assert isinstance(delta, Delta)
     assert (delta.views[0].from_, delta.views[0].to, delta.views[0].cells) == (1, 1, [])
 
 
@@ -143,79 +130,7 @@ def test_of_a_view_that_since_does_not_name_all_cells_are_sent() -> None:
     world = World()
     world.write(0, {(0, 0): 1.0})
     delta = world.picture.resume(Since(world.picture.epoch, {}), NOW)
-    assert isinstance(delta, Delta)
     assert (delta.views[0].from_, delta.views[0].cells) == (0, [Cells(0, [0], [1.0])])
-
-
-writes = st.tuples(
-    st.just("write"),
-    st.integers(0, 2),
-    st.dictionaries(
-        st.tuples(st.integers(0, 4).map(lambda n: n * EVERY), st.integers(0, 3)), st.floats(-9, 9), min_size=1, max_size=4
-    ),
-    st.integers(0, 6).map(lambda n: n * EVERY),
-)
-steps = st.lists(
-    st.one_of(
-        writes,
-        writes,
-        writes,
-        st.tuples(st.just("tick")),
-        st.tuples(st.just("join")),
-        st.tuples(st.just("leave"), st.integers(0, 9)),
-        st.tuples(st.just("resume"), st.integers(0, 9)),
-        st.tuples(st.just("epoch"), st.integers(0, 2)),
-    ),
-    max_size=40,
-)
-
-
-@steady(300)
-@given(steps)
-def test_viewers_that_come_go_and_come_back_all_see_what_is_there(story: list[tuple[object, ...]]) -> None:
-    """One frame serves all who are there; who comes back with `since` lacks nothing, and gets nothing that it has."""
-    world = World()
-    there: list[Client] = []
-    gone: list[Client] = []
-    for step in story:
-        match step:
-            case ("write", int() as place, dict() as values, int() as closed):
-                world.write(place, values, closed)
-            case ("epoch", int() as place):
-                world.begin_epoch(place)
-            case ("tick",):
-                if message := world.picture.tick(NOW):
-                    for client in there:
-                        client.hear(message)
-                assert all(world.shows(client) for client in there)
-            case ("join",):
-                there.append(Client())
-                there[-1].hear(world.picture.snapshot(NOW))
-                assert world.shows(there[-1])
-            case ("leave", int() as which) if there:
-                gone.append(there.pop(which % len(there)))
-            case ("resume", int() as which) if gone:
-                client = gone.pop(which % len(gone))
-                answer = world.picture.resume(client.since, NOW)
-                if isinstance(answer, Delta):
-                    sent = {(p.view, c.start, g) for p in answer.views for c in p.cells for g in c.groups}
-                    assert sent == _changed(world, client.since)
-                client.hear(answer)
-                assert world.shows(client)
-                there.append(client)
-    if message := world.picture.tick(NOW):
-        for client in there:
-            client.hear(message)
-    assert all(world.shows(client) for client in there)
-
-
-def _changed(world: World, since: Since) -> set[tuple[int, int, int]]:
-    return {
-        (place, bucket, group)
-        for place, (view, merge) in enumerate(world.merges.items())
-        for (bucket, group), (_, version) in merge.cells.items()
-        if version > since.versions[view]
-    }
 
 
 # Notes
@@ -225,20 +140,20 @@ def test_notes_are_told_once_when_they_change_and_with_every_snapshot_and_resume
     world = World()
     for place in range(3):
         world.write(place, {(29_000, 0): 0.5})
-    world.picture.skip()
+    mark = world.picture.mark
     since = Since(world.picture.epoch, {view: state.version for view, state in world.states.items()})
     second = list(world.states)[1]
     notes = Notes(at=29_500, pooled=70, limit=20, since=28_000)
     world.states[second].apply(world.merges[second].note(notes))
-    delta = world.picture.tick(NOW)
-    assert isinstance(delta, Delta)
+    delta = world.picture.delta(mark, NOW)
+    assert delta
     assert (delta.views, delta.notes) == ([], [ViewNotes(1, notes)])
-    assert world.picture.tick(NOW) is None
+    mark = world.picture.mark
+    assert world.picture.delta(mark, NOW) is None
     resumed = world.picture.resume(since, NOW)
-    assert isinstance(resumed, Delta)
     assert resumed.notes == [ViewNotes(1, notes)]
     assert [view.notes for view in world.picture.snapshot(NOW).views] == [NO_NOTES, notes, NO_NOTES]
     world.states[second].apply(world.merges[second].note(Notes(at=29_900)))
-    told = world.picture.tick(NOW)
-    assert isinstance(told, Delta)
+    told = world.picture.delta(mark, NOW)
+    assert told
     assert told.notes == [ViewNotes(1, Notes(at=29_900))]

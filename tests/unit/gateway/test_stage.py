@@ -1,21 +1,24 @@
 """One dashboard's viewers, with a clock that the test turns and views that are read when the test says so."""
 
+import json
 from typing import Any
 
 import pytest
 
+from services.contract import live
 from services.contract.live import Since
 from services.contract.registry import Entry, Fault
 from services.contract.views import Beat
 from services.gateway.health import Health
 from services.gateway.hub import Hub
 from services.gateway.outgoing import Outgoing
+from services.gateway.rates import Throttle
 from services.gateway.stage import LINGER_MS, PATIENCE_MS, SWITCH_MS, UNTOLD_MS, VANISHED_MS, Stage
 from services.gateway.views import Held, Views
 from services.transport.feed import connect
 from services.transport.settings import RedisSettings
 from tests.unit.gateway.merge import Merge
-from tests.unit.gateway.worlds import document, panel, payload
+from tests.unit.gateway.worlds import Client, document, panel, payload
 
 NOWHERE = RedisSettings("redis://127.0.0.1:1/0")
 START = 1_000_000_000
@@ -33,9 +36,10 @@ class Seat:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.closed = 0
+        self.clogged = False
 
     def send(self, message: Outgoing) -> None:
-        self.frames.append(message.text)
+        self.frames.append(message.frame(deflated=False))
 
     def close(self, code: int, reason: str = "") -> None:
         self.closed = code
@@ -55,7 +59,8 @@ class World:
         self.now = START
         self.health = Health(START)
         self.views = Views(connect(NOWHERE), lambda: self.now, lambda reason: None)
-        self.stage = Stage("host", self.views, self.health, START)
+        self.throttle = Throttle(START)
+        self.stage = Stage("host", self.views, self.health, self.throttle, START)
         self.stage.show(shown or entry(HOST), START)
         self.merges: dict[str, Merge] = {}
 
@@ -87,18 +92,27 @@ class World:
         held = self.stage.held[0]
         held.state.apply(self.merges[held.view].write({(self.now // 1_000 * 1_000, 0): value}))
 
-    def join(self, since: Since | None = None) -> Seat:
+    def join(self, since: Since | None = None, hz: int = 10) -> Seat:
+        """A viewer comes, and the next tick is at once."""
         seat = Seat()
-        self.stage.subscribe(seat, since, self.now)
+        self.stage.subscribe(seat, since, hz, self.now)
+        self.tick()
         return seat
 
-    def pass_(self, ms: int) -> None:
-        """Time, in ticks of 100 ms."""
-        for _ in range(ms // 100):
-            self.now += 100
-            for message, viewers in self.stage.tick(self.now):
-                for viewer in viewers:
-                    viewer.send(message)
+    def tick(self) -> None:
+        """As the hub does it."""
+        for out in self.stage.tick(self.now):
+            for viewer in out.viewers:
+                if viewer.clogged:
+                    out.missed(viewer)
+                else:
+                    viewer.send(out.message)
+
+    def pass_(self, ms: int, every_ms: int = 100) -> None:
+        """Time, in ticks."""
+        for _ in range(ms // every_ms):
+            self.now += every_ms
+            self.tick()
 
 
 @pytest.fixture
@@ -110,7 +124,11 @@ def world() -> World:
 
 
 def test_who_comes_to_views_that_are_read_is_answered_at_once(world: World) -> None:
-    one, two = world.join(), world.join()
+    one, two = Seat(), Seat()
+    for seat in (one, two):
+        world.stage.subscribe(seat, None, 10, world.now)
+    assert world.stage.due_at() == 0
+    world.tick()
     assert one.heard == two.heard == ["snapshot"]
     assert one.frames[0] is two.frames[0], "it is built once"
 
@@ -173,10 +191,11 @@ def test_who_comes_after_everybody_has_left_misses_nothing(world: World) -> None
     world.write(7.0)
     second = world.join()
     world.pass_(500)
-    cells = (
-        second.last["views"][0]["cells"] if second.heard[-1] == "snapshot" else payload(second.frames[0])["views"][0]["cells"]
-    )
-    assert cells[-1][2] == [7.0]
+    client = Client()
+    for frame in second.frames:
+        client.hear(live.decode_server(json.dumps(payload(frame))))
+    view = world.stage.held[0].view
+    assert client.tables[view] == world.merges[view].table()
 
 
 def test_who_left_hears_nothing_more(world: World) -> None:
@@ -190,7 +209,8 @@ def test_who_left_hears_nothing_more(world: World) -> None:
 
 def test_subscribing_again_is_answered_again(world: World) -> None:
     seat = world.join()
-    world.stage.subscribe(seat, None, world.now)
+    world.stage.subscribe(seat, None, 10, world.now)
+    world.tick()
     assert seat.heard == ["snapshot", "snapshot"]
     world.write(2.0)
     world.pass_(100)
@@ -338,10 +358,10 @@ def test_a_dashboard_that_is_gone_for_a_moment_is_not_gone(world: World) -> None
 
 def test_before_the_registry_is_read_nobody_is_told_that_there_is_no_dashboard() -> None:
     world = World()
-    stage = Stage("host", world.views, world.health, START)
+    stage = Stage("host", world.views, world.health, world.throttle, START)
     seat = Seat()
-    stage.subscribe(seat, None, START)
-    outs = [(message.kind, viewers) for message, viewers in stage.tick(START + 1_000)]
+    stage.subscribe(seat, None, 10, START)
+    outs = [(out.message.kind, out.viewers) for out in stage.tick(START + 1_000)]
     assert seat.frames == []
     assert ("delta", [seat]) in outs
 
@@ -352,8 +372,9 @@ def test_what_is_away_is_told_once_and_to_newcomers_and_its_return_too(world: Wo
     world.pass_(2_000)
     assert seat.heard.count("status") == 1
     newcomer = world.join()
+    world.pass_(100)
     assert newcomer.heard == ["snapshot", "status"]
-    assert (newcomer.last["stale"], newcomer.last["parts"][0]["part"], newcomer.last["age_ms"]) == (True, "feed", 2_000)
+    assert (newcomer.last["stale"], newcomer.last["parts"][0]["part"], newcomer.last["age_ms"]) == (True, "feed", 2_100)
     world.health.back(world.now)
     world.beat()
     world.pass_(1_000)
@@ -376,7 +397,7 @@ async def test_the_hub_lets_go_of_what_nobody_has_watched_for_a_while() -> None:
     hub = Hub(connect(NOWHERE), lambda: now)
     hub.entries = {"host": entry(HOST)}
     seat = Seat()
-    hub.subscribe(seat, "host", None)
+    hub.subscribe(seat, "host", None, 10)
     hub.join(seat, "host", "load", 200)
     assert len(hub.views) == 2
     for _ in range(200):

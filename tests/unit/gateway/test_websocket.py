@@ -10,7 +10,7 @@ from services.gateway.deflate import deflate
 from services.gateway.frames import Opcode as Op
 from services.gateway.frames import decode_close, encode, encode_text
 from services.gateway.outgoing import Outgoing
-from services.gateway.websocket import CLOSE_S, HIGH_WATER, MAX_BUFFER, MAX_STALL_S, PING_EVERY_S, Sockets, WebSocket
+from services.gateway.websocket import CLOSE_S, MAX_BUFFER, MAX_STALL_S, PING_EVERY_S, Sockets, WebSocket
 from tests.unit.gateway.masked import frame
 
 REQUEST = (
@@ -27,7 +27,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.written: list[bytes] = []
         self.waiting = 0
-        self.high = 0
+        self.high: int | None = None
         self.over = ""
 
     def write(self, data: Any) -> None:
@@ -37,7 +37,7 @@ class Wire(asyncio.Transport):
         return self.waiting
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self.high = high or 0
+        self.high = high
 
     def write_eof(self) -> None:
         self.over = self.over or "said all"
@@ -128,7 +128,7 @@ def test_an_upgrade_is_answered_and_opens_a_session(world: World) -> None:
     socket, wire = world.connect()
     assert wire.written[0].startswith(b"HTTP/1.1 101 ")
     assert (world.echo.queries, len(world.sockets), world.state.connections) == (["a=1"], 1, {socket})
-    assert wire.high == HIGH_WATER
+    assert wire.high == 0, "it knows of every byte that waits"
     socket.data_received(frame(1, b"hello"))
     assert wire.written[1:] == [encode_text(b"hello")]
 
@@ -250,13 +250,19 @@ def test_who_takes_nothing_is_dropped_when_too_much_waits(world: World) -> None:
 
 def test_who_takes_nothing_for_too_long_is_dropped_and_who_goes_on_is_not(world: World) -> None:
     (slow, slow_wire), (brief, brief_wire) = world.connect(), world.connect()
-    slow.pause_writing()
-    brief.pause_writing()
+    steady, steady_wire = world.connect()
+    for socket, wire in ((slow, slow_wire), (brief, brief_wire), (steady, steady_wire)):
+        wire.waiting = 1_000
+        socket.pause_writing()
+        assert socket.clogged
     world.turns(5)
     brief.resume_writing()
-    world.now += MAX_STALL_S
-    world.sockets.turn(0)
-    assert (slow_wire.over, brief_wire.over) == ("aborted", "")
+    assert not brief.clogged
+    for _ in range(int(MAX_STALL_S)):
+        steady_wire.waiting -= 1  # it takes little, but goes on
+        world.turns(1)
+        world.sockets.turn(0)
+    assert (slow_wire.over, brief_wire.over, steady_wire.over) == ("aborted", "", "")
 
 
 def test_a_session_that_fails_closes_its_socket_only(world: World) -> None:

@@ -1,0 +1,72 @@
+"""The viewers of one dashboard that have the same rate: who is in step and gets the frame that all get, and who is not."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from services.gateway.dashboard import Mark
+from services.gateway.rates import PAUSED
+from services.gateway.viewer import Viewer
+
+SLACK_MS = 12
+"""A tick that comes so much early counts as in time: ticks follow the changes, which are not so regular."""
+
+
+class Base(NamedTuple):
+    """What a viewer has. told: the number of the status that it was told last."""
+
+    mark: Mark
+    told: int
+
+
+class Tier:
+    """members: in step, each has `mark`. behind: who has something else, because it came from elsewhere or was clogged."""
+
+    __slots__ = ("behind", "heard_at", "hz", "mark", "members", "sent_at")
+
+    def __init__(self, hz: int) -> None:
+        self.hz = hz
+        self.mark = Mark("", ())
+        self.members: dict[Viewer, None] = {}
+        self.behind: dict[Viewer, Base] = {}
+        self.sent_at = 0
+        self.heard_at = 0
+
+    def __len__(self) -> int:
+        return len(self.members) + len(self.behind)
+
+    def __iter__(self) -> Iterator[Viewer]:
+        yield from self.members
+        yield from self.behind
+
+    def join(self, viewer: Viewer, base: Base, told: int, now: int) -> None:
+        """A viewer that has this. told: the number of the newest status."""
+        if not len(self):
+            self.heard_at = now
+        if self.hz == PAUSED:
+            self.behind[viewer] = base
+            return
+        if not self.members:
+            self.mark = base.mark
+        if base == (self.mark, told):
+            self.members[viewer] = None
+        else:
+            self.behind[viewer] = base
+
+    def take(self, viewer: Viewer, told: int) -> Base | None:
+        """A viewer leaves, with what it has; None where it is not here."""
+        if viewer in self.members:
+            del self.members[viewer]
+            return Base(self.mark, told)
+        return self.behind.pop(viewer, None)
+
+    def missed(self, base: Base, viewer: Viewer) -> None:
+        """A viewer in step was clogged: it still has this."""
+        if viewer in self.members:
+            del self.members[viewer]
+            self.behind[viewer] = base
+
+    def due_at(self, mark: Mark, every_ms: float) -> float | None:
+        """When something is to be said, None where nothing is."""
+        if self.hz != PAUSED and ((self.members and mark != self.mark) or self.behind):
+            return self.sent_at + every_ms - SLACK_MS
+        return None
