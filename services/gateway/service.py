@@ -14,9 +14,10 @@ from services.gateway.endpoints import LiveEndpoint, PlotlyEndpoint
 from services.gateway.hub import Hub
 from services.gateway.leaving import pace
 from services.gateway.orders import routes
-from services.gateway.settings import GatewaySettings, LeavingSettings
+from services.gateway.settings import GatewaySettings, LeavingSettings, LimitSettings
 from services.gateway.wall import Wall
 from services.gateway.websocket import Endpoint, Sockets
+from services.runtime.bounds import Bounds
 from services.runtime.http import HttpServer
 from services.transport.feed import connect
 from services.transport.settings import RedisSettings
@@ -32,8 +33,15 @@ class Gateway:
 
     name = "gateway"
 
-    def __init__(self, settings: GatewaySettings, redis: RedisSettings, leaving: LeavingSettings | None = None) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        redis: RedisSettings,
+        leaving: LeavingSettings | None = None,
+        limits: LimitSettings | None = None,
+    ) -> None:
         self._settings = settings
+        self._limits = limits or LimitSettings()
         self._redis_settings = redis
         self._leaving = leaving or LeavingSettings()
         self.departure: Departure | None = None
@@ -45,8 +53,15 @@ class Gateway:
         self.sockets = Sockets(endpoints, self._settings.origins)
         self.departure = Departure(self.sockets, self._leaving, ACCEPTS_PER_SECOND)
         app = application(self.hub, Wall(self._settings.wall))
-        settings = self._settings
-        self._http = HttpServer(app, settings.host, settings.port, ws=self.sockets.protocol(), setting="TIDEBOARD_GATEWAY_PORT")
+        settings, limits = self._settings, self._limits
+        self._http = HttpServer(
+            app,
+            settings.host,
+            settings.port,
+            bounds=Bounds(limits.request_s, limits.keep_alive_s, limits.requests),
+            ws=self.sockets.protocol(),
+            setting="TIDEBOARD_GATEWAY_PORT",
+        )
         await self._http.start()
         log.info("viewers are served", address=f"http://{settings.host}:{self.port}/", port=self.port)
 
@@ -99,6 +114,6 @@ class Gateway:
         return {"address": address, "sockets": len(self.sockets), "leaving": leaving, **self.hub.status()}
 
 
-def create(settings: GatewaySettings, redis: RedisSettings, leaving: LeavingSettings) -> Gateway:
+def create(settings: GatewaySettings, redis: RedisSettings, leaving: LeavingSettings, limits: LimitSettings) -> Gateway:
     metrics.SOCKETS.set(0)
-    return Gateway(settings, redis, leaving)
+    return Gateway(settings, redis, leaving, limits)

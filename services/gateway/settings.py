@@ -41,3 +41,29 @@ class LeavingSettings:
         "s",
         between=(0, 86_400),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """How much one viewer, one address and everybody together may ask for. 0: no limit. Who gets 503 is told when to try again."""
+
+    request_s: float = setting(
+        10.0,
+        "TIDEBOARD_GATEWAY_REQUEST_DEADLINE",
+        "Within which a request, or a handshake, must have come in whole; then its connection is cut",
+        "s",
+        between=(0.1, 600),
+    )
+    keep_alive_s: float = setting(
+        15.0,
+        "TIDEBOARD_GATEWAY_KEEP_ALIVE",
+        "For which an HTTP connection is kept open without a request",
+        "s",
+        between=(0.1, 3_600),
+    )
+    requests: int = setting(
+        1_000,
+        "TIDEBOARD_GATEWAY_REQUESTS_PER_CONNECTION",
+        "Requests on one HTTP connection; then it is closed, so that a balancer can choose anew",
+        between=(0, 1_000_000),
+    )

@@ -3,11 +3,13 @@
 import asyncio
 import errno
 import socket
+import time
 from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from services.runtime.bounds import Arrivals, Bounds
 from services.runtime.service import StartupError
 
 _DATE_EVERY_S: Final = 1.0
@@ -18,7 +20,7 @@ class HttpServer:
     """Serves an ASGI application from `start` to `stop`.
 
     port 0: a free one; `port` tells which. setting: named in the sentence about a port that is taken.
-    ws: uvicorn's WebSocket protocol class. state: the `state` of every scope, and the `app_state` of the ws class.
+    bounds: of its connections; without them uvicorn's own, which are few. ws: uvicorn's WebSocket protocol class. state: the `state` of every scope, and the `app_state` of the ws class.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class HttpServer:
         host: str,
         port: int,
         *,
+        bounds: Bounds | None = None,
         ws: type[asyncio.Protocol] | str | None = None,
         state: dict[str, Any] | None = None,
         setting: str = "",
@@ -35,11 +38,14 @@ class HttpServer:
         self.port = port
         self._setting = setting
         self._state = state if state is not None else {}
+        self._arrivals = Arrivals(bounds, time.monotonic) if bounds else None
         # uvicorn reads WEB_CONCURRENCY and FORWARDED_ALLOW_IPS where it is not told.
         config = uvicorn.Config(
-            app, host, port, http="httptools", ws="none" if ws is None else ws, lifespan="off", log_config=None, access_log=False,
+            app, host, port, http="httptools" if self._arrivals is None else self._arrivals.protocol(), ws="none" if ws is None else ws, lifespan="off", log_config=None, access_log=False,
             workers=1, proxy_headers=False, forwarded_allow_ips=[], server_header=False, backlog=_BACKLOG,
         )  # fmt: skip
+        if bounds:
+            config.timeout_keep_alive = bounds.keep_alive_s  # type: ignore[assignment]  # goes to call_later
         self._server = uvicorn.Server(config)
         self._date: asyncio.Task[None] | None = None
 
@@ -69,10 +75,12 @@ class HttpServer:
                 connection.transport.abort()
 
     async def _keep_date(self) -> None:
-        """Renew the Date header once a second; uvicorn's own loop would wake ten times as often."""
+        """Renew the Date header once a second, and cut who is late; uvicorn's own loop would wake ten times as often."""
         while True:
             await asyncio.sleep(_DATE_EVERY_S)
             await self._server.on_tick(0)
+            if self._arrivals is not None:
+                self._arrivals.sweep()
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET

@@ -1,0 +1,115 @@
+"""uvicorn's HTTP protocol with bounds that it lacks: a deadline for requests to come in, a limit of their heads, an end of connections.
+
+There is no timer per connection: whose request has not come in yet stands in one dictionary, the oldest first, and `sweep` cuts
+those that are late. A WebSocket leaves it with its upgrade.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+MAX_HEAD_BYTES: Final = 65_536
+_TOO_LONG: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 25\r\n"
+    b"connection: close\r\n\r\nthe head is far too long\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """request_s: within which a request has to come in, counted from the connection or its first byte. keep_alive_s: idle between two.
+
+    requests: on one connection, 0: any number.
+    """
+
+    request_s: float
+    keep_alive_s: float
+    requests: int
+
+
+class Arrivals:
+    """The connections of one server whose request is still coming in. clock: monotonic seconds."""
+
+    def __init__(self, bounds: Bounds, clock: Callable[[], float]) -> None:
+        self.bounds = bounds
+        self._clock = clock
+        self._since: dict[BoundedProtocol, float] = {}
+
+    def protocol(self) -> type[HttpToolsProtocol]:
+        """The class for uvicorn."""
+        return type("BoundedHttp", (BoundedProtocol,), {"arrivals": self})
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def begin(self, connection: "BoundedProtocol") -> None:
+        self._since.setdefault(connection, self._clock())
+
+    def end(self, connection: "BoundedProtocol") -> None:
+        self._since.pop(connection, None)
+
+    def sweep(self) -> int:
+        """Cut who is late; how many that were."""
+        latest = self._clock() - self.bounds.request_s
+        late = []
+        for connection, since in self._since.items():
+            if since > latest:
+                break
+            late.append(connection)
+        for connection in late:
+            self.end(connection)
+            connection.transport.abort()
+        return len(late)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    arrivals: Arrivals
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head = 0  # bytes since the head began
+        self._in_head = True
+        self._requests = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.arrivals.begin(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.arrivals.end(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self.arrivals.begin(self)  # uvicorn's timer of idle connections stops at any byte, also at one that begins no request
+        if self._in_head:
+            self._head += len(data)
+            if self._head > MAX_HEAD_BYTES + len(data):  # what came before these bytes has been only head
+                self.transport.write(_TOO_LONG)
+                self.transport.close()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head = True, 0
+        self.arrivals.begin(self)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._requests += 1
+        super().on_headers_complete()
+        most = self.arrivals.bounds.requests
+        cycle: RequestResponseCycle | None = self.cycle
+        if most and self._requests >= most and cycle is not None:
+            cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        self.arrivals.end(self)
+        self._in_head, self._head = True, 0  # of the next one
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self.arrivals.end(self)
+        super().handle_websocket_upgrade()

@@ -1,0 +1,132 @@
+"""What keeps connections from staying without asking for anything."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from services.runtime.bounds import MAX_HEAD_BYTES, Arrivals, Bounds
+from services.runtime.http import HttpServer
+
+HOST = "127.0.0.1"
+PATIENCE_S = 10.0
+ROOMY = Bounds(request_s=600, keep_alive_s=600, requests=0)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextlib.asynccontextmanager
+async def serving(bounds: Bounds) -> AsyncIterator[HttpServer]:
+    async def hello(_: Request) -> Response:
+        return PlainTextResponse("hello")
+
+    server = HttpServer(Starlette(routes=[Route("/", hello, methods=["GET", "POST"])]), HOST, 0, bounds=bounds)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def said(server: HttpServer, *parts: bytes) -> bytes:
+    """All that the server says until it closes the connection."""
+    reader, writer = await asyncio.open_connection(HOST, server.port)
+    for part in parts:
+        writer.write(part)
+    found = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := await asyncio.wait_for(reader.read(65_536), PATIENCE_S):
+            found += part
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    return found
+
+
+GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (),
+        (b"GET / HTTP/1.1\r\nhost:",),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf",),
+        (GET, b"GET / HTTP/1.1\r\n"),
+    ],
+    ids=["nothing", "half a head", "half a body", "half a second request"],
+)
+async def test_a_connection_whose_request_does_not_come_in_is_cut(parts: tuple[bytes, ...]) -> None:
+    async with serving(Bounds(request_s=0.05, keep_alive_s=600, requests=0)) as server:
+        await said(server, *parts)
+
+
+async def test_a_byte_that_begins_no_request_does_not_keep_an_idle_connection() -> None:
+    async with serving(Bounds(request_s=0.05, keep_alive_s=600, requests=0)) as server:
+        reader, writer = await asyncio.open_connection(HOST, server.port)
+        writer.write(GET)
+        await reader.readuntil(b"hello")
+        writer.write(b"\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+        writer.close()
+
+
+async def test_a_connection_that_is_idle_between_requests_is_closed() -> None:
+    async with serving(Bounds(request_s=600, keep_alive_s=0.05, requests=0)) as server:
+        assert (await said(server, GET)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_the_last_request_of_a_connection_closes_it() -> None:
+    async with serving(Bounds(request_s=600, keep_alive_s=600, requests=3)) as server:
+        answers = await said(server, GET * 5)
+        assert answers.count(b"HTTP/1.1 200 ") == 3
+        assert answers.count(b"connection: close") == 1
+
+
+async def test_a_head_that_does_not_end_is_refused() -> None:
+    async with serving(ROOMY) as server:
+        lines = b"x: %s\r\n" % (b"y" * MAX_HEAD_BYTES)
+        assert (await said(server, b"GET / HTTP/1.1\r\n", *[lines] * 40)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_long_body_is_no_head() -> None:
+    async with serving(ROOMY) as server:
+        body = b"x" * (4 * MAX_HEAD_BYTES)
+        head = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        assert (await said(server, head, body)).startswith(b"HTTP/1.1 200 ")
+
+
+class Connection:
+    def __init__(self) -> None:
+        self.transport = self
+        self.aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_only_who_is_late_is_cut() -> None:
+    clock = Clock()
+    arrivals = Arrivals(Bounds(10, 5, 0), clock)
+    early, done, late = Connection(), Connection(), Connection()
+    for connection in (early, done, late):
+        arrivals.begin(connection)  # type: ignore[arg-type]
+        clock.now += 4
+    arrivals.begin(early)  # type: ignore[arg-type]  # another byte of the same request does not give it more time
+    arrivals.end(done)  # type: ignore[arg-type]
+    assert arrivals.sweep() == 1
+    assert (early.aborted, done.aborted, late.aborted) == (True, False, False)
+    clock.now += 10
+    assert (arrivals.sweep(), len(arrivals)) == (1, 0)
