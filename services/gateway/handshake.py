@@ -62,6 +62,9 @@ def parse(data: bytes) -> Request:
     for line in lines:
         name, _, value = line.partition(":")
         headers.setdefault(name.lower(), []).append(value.strip())
+    if "://" in target.partition("?")[0]:
+        # RFC 9112 3.2.2: "a server MUST accept the absolute-form in requests"; a proxy may send it.
+        target = "/" + target.partition("://")[2].partition("/")[2]
     path, _, query = target.partition("?")
     return Request(method, path, query, headers)
 

@@ -46,6 +46,12 @@ def test_path_and_query_are_told_apart() -> None:
     assert (parsed.path, parsed.query) == ("/api/v1/plotly", "dashboard=host&panel=a%20b")
 
 
+@pytest.mark.parametrize("target", ["http://tide.example/api/v1/live?a=http://b/c", "/api/v1/live?a=http://b/c"])
+def test_an_address_may_stand_for_its_path(target: str) -> None:
+    parsed = parse(request(target=target))
+    assert (parsed.path, parsed.query) == ("/api/v1/live", "a=http://b/c")
+
+
 def test_a_subprotocol_that_nobody_knows_is_not_agreed_on() -> None:
     accepted = accept(parse(request(sec_websocket_protocol="chat")), OURS, ())
     assert accepted.subprotocol == ""
