@@ -65,7 +65,7 @@ class Lists:
         return set(sorted(ranks, key=ranks.__getitem__)[limit:])
 
     def shown(self, view: View, samples: Sequence[Sample]) -> Sequence[Sample]:
-        """The samples that a view reads: of those whose group is not shown apart their labels say so.
+        """The same samples; of those that a view reads and whose group is not shown apart their labels say so.
 
         Every group that a partition keeps apart is added up on its own first, as if it had a partition of its own.
         """
@@ -77,6 +77,7 @@ class Lists:
         found = []
         for sample in samples:
             if sample.metric != selection.metric or not _meets(item, sample.labels):
+                found.append(sample)  # how far the log has come, it says too
                 continue
             key = _by(item.by, sample.labels)
             place = 0 if selection.accumulator in SINGLE else self.place(selection, sample.partition, key)

@@ -15,11 +15,11 @@ ASKED = Selection("load", (), ("user",), "moments", 1_000, limit=2)
 OVERFLOW = (("__overflow__", "true"),)
 
 
-def record(sequence: int, users: str, metric: str = "load") -> bytes:
+def record(sequence: int, users: str, metric: str = "load", at: int = 98_000) -> bytes:
     """A sample of each of these users; each is worth its place in the alphabet."""
     n = len(users)
     keys = [series_key(metric, {"user": user}) for user in users]
-    times, values = np.full(n, 99_000, np.int64), np.array([ord(user) - 96 for user in users], np.float64)
+    times, values = np.full(n, at, np.int64), np.array([ord(user) - 96 for user in users], np.float64)
     return encode(Batch(1, sequence, 100_000, keys, np.zeros(n, np.uint8), np.arange(n, dtype=np.uint32), times, values))
 
 
@@ -75,3 +75,10 @@ def test_coarser_resolutions_show_four_times_as_many() -> None:
     coarse = Input("", ASKED.coarser(5_000), ("user",), "sum", "pool", 2)
     held = log(p0=("ab",), p1=("cd",), p2=("ef",), p3=("gh",), p4=("ij",))
     assert Lists([held]).pooled(coarse) == {key("h"), key("j")}
+
+
+def test_a_sliding_window_goes_on_to_where_the_log_has_come_with_any_metric() -> None:
+    held = {0: [record(0, "abc"), record(1, "x", "other", at=99_900)]}
+    item = Input("", ASKED, ("user",), "sum", "pool", 2, 3_000)
+    cells = batch_job.cells(View((item,), None), Lists([held]).shown(View((item,), None), all_samples([held])))
+    assert {at: value for (group, at), value in cells.items() if group == OVERFLOW} == {98_000: 3.0, 99_000: 3.0}
