@@ -150,6 +150,24 @@ describe("losing the connection", () => {
     expect(client.feed("host")).toMatchObject({ resumed: null, resuming: false });
     expect(client.connection.lostAt).toBeNull();
   });
+  test("what a gateway said is away is forgotten with its socket: the next one says it again where it is so", () => {
+    client.subscribe("host", () => {});
+    connect().say(snapshot());
+    socket(0).say({ type: "status", dashboard: "host", now: T, stale: true, age_ms: 0, parts: [{ part: "feed", since: T, reason: "gone" }] });
+    expect(client.feed("host")?.status?.stale).toBe(true);
+    socket(0).hangUp(1006);
+    vi.advanceTimersByTime(1000);
+    connect();
+    expect(client.feed("host")?.status).toBeNull();
+  });
+  test("another rate is asked for once, and every later subscription has it", () => {
+    client.subscribe("host", () => {});
+    const server = connect();
+    client.rate(0);
+    client.rate(0);
+    client.subscribe("other", () => {});
+    expect(server.sent.slice(1)).toEqual([{ type: "rate", hz: 0 }, { ...SUBSCRIBE, dashboard: "other", hz: 0 }]);
+  });
   test("a hole between versions asks again with what is held", () => {
     client.subscribe("host", () => {});
     const server = connect();

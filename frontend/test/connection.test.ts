@@ -60,6 +60,23 @@ describe("silence", () => {
     expect(story.commands).toEqual([{ do: "close", socket: 1, code: 4000 }]);
     expect(story.connection).toMatchObject({ phase: "waiting", lostAt: 100, reason: "nothing was heard for 3 s" });
   });
+  test("a slow line is given longer: twice as long with each attempt on which nothing came, and where the server says so", () => {
+    const story = new Story().at(0, { type: "start" });
+    for (const [attempt, silence] of [[1, 3000], [2, 6000], [3, 12_000], [4, 24_000], [5, 24_000]] as const) {
+      const { socket, opened } = story.connection;
+      story.at(opened, { type: "opened", socket });
+      expect(story.connection.attempt).toBe(attempt);
+      const begun = story.connection.heardAt;
+      story.at(begun + silence / 2, { type: "tick" });
+      expect(wakeAt(story.connection)).toBe(begun + silence);
+      story.at(begun + silence, { type: "tick" });
+      expect(story.connection.reason).toBe(`nothing was heard for ${silence / 1000} s`);
+      story.at(story.connection.dueAt, { type: "tick" });
+    }
+    const slow = Story.open(0).at(0, { type: "slowed", slow: true });
+    expect(wakeAt(slow.connection)).toBe(6000);
+    expect(wakeAt(slow.at(0, { type: "slowed", slow: false }).connection)).toBe(1500);
+  });
   test("anything heard begins the count anew", () => {
     const story = Story.open(0).at(1500, { type: "tick" }).at(2900, { type: "heard", socket: 1 });
     expect(wakeAt(story.connection)).toBe(4400);

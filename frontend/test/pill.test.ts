@@ -14,6 +14,7 @@ const away = (parts: readonly string[]): Partial<Facts> => {
   const status = { type: "status", dashboard: "host", now: T, stale: true, age_ms: 0 } as const;
   return held({ status: { ...status, parts: parts.map((part) => ({ part, since: T - 4000, reason: "connection refused" })) } });
 };
+const slowed = (hz: number, limit: string) => ({ type: "status", dashboard: "host", now: T, stale: false, age_ms: 0, parts: [], hz, limit }) as const;
 
 test.each<readonly [string, Partial<Facts>, string]>([
   ["all is well", {}, "LIVE 10/s · age 85 ms"],
@@ -31,6 +32,10 @@ test.each<readonly [string, Partial<Facts>, string]>([
   ["the device has no network", { connection: connection({ phase: "waiting", lostAt: AT - 10 }), online: false }, "OFFLINE"],
   ["the browser is wrong about the network", { online: false }, "LIVE 10/s · age 85 ms"],
   ["a part is away", away(["log"]), "STALE 4 s · log (Kafka)"],
+  ["it reads too slowly", held({ status: slowed(2, "reader") }), "LIVE 2/s (slowed) · age 85 ms"],
+  ["the server is busy", { ...held({ status: slowed(0.5, "gateway") }), now: T + 2400 }, "LIVE 0.5/s (slowed) · age 2.4 s"],
+  ["the server is busy and late", { ...held({ status: slowed(0.5, "gateway") }), now: T + 2600 }, "BEHIND 2.6 s"],
+  ["nothing limits it", held({ status: slowed(10, "") }), "LIVE 10/s · age 85 ms"],
   ["two parts are away", away(["feed", "aggregator"]), "STALE 4 s · feed (Redis) +1"],
 ])("when %s", (_, partial, text) => {
   expect(pillOf(facts(partial)).text).toBe(text);

@@ -8,7 +8,7 @@ const SERVER_FRAMES = Object.keys(GOLDEN).filter((name) => !name.startsWith("cli
 
 test("the golden frames are there", () => {
   expect(SERVER_FRAMES).toEqual(
-    expect.arrayContaining(["snapshot", "delta", "delta_empty", "status_fresh", "status_stale", "moved", "pong", "error_broken", "error_unknown", "error_forbidden", "error_token", "token"]),
+    expect.arrayContaining(["snapshot", "delta", "delta_empty", "status_fresh", "status_stale", "status_reduced", "moved", "pong", "error_broken", "error_unknown", "error_forbidden", "error_token", "token"]),
   );
 });
 

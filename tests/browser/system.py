@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from services.local.catalog import admin_port
 from services.local.embedded import free_port, port_taken
 from tests.servers import ROOT
 
@@ -72,8 +73,9 @@ class System:
             process.wait()
         assert code == 0, f"`all` ended with {code}; it said:\n{self.log.read_text()[-4000:]}"
 
-    def status(self) -> dict[str, Any]:
-        code, body = ask(self.admin + _ADMIN_PORTS - 1, "GET", "/status")
+    def status(self, target: str = "all") -> dict[str, Any]:
+        """What a part says of itself."""
+        code, body = ask(admin_port(target, self.admin), "GET", "/status")
         assert code == 200, f"/status answers {code}"
         found: dict[str, Any] = json.loads(body)
         return found

@@ -6,6 +6,7 @@
 import { ASK_MS, SILENCE_MS } from "./protocol";
 
 const OPENING_MS = 5000;
+const SLOW = 4; // times the patience, where the line is known to be slow
 const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 10_000;
 const LOST = 4000; // our own close code for a socket that went silent
@@ -26,6 +27,8 @@ export interface Connection {
   readonly asked: boolean;
   /** When to try again while waiting, or to open the successor. */
   readonly dueAt: number;
+  /** The server says that this client reads slowly. */
+  readonly slow: boolean;
   /** Since when there is no working connection; null while there is one. */
   readonly lostAt: number | null;
   /** Why it ended for good or was lost last. */
@@ -36,6 +39,7 @@ export type Happening =
   | { readonly type: "start" | "stop" | "tick" | "retry" }
   | { readonly type: "opened" | "heard"; readonly socket: number }
   | { readonly type: "closed"; readonly socket: number; readonly code: number; readonly reason: string }
+  | { readonly type: "slowed"; readonly slow: boolean }
   | { readonly type: "moved"; readonly socket: number; readonly withinMs: number };
 
 export type Command =
@@ -57,6 +61,7 @@ export const IDLE: Connection = {
   heardAt: 0,
   asked: false,
   dueAt: Infinity,
+  slow: false,
   lostAt: null,
   reason: "",
 };
@@ -77,6 +82,8 @@ export function step(was: Connection, event: Happening, now: number, random: num
     case "heard":
       if (event.socket !== was.socket || was.phase !== "open") return stay(was);
       return stay({ ...was, heardAt: now, asked: false, attempt: 0, lostAt: null });
+    case "slowed":
+      return stay({ ...was, slow: event.slow });
     case "moved":
       if (event.socket !== was.socket || was.phase !== "open" || was.successor !== 0) return stay(was);
       return stay({ ...was, dueAt: now + random * event.withinMs });
@@ -91,12 +98,20 @@ export function wakeAt(connection: Connection): number {
     case "connecting":
       return connection.heardAt + OPENING_MS;
     case "open":
-      return Math.min(connection.heardAt + (connection.asked ? SILENCE_MS : ASK_MS), connection.dueAt);
+      return Math.min(connection.heardAt + (connection.asked ? SILENCE_MS : ASK_MS) * patience(connection), connection.dueAt);
     case "waiting":
       return connection.dueAt;
     default:
       return Infinity;
   }
+}
+
+/**
+ * How much longer silence is borne: a whole dashboard takes its time on a slow line, so that each attempt on which nothing
+ * came in time is given twice as long as the one before.
+ */
+function patience(connection: Connection): number {
+  return connection.slow ? SLOW : 2 ** Math.min(Math.max(connection.attempt - 1, 0), 3);
 }
 
 /** Full jitter: anywhere up to a ceiling that doubles, so that a thousand viewers do not come back at once. */
@@ -119,8 +134,8 @@ export function retryIn(reason: string): number | null {
 function tick(was: Connection, now: number, random: number): Step {
   if (now < wakeAt(was)) return stay(was);
   if (was.phase === "waiting") return open(was, now);
-  if (was.phase === "open" && now < was.heardAt + SILENCE_MS) return waited(was, now);
-  const reason = was.phase === "open" ? `nothing was heard for ${SILENCE_MS / 1000} s` : "no answer";
+  if (was.phase === "open" && now < was.heardAt + SILENCE_MS * patience(was)) return waited(was, now);
+  const reason = was.phase === "open" ? `nothing was heard for ${(SILENCE_MS * patience(was)) / 1000} s` : "no answer";
   const next = wait(was, backoff(was.attempt + 1, random), reason, now);
   return { connection: next.connection, commands: closing(was, LOST) };
 }

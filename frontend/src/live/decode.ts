@@ -49,6 +49,9 @@ const CHECKS: Readonly<Record<string, (message: Record_) => void>> = {
     string(message["dashboard"], "dashboard");
     number(message["age_ms"], "age_ms");
     list(message["parts"], "parts").forEach((part, index) => string(record(part, `parts[${index}]`)["part"], `parts[${index}].part`));
+    number(message["hz"] ?? 0, "hz");
+    string(message["limit"] ?? "", "limit");
+    for (const [panel, age] of Object.entries(record(message["panels"] ?? {}, "panels"))) number(age, `panels.${panel}`);
   },
   moved(message) {
     number(message["retry_in_ms"], "retry_in_ms");

@@ -122,6 +122,11 @@ export interface Status {
   readonly stale: boolean;
   readonly age_ms: number;
   readonly parts: readonly Part[];
+  /** Frames a second at most, and why that is less than was asked for: "reader" (this client is slow) or "gateway". */
+  readonly hz?: number;
+  readonly limit?: string;
+  /** How old the newest value of a panel is, ms, while something is away. */
+  readonly panels?: Readonly<Record<string, number>>;
 }
 export interface Moved {
   readonly type: "moved";

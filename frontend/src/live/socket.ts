@@ -47,7 +47,7 @@ export class LiveClient {
 
   constructor(
     private readonly url: string,
-    private readonly hz = 10,
+    private hz = 10,
     private readonly around: Surroundings = BROWSER,
   ) {}
 
@@ -78,6 +78,13 @@ export class LiveClient {
   /** The server's clock now, epoch ms; null until it was heard. */
   serverNow(): number | null {
     return this.clock === null ? null : serverTime(this.clock, this.around.now());
+  }
+
+  /** Be told of changes so many times a second at most, 0: not before another rate is asked for. */
+  rate(hz: number): void {
+    if (hz === this.hz) return;
+    this.hz = hz;
+    if (this.connection.phase === "open") this.send(this.connection.socket, encode({ type: "rate", hz }));
   }
 
   /** The network is back: do not sit out the wait. */
@@ -126,7 +133,8 @@ export class LiveClient {
       case "subscribe":
         for (const subscription of this.subscriptions.values()) {
           const { feed } = subscription;
-          if (this.connection.lostAt !== null) subscription.feed = { ...feed, resuming: feed.state !== null };
+          // Another gateway may see it otherwise: it says so when something is away.
+          subscription.feed = { ...feed, status: null, resuming: this.connection.lostAt !== null ? feed.state !== null : feed.resuming };
           this.ask(command.socket, feed);
         }
     }
@@ -168,6 +176,7 @@ export class LiveClient {
       if (message.type === "error" && message.dashboard === "") this.problem = message.reason;
       return;
     }
+    if (message.type === "status") this.happen({ type: "slowed", slow: message.limit === "reader" });
     const { feed, ask } = receive(subscription.feed, message, at);
     subscription.feed = feed;
     if (ask) this.ask(this.connection.socket, feed);

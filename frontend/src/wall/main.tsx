@@ -8,7 +8,7 @@ import { List } from "./pages/list";
 import { Notice } from "./pages/notice";
 import { Header } from "./header";
 import { followLinks, route } from "./route";
-import { followNetwork } from "./session";
+import { followNetwork, followVisibility } from "./session";
 import { followTheme, toggleTheme } from "./theme";
 import "./styles/tokens.css";
 import "./styles/shell.css";
@@ -42,6 +42,7 @@ function followKeys(): void {
 
 followTheme();
 followNetwork();
+followVisibility();
 followLinks();
 followKeys();
 exposeState();

@@ -1,13 +1,13 @@
 /** The words of the connection pill (research/frontend.md 6.6). Pure: facts in, words out. */
 
-import type { Connection, Feed } from "../live";
+import type { Connection, Feed, Status } from "../live";
 import { formatAge, formatSpan } from "./units";
 
 export type Tone = "ok" | "warn" | "crit" | "idle";
 
 export interface Pill {
   /** What it is, without numbers: a change of it is worth announcing. */
-  readonly kind: "connecting" | "connected" | "live" | "behind" | "degraded" | "reconnecting" | "resumed" | "gap" | "offline";
+  readonly kind: "connecting" | "connected" | "live" | "slowed" | "behind" | "degraded" | "reconnecting" | "resumed" | "gap" | "offline";
   readonly tone: Tone;
   readonly text: string;
   /** A sentence for the tooltip and for those who listen. */
@@ -29,6 +29,10 @@ const RESUMED_MS = 2000;
 const GAP_MS = 10_000;
 /** The server sends at least once a second, so that this is more than one missed sign of life. */
 const BEHIND_MS = 1250;
+const LIMITS: Readonly<Record<string, string>> = {
+  reader: "This device or its network cannot take more",
+  gateway: "The server has too many viewers",
+};
 
 export function pillOf(facts: Facts): Pill {
   const { connection } = facts;
@@ -40,7 +44,7 @@ export function pillOf(facts: Facts): Pill {
     if ((feed?.fault ?? null) !== null) return { kind: "connected", tone: "idle", text: "CONNECTED", detail: "The server answers; there is no such data" };
     return { kind: "connecting", tone: "idle", text: "CONNECTING", detail: "Waiting for the first data" };
   }
-  return resumed(feed, at) ?? degraded(feed, now) ?? live(now - state.now, facts.rate);
+  return resumed(feed, at) ?? degraded(feed, now) ?? live(now - state.now, facts.rate, feed.status);
 }
 
 function away({ connection, feed, at, online }: Facts, lostAt: number): Pill {
@@ -88,9 +92,14 @@ function degraded(feed: Feed, now: number): Pill | null {
   };
 }
 
-function live(age: number, rate: number): Pill {
-  if (age > BEHIND_MS) {
+function live(age: number, rate: number, status: Status | null): Pill {
+  const hz = status?.hz ?? 0;
+  if (age > (hz > 0 && hz < 1 ? BEHIND_MS / hz : BEHIND_MS)) {
     return { kind: "behind", tone: "warn", text: `BEHIND ${formatAge(age)}`, detail: "Frames arrive later than they should" };
+  }
+  const limit = LIMITS[status?.limit ?? ""];
+  if (limit !== undefined) {
+    return { kind: "slowed", tone: "ok", text: `LIVE ${hz}/s (slowed) · age ${formatAge(age)}`, detail: `${limit}, so that it is shown ${hz} times a second at most. Nothing is missing` };
   }
   const text = `LIVE ${rate}/s · age ${formatAge(age)}`;
   return { kind: "live", tone: "ok", text, detail: `${rate} frames a second; the newest is ${formatAge(age)} old` };

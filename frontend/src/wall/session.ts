@@ -3,7 +3,9 @@
 import { signal } from "@preact/signals";
 import { LiveClient, liveUrl } from "../live";
 
-export const client = new LiveClient(liveUrl(location));
+const HZ = 10;
+
+export const client = new LiveClient(liveUrl(location), HZ);
 export const online = signal(navigator.onLine);
 
 export function followNetwork(): void {
@@ -14,6 +16,16 @@ export function followNetwork(): void {
   addEventListener("offline", () => {
     online.value = false;
   });
+}
+
+/** Nobody looks at a hidden page: it is told of changes again when it is shown, with all that came meanwhile. */
+export function followVisibility(): void {
+  document.addEventListener("visibilitychange", follow);
+  follow();
+}
+
+function follow(): void {
+  client.rate(document.hidden ? 0 : HZ);
 }
 
 /** Frames that came per second, over the last three. */
