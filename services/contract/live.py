@@ -228,8 +228,10 @@ _SERVER: Final[msgspec.json.Decoder[ServerMessage]] = msgspec.json.Decoder(Serve
 def decode_client(data: bytes | str) -> ClientMessage:
     try:
         return _CLIENT.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LiveError(str(error)) from None
+    except RecursionError:
+        raise LiveError("JSON is nested too deeply") from None
 
 
 def decode_server(data: bytes | str) -> ServerMessage:

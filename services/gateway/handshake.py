@@ -134,7 +134,10 @@ def _check_origin(request: Request, origins: Sequence[str]) -> None:
     if "origin" not in request.headers or "*" in origins:
         return
     origin = request.one("origin")
-    host = urlsplit(origin).netloc.lower()
+    try:
+        host = urlsplit(origin).netloc.lower()
+    except ValueError:  # it is no address
+        host = ""
     if not host or host not in (request.one("host").lower(), *(name.lower() for name in origins)):
         raise RefusedError(HTTPStatus.FORBIDDEN, f"pages of {origin[:200]} may not connect here")
 

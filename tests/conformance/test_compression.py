@@ -11,6 +11,7 @@ from tests.conformance.talk import (
     BAD,
     BYE,
     DEFLATE,
+    LARGE,
     Case,
     Talk,
     asking,
@@ -154,3 +155,14 @@ SEVERAL = {
 def test_of_several_offers_one_is_taken(gateway: GatewayProcess, offered: str, answer: str) -> None:
     with Peer(gateway.port) as peer:
         assert peer.open(**{"Sec-WebSocket-Extensions": offered}).headers.get("sec-websocket-extensions", "") == answer
+
+
+def test_what_the_server_compresses_fits_into_the_window_and_stands_alone(gateway: GatewayProcess) -> None:
+    with Peer(gateway.port) as peer:
+        peer.open(**{"Sec-WebSocket-Extensions": "permessage-deflate; server_max_window_bits=12"})
+        for _ in range(2):
+            peer.send(text(b'{"type":"subscribe","dashboard":"%b"}' % LARGE.encode()))
+            while (frame := peer.hear()).message["type"] != "snapshot":
+                pass
+            assert frame.compressed
+            assert len(frame.payload) < len(frame.text) // 2

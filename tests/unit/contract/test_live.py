@@ -49,6 +49,14 @@ def test_what_is_no_message_of_a_client_is_refused_with_a_sentence(text: str) ->
     assert str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "data", [b'{"type":"ping","a":' + b"[" * 8_000, b'{"type":"\xff"}'], ids=["nested deeply", "not UTF-8"]
+)
+def test_what_no_decoder_can_bear_is_refused_with_a_sentence(data: bytes) -> None:
+    with pytest.raises(live.LiveError, match=r".+"):
+        live.decode_client(data)
+
+
 def test_a_reader_ignores_fields_that_a_later_version_adds() -> None:
     assert live.decode_client('{"type":"subscribe","dashboard":"host","colour":"red"}') == live.Subscribe("host")
 

@@ -91,6 +91,7 @@ REFUSED: dict[str, tuple[bytes, HTTPStatus]] = {
     "malformed extensions": (request(sec_websocket_extensions="permessage-deflate; =1"), HTTPStatus.BAD_REQUEST),
     "a page of another host": (request(origin="https://evil.example"), HTTPStatus.FORBIDDEN),
     "a page of another port": (request(origin="http://tide.example:9"), HTTPStatus.FORBIDDEN),
+    "an origin that is no address": (request(origin="http://["), HTTPStatus.FORBIDDEN),
     "a page without an origin": (request(origin="null"), HTTPStatus.FORBIDDEN),
 }
 
