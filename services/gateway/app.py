@@ -18,6 +18,8 @@ from services.contract.history import HistoryError
 from services.contract.live import Error
 from services.contract.registry import Entry, Fault
 from services.gateway import past
+from services.gateway.access.door import Door
+from services.gateway.guard import Guard
 from services.gateway.hub import Hub
 from services.gateway.stage import readable, unknown
 from services.gateway.wall import IMMUTABLE, MIN_GZIP, NO_CACHE, Wall, accepts_gzip
@@ -36,7 +38,7 @@ PLOTLY: Final = _POLICY.format(styles=" 'unsafe-inline'", images=" blob:")  # Pl
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
-def application(hub: Hub, wall: Wall) -> ASGIApp:
+def application(hub: Hub, wall: Wall, door: Door) -> ASGIApp:
     """Everything that is served on the gateway's port, but for the WebSockets."""
     api, pages = _Api(hub), _Pages(wall)
     routes = [
@@ -51,7 +53,8 @@ def application(hub: Hub, wall: Wall) -> ASGIApp:
         Route("/assets/{path:path}", pages.asset),
         Route("/{path:path}", pages.file),
     ]
-    return _Headers(Starlette(routes=routes, exception_handlers={HTTPException: _failed, Exception: _crashed}))
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _failed, Exception: _crashed})
+    return _Headers(Guard(app, door))
 
 
 class _Api:
@@ -62,7 +65,9 @@ class _Api:
         entries = self._hub.entries
         if entries is None:
             return _unavailable(request, "the registry of dashboards has not been read yet")
-        return _json(request, {"dashboards": [_listed(entries[name]) for name in sorted(entries)]})
+        return _json(
+            request, {"dashboards": [_listed(entries[name]) for name in sorted(entries) if request.state.right.sees(name)]}
+        )
 
     async def dashboard(self, request: Request) -> Response:
         if self._hub.entries is None:

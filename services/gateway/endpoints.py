@@ -1,5 +1,7 @@
 """What is behind the two WebSockets: the live protocol and the Plotly stream. Each turns what a client says into calls of the hub."""
 
+import contextlib
+import math
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import parse_qs
@@ -16,6 +18,8 @@ from services.contract.live import (
     Pong,
     Rate,
     Subscribe,
+    Token,
+    TokenEnds,
     Unsubscribe,
     decode_client,
 )
@@ -25,8 +29,9 @@ from services.gateway.plotly import DEFAULT_POINTS, MAX_POINTS
 from services.gateway.rates import rate_of
 from services.gateway.websocket import Session, WebSocket
 
-MAX_DASHBOARDS: Final = 64  # on one socket
 MAX_NAME: Final = 63
+FORBIDDEN: Final = "the token does not name this dashboard"
+_TOKEN: Final = msgspec.json.Decoder(Token)
 
 
 class LiveEndpoint:
@@ -48,6 +53,7 @@ class _Live:
         self._hub = hub
         self._socket = socket
         self._dashboards: tuple[str, ...] = ()
+        self._tell_end()
 
     def received(self, text: bytes) -> None:
         try:
@@ -60,8 +66,9 @@ class _Live:
                 self._subscribe(message)
             case Unsubscribe(dashboard):
                 if dashboard in self._dashboards:
-                    self._dashboards = tuple(name for name in self._dashboards if name != dashboard)
-                    self._hub.unsubscribe(self._socket, dashboard)
+                    self._leave(dashboard)
+            case Token(token):
+                self._socket.renew(token, self._renewed)
             case Ping():
                 self._socket.send(outgoing(Pong(wall_clock())))
             case Rate(hz):
@@ -86,9 +93,13 @@ class _Live:
             return
         if (rate := self._rate(message.dashboard, message.hz)) is None:
             return
+        if not self._socket.guest.right.sees(message.dashboard):
+            self._refuse(message.dashboard, FORBIDDEN, "forbidden")
+            return
         if message.dashboard not in self._dashboards:
-            if len(self._dashboards) >= MAX_DASHBOARDS:
-                self._refuse(message.dashboard, f"{MAX_DASHBOARDS} dashboards at most on one socket")
+            most = self._socket.sockets.door.dashboards
+            if len(self._dashboards) >= most:
+                self._refuse(message.dashboard, f"{most} dashboards at most on one socket")
                 return
             self._dashboards = (*self._dashboards, message.dashboard)
         self._hub.subscribe(self._socket, message.dashboard, message.since, rate)
@@ -100,8 +111,28 @@ class _Live:
             self._refuse(dashboard, str(error))
             return None
 
-    def _refuse(self, dashboard: str, reason: str) -> None:
-        self._socket.send(outgoing(Error(dashboard, "bad_message", reason)))
+    def _renewed(self, refused: str) -> None:
+        """Another token counts, or does not; what it does not name is over."""
+        if refused:
+            self._refuse("", refused, "bad_token")
+            return
+        self._tell_end()
+        for dashboard in self._dashboards:
+            if not self._socket.guest.right.sees(dashboard):
+                self._leave(dashboard)
+                self._refuse(dashboard, FORBIDDEN, "forbidden")
+
+    def _tell_end(self) -> None:
+        ends_at = self._socket.guest.right.ends_at
+        if ends_at < math.inf:
+            self._socket.send(outgoing(TokenEnds(wall_clock(), int(ends_at * 1000))))
+
+    def _leave(self, dashboard: str) -> None:
+        self._dashboards = tuple(name for name in self._dashboards if name != dashboard)
+        self._hub.unsubscribe(self._socket, dashboard)
+
+    def _refuse(self, dashboard: str, reason: str, code: str = "bad_message") -> None:
+        self._socket.send(outgoing(Error(dashboard, code, reason)))
 
 
 class PlotlyEndpoint:
@@ -130,12 +161,16 @@ class _Plotly:
             self._refuse("the query needs dashboard and panel, as in ?dashboard=host&panel=cpu&max_points=200")
         elif not (points.isascii() and points.isdigit() and len(points) <= 5 and 1 <= int(points) <= MAX_POINTS):
             self._refuse(f"max_points is {points[:40]!r}, expected 1 to {MAX_POINTS}")
+        elif not socket.guest.right.sees(dashboard):
+            self._refuse(FORBIDDEN, CloseCode.forbidden)
         else:
             self._key = dashboard, panel, int(points)
             hub.join(socket, *self._key)
 
     def received(self, text: bytes) -> None:
-        """There is nothing to say here."""
+        """There is nothing to say here but another token."""
+        with contextlib.suppress(msgspec.DecodeError):
+            self._socket.renew(_TOKEN.decode(text).token, self._renewed)
 
     @property
     def watches(self) -> tuple[str, ...]:
@@ -149,6 +184,15 @@ class _Plotly:
         if self._key:
             self._hub.depart(self._socket, *self._key)
 
-    def _refuse(self, reason: str) -> None:
+    def _renewed(self, refused: str) -> None:
+        if refused:
+            self._say(refused)
+        elif self._key and not self._socket.guest.right.sees(self._key[0]):
+            self._refuse(FORBIDDEN, CloseCode.forbidden)
+
+    def _refuse(self, reason: str, code: CloseCode = CloseCode.bad_message) -> None:
+        self._say(reason)
+        self._socket.close(code, reason)
+
+    def _say(self, reason: str) -> None:
         self._socket.send(Outgoing("plotly_error", msgspec.json.encode({"action": "error", "reason": reason})))
-        self._socket.close(CloseCode.bad_message, reason)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
 from services.gateway.deflate import ExtensionsError, negotiate
 
@@ -78,11 +77,8 @@ class Accepted:
     deflated: bool
 
 
-def accept(request: Request, subprotocols: Sequence[str], origins: Sequence[str]) -> Accepted:
-    """RefusedError where the request is not acceptable.
-
-    subprotocols: ours, best first. origins: hosts of pages that may connect besides our own; '*': any.
-    """
+def accept(request: Request, subprotocols: Sequence[str]) -> Accepted:
+    """RefusedError where the request is no handshake. Who may connect is the business of `access`. subprotocols: ours, best first."""
     if request.method != "GET":
         raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "a WebSocket is opened with GET", [("Allow", "GET")])
     # RFC 9112 3.2: a server "MUST respond with a 400" to a request "that lacks a Host header field" or has more than one.
@@ -94,7 +90,6 @@ def accept(request: Request, subprotocols: Sequence[str], origins: Sequence[str]
             HTTPStatus.UPGRADE_REQUIRED, "only WebSocket version 13 is spoken here", [("Sec-WebSocket-Version", _VERSION)]
         )
     key = _key(request)
-    _check_origin(request, origins)
     offered = request.words("sec-websocket-protocol")
     agreed = next((name for name in subprotocols if name in offered), "")
     fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_value(key))]
@@ -127,19 +122,6 @@ def _extensions(request: Request) -> str:
         return negotiate(request.headers.get("sec-websocket-extensions", ()))
     except ExtensionsError as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
-
-
-def _check_origin(request: Request, origins: Sequence[str]) -> None:
-    """10.2: servers "SHOULD verify the |Origin| field is an origin they expect". Programs send none; browsers always do."""
-    if "origin" not in request.headers or "*" in origins:
-        return
-    origin = request.one("origin")
-    try:
-        host = urlsplit(origin).netloc.lower()
-    except ValueError:  # it is no address
-        host = ""
-    if not host or host not in (request.one("host").lower(), *(name.lower() for name in origins)):
-        raise RefusedError(HTTPStatus.FORBIDDEN, f"pages of {origin[:200]} may not connect here")
 
 
 def _head(status: HTTPStatus, fields: Sequence[tuple[str, str]]) -> bytes:

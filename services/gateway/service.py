@@ -8,13 +8,15 @@ import structlog
 from starlette.routing import BaseRoute
 
 from services.gateway import metrics
+from services.gateway.access.door import Door
+from services.gateway.access.keyring import Keyring
 from services.gateway.app import application
 from services.gateway.departure import Departure
 from services.gateway.endpoints import LiveEndpoint, PlotlyEndpoint
 from services.gateway.hub import Hub
 from services.gateway.leaving import pace
 from services.gateway.orders import routes
-from services.gateway.settings import GatewaySettings, LeavingSettings, LimitSettings
+from services.gateway.settings import AccessSettings, GatewaySettings, LeavingSettings, LimitSettings
 from services.gateway.wall import Wall
 from services.gateway.websocket import Endpoint, Sockets
 from services.runtime.bounds import Bounds
@@ -24,7 +26,8 @@ from services.transport.settings import RedisSettings
 
 log = structlog.get_logger()
 
-ACCEPTS_PER_SECOND: Final = 500.0
+UNLIMITED_ACCEPTS_PER_S: Final = 500.0
+"""How many connections a second gateways are taken to bear where no limit is set."""
 GOODBYE_S: Final = 1.5  # for viewers to answer the close frame
 
 
@@ -39,20 +42,26 @@ class Gateway:
         redis: RedisSettings,
         leaving: LeavingSettings | None = None,
         limits: LimitSettings | None = None,
+        access: AccessSettings | None = None,
     ) -> None:
         self._settings = settings
         self._limits = limits or LimitSettings()
+        self._access = access or AccessSettings()
         self._redis_settings = redis
         self._leaving = leaving or LeavingSettings()
         self.departure: Departure | None = None
 
     async def start(self) -> None:
+        self.keyring = Keyring(self._access) if self._access.auth == "jwt" else None
+        if self.keyring:
+            await self.keyring.start()
+        door = Door(self._access, self._limits, self._settings.origins, self.keyring)
         self._redis = connect(self._redis_settings)
         self.hub = Hub(self._redis)
         endpoints: dict[str, Endpoint] = {"/api/v1/live": LiveEndpoint(self.hub), "/api/v1/plotly": PlotlyEndpoint(self.hub)}
-        self.sockets = Sockets(endpoints, self._settings.origins)
-        self.departure = Departure(self.sockets, self._leaving, ACCEPTS_PER_SECOND)
-        app = application(self.hub, Wall(self._settings.wall))
+        self.sockets = Sockets(endpoints, door)
+        self.departure = Departure(self.sockets, self._leaving, self._accepts_per_s)
+        app = application(self.hub, Wall(self._settings.wall), door)
         settings, limits = self._settings, self._limits
         self._http = HttpServer(
             app,
@@ -66,6 +75,10 @@ class Gateway:
         log.info("viewers are served", address=f"http://{settings.host}:{self.port}/", port=self.port)
 
     @property
+    def _accepts_per_s(self) -> float:
+        return self._limits.accepts_per_s or UNLIMITED_ACCEPTS_PER_S
+
+    @property
     def port(self) -> int:
         """The port that is served, also where 0 was asked for."""
         return self._http.port
@@ -76,6 +89,8 @@ class Gateway:
         assert departure is not None, "started"  # noqa: S101
         async with asyncio.TaskGroup() as tasks:
             serving = [tasks.create_task(self.hub.run()), tasks.create_task(self.sockets.run())]
+            if self.keyring:
+                serving.append(tasks.create_task(self.keyring.run()))
             await departure.run()
             for task in serving:
                 task.cancel()
@@ -91,7 +106,7 @@ class Gateway:
         """Viewers are told when to come back; then the port is closed."""
         if not hasattr(self, "_http"):
             return
-        self.sockets.close_all(pace(ACCEPTS_PER_SECOND))
+        self.sockets.close_all(pace(self._accepts_per_s))
         await self.sockets.emptied(GOODBYE_S)
         await self._http.stop(grace_s=1.0)
         with contextlib.suppress(OSError):
@@ -100,6 +115,8 @@ class Gateway:
     def readiness(self) -> str:
         if self.departure and (leaves := self.departure.readiness()):
             return leaves
+        if self.keyring and not self.keyring.keys:
+            return f"no key for tokens could be read yet: {self.keyring.away}"
         if self.hub.entries is not None:
             return ""
         away = self.hub.registry_away
@@ -111,9 +128,14 @@ class Gateway:
     def status(self) -> dict[str, Any]:
         leaving = self.departure.status() if self.departure else None
         address = f"{self._http.host}:{self._http.port}"
-        return {"address": address, "sockets": len(self.sockets), "leaving": leaving, **self.hub.status()}
+        tokens = self.keyring.status() if self.keyring else None
+        return {
+            "address": address, "sockets": len(self.sockets), "leaving": leaving, "tokens": tokens, **self.hub.status(),
+        }  # fmt: skip
 
 
-def create(settings: GatewaySettings, redis: RedisSettings, leaving: LeavingSettings, limits: LimitSettings) -> Gateway:
+def create(
+    settings: GatewaySettings, redis: RedisSettings, leaving: LeavingSettings, limits: LimitSettings, access: AccessSettings
+) -> Gateway:
     metrics.SOCKETS.set(0)
-    return Gateway(settings, redis, leaving, limits)
+    return Gateway(settings, redis, leaving, limits, access)

@@ -19,7 +19,8 @@ class GatewaySettings:
     origins: tuple[str, ...] = setting(
         (),
         "TIDEBOARD_GATEWAY_ORIGINS",
-        "Hosts of other pages that may open a WebSocket here, comma separated; *: any. Programs send no origin and always may",
+        "Pages of other hosts that may read from here: wall.example, https://wall.example, *.example; *: any, but without cookies. "
+        "Programs send no origin and always may",
     )
 
 
@@ -44,9 +45,119 @@ class LeavingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Who may see what. docs/protocol.md, "Tokens", says how tokens are sent; docs/operations.md how this is set up."""
+
+    auth: str = setting(
+        "off", "TIDEBOARD_GATEWAY_AUTH", "Whether viewers need a token: a JSON Web Token", choices=("off", "jwt")
+    )
+    key_file: str = setting(
+        "",
+        "TIDEBOARD_GATEWAY_KEY_FILE",
+        "File of public keys or certificates (PEM, several may follow each other) that tokens are signed with",
+    )
+    secret_file: str = setting(
+        "", "TIDEBOARD_GATEWAY_SECRET_FILE", "File of the secret of HS256 (at least 32 bytes), HS384 (48) or HS512 (64)"
+    )
+    jwks: str = setting(
+        "", "TIDEBOARD_GATEWAY_JWKS", "JWK set: a file, or an address (https://...) that is read again and again"
+    )
+    jwks_ca_file: str = setting(
+        "",
+        "TIDEBOARD_GATEWAY_JWKS_CA_FILE",
+        "Certificates (PEM) of who may vouch for that address; the machine's own by default",
+    )
+    refresh_s: float = setting(
+        300.0,
+        "TIDEBOARD_GATEWAY_KEYS_REFRESH",
+        "After which keys are read again, also those of files. A token whose key is not known reads them at once, every 5 s at most",
+        "s",
+        between=(1, 86_400),
+    )
+    algorithms: tuple[str, ...] = setting(
+        (), "TIDEBOARD_GATEWAY_ALGORITHMS", "Algorithms of signatures that are taken; by default all that fit the keys"
+    )
+    audiences: tuple[str, ...] = setting(
+        (),
+        "TIDEBOARD_GATEWAY_AUDIENCES",
+        "A token must be meant for one of these (aud); by default it must be meant for nobody in particular",
+    )
+    issuers: tuple[str, ...] = setting(
+        (), "TIDEBOARD_GATEWAY_ISSUERS", "A token must come from one of these (iss); by default from anybody"
+    )
+    claim: str = setting(
+        "dashboards",
+        "TIDEBOARD_GATEWAY_DASHBOARDS_CLAIM",
+        "Claim that lists the dashboards that may be seen, as patterns such as team-*",
+    )
+    leeway_s: float = setting(
+        10.0,
+        "TIDEBOARD_GATEWAY_TOKEN_LEEWAY",
+        "By how much the clocks of who signs and of gateways may differ",
+        "s",
+        between=(0, 300),
+    )
+    cookie: str = setting("tideboard_token", "TIDEBOARD_GATEWAY_TOKEN_COOKIE", "Cookie that may hold the token; empty: none")
+    query: str = setting(
+        "",
+        "TIDEBOARD_GATEWAY_TOKEN_QUERY",
+        "Parameter of the query that may hold the token; empty: none, as addresses end up in logs",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LimitSettings:
     """How much one viewer, one address and everybody together may ask for. 0: no limit. Who gets 503 is told when to try again."""
 
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "TIDEBOARD_GATEWAY_TRUSTED_PROXIES",
+        "Networks (10.0.0.0/8) whose word on the client's address is taken. Without them all clients of a proxy have its address",
+    )
+    forwarded: str = setting(
+        "x-forwarded-for",
+        "TIDEBOARD_GATEWAY_FORWARDED_HEADER",
+        "Header in which trusted proxies say it. The other one is not looked at, for a client may have made it up",
+        choices=("x-forwarded-for", "forwarded"),
+    )
+    per_address: int = setting(
+        0,
+        "TIDEBOARD_GATEWAY_CONNECTIONS_PER_ADDRESS",
+        "Sockets and event streams of one address (of IPv6: one network of 64 bits) at a time",
+        between=(0, 1_000_000),
+    )
+    per_subject: int = setting(
+        100, "TIDEBOARD_GATEWAY_CONNECTIONS_PER_TOKEN", "The same of one token's subject (sub)", between=(0, 1_000_000)
+    )
+    accepts_per_s: float = setting(
+        500.0, "TIDEBOARD_GATEWAY_ACCEPTS", "New sockets and event streams that are accepted, for good", "1/s", between=(0, 1e6)
+    )
+    accepts_at_once: int = setting(
+        2_000, "TIDEBOARD_GATEWAY_ACCEPTS_AT_ONCE", "The same at once, after it was quiet", between=(1, 1_000_000)
+    )
+    accepts_per_address_s: float = setting(
+        0.0,
+        "TIDEBOARD_GATEWAY_ACCEPTS_PER_ADDRESS",
+        "The same of one address, four seconds' worth at once",
+        "1/s",
+        between=(0, 1e6),
+    )
+    messages_per_s: float = setting(
+        20.0,
+        "TIDEBOARD_GATEWAY_MESSAGES",
+        "Messages that a client may send on a socket, for good; then it is closed with 4005",
+        "1/s",
+        between=(0, 1e6),
+    )
+    messages_at_once: int = setting(
+        300,
+        "TIDEBOARD_GATEWAY_MESSAGES_AT_ONCE",
+        "The same at once: a page subscribes to all its dashboards when it opens",
+        between=(1, 1_000_000),
+    )
+    dashboards: int = setting(
+        64, "TIDEBOARD_GATEWAY_DASHBOARDS_PER_SOCKET", "Dashboards that one socket may subscribe to", between=(1, 10_000)
+    )
     request_s: float = setting(
         10.0,
         "TIDEBOARD_GATEWAY_REQUEST_DEADLINE",

@@ -22,8 +22,10 @@ import structlog
 
 from services.contract.live import MAX_CLIENT_MESSAGE_BYTES, CloseCode
 from services.gateway import frames, handshake, metrics
+from services.gateway.access.door import DeniedError, Door
 from services.gateway.conversation import Conversation, End, Send, Text
 from services.gateway.frames import Closed, Opcode
+from services.gateway.holder import Holder, refusal
 from services.gateway.leaving import returns
 from services.gateway.outgoing import Outgoing
 
@@ -64,12 +66,11 @@ class Endpoint(Protocol):
 class Sockets:
     """All WebSockets of this process: what they share, and the one task that looks after them."""
 
-    def __init__(
-        self, endpoints: Mapping[str, Endpoint], origins: Sequence[str], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, endpoints: Mapping[str, Endpoint], door: Door, clock: Callable[[], float] = time.monotonic) -> None:
         self.endpoints = endpoints
-        self.origins = origins
+        self.door = door
         self.clock = clock
+        self.ending: dict[Holder, float] = {}
         self.stalled: dict[WebSocket, tuple[float, int]] = {}  # since when so many bytes have been waiting
         self.closing: dict[WebSocket, float] = {}  # until when
         self._wheel: list[dict[WebSocket, None]] = [{} for _ in range(PING_EVERY_S)]
@@ -124,6 +125,10 @@ class Sockets:
                 socket.drop("nothing was read for too long")
         for socket in [socket for socket, until in self.closing.items() if now > until]:
             socket.abort()
+        at = self.door.now()
+        for holder in [holder for holder, ends_at in self.ending.items() if at >= ends_at]:
+            del self.ending[holder]
+            holder.close(CloseCode.token_ended, "the token has ended")
 
     def close_all(self, returns_per_second: float) -> None:
         """This gateway goes away: everybody comes back at a moment of their own, to another one or to the next."""
@@ -139,7 +144,7 @@ class Sockets:
             await asyncio.sleep(0.02)
 
 
-class WebSocket(asyncio.Protocol):
+class WebSocket(Holder, asyncio.Protocol):
     """One connection. deflated: permessage-deflate was agreed on."""
 
     __slots__ = ("_code", "_connections", "_conversation", "_pinged", "_session", "_slot", "clogged", "deflated", "transport")
@@ -147,6 +152,7 @@ class WebSocket(asyncio.Protocol):
     sockets: Sockets
 
     def __init__(self, config: Any, server_state: Any, app_state: Any) -> None:
+        super().__init__()
         self._connections: set[Any] = server_state.connections
         self._conversation: Conversation | None = None
         self._session: Session | None = None
@@ -167,6 +173,7 @@ class WebSocket(asyncio.Protocol):
         self._connections.discard(self)
         if self._slot >= 0:
             self.sockets.remove(self, self._slot, self._code)
+            self.let_out()
             self._slot = -1
         if session := self._session:
             self._session = None
@@ -180,13 +187,15 @@ class WebSocket(asyncio.Protocol):
         self._pinged = 0  # whoever says anything is there
         for action in self._conversation.receive(data):
             match action:
+                case End(code):
+                    self._code = code
+                    self._finish()
+                case _ if self.says_too_much():
+                    pass
                 case Text(payload):
                     self._hand_on(payload)
                 case Send(answer):
                     self.transport.write(answer)
-                case End(code):
-                    self._code = code
-                    self._finish()
 
     def eof_received(self) -> None:
         """The transport is closed then."""
@@ -255,17 +264,22 @@ class WebSocket(asyncio.Protocol):
         self._pinged += 1
         self._write(_PING)
 
-    def _shake_hands(self, data: bytes) -> None:
+    def _shake_hands(self, data: bytes, *, waited: bool = False) -> None:
         request = handshake.parse(data)
         endpoint = self.sockets.endpoints.get(request.path)
         try:
             if endpoint is None:
                 raise handshake.RefusedError(HTTPStatus.NOT_FOUND, "there is no WebSocket here")
-            accepted = handshake.accept(request, endpoint.subprotocols, self.sockets.origins)
+            accepted = handshake.accept(request, endpoint.subprotocols)
+            self.let_in(request)
         except handshake.RefusedError as refused:
-            metrics.REFUSED.labels(str(refused.status.value)).inc()
-            self.transport.write(refused.answer())
-            self.transport.close()
+            self._refuse(refusal(refused.status, refused.reason, [*refused.headers]))
+            return
+        except DeniedError as denied:
+            if not waited and self.await_keys(denied, lambda: self._resume(data)):
+                self.transport.pause_reading()
+            else:
+                self._refuse(self.refused(denied, request))
             return
         self.deflated = accepted.deflated
         self._conversation = Conversation(MAX_CLIENT_MESSAGE_BYTES, self.deflated)
@@ -276,6 +290,15 @@ class WebSocket(asyncio.Protocol):
             self.close(CloseCode.no_subprotocol, f"offer the subprotocol {endpoint.subprotocols[0]}")
         else:
             self._session = endpoint.open(self, request.query)
+
+    def _resume(self, data: bytes) -> None:
+        """The handshake, after it has waited for keys."""
+        self.transport.resume_reading()
+        self._shake_hands(data, waited=True)
+
+    def _refuse(self, answer: bytes) -> None:
+        self.transport.write(answer)
+        self.transport.close()
 
     def _finish(self) -> None:
         """Say no more, and let the other side close. RFC 6455 7.1.1: shut down for sending, then read until nothing comes.

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.gateway.access.door import Door
 from services.gateway.deflate import deflate
 from services.gateway.frames import Opcode as Op
 from services.gateway.frames import decode_close, encode, encode_text
@@ -96,7 +97,7 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.echo = Echo()
-        self.sockets = Sockets({"/live": self.echo}, (), lambda: self.now)
+        self.sockets = Sockets({"/live": self.echo}, Door(), lambda: self.now)
         self.state = State()
 
     def connect(self, request: bytes = REQUEST) -> tuple[WebSocket, Wire]:
