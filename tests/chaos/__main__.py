@@ -6,6 +6,7 @@ python -m tests.chaos [--seeds N] [--first SEED] [--seconds S] [--broker kafka|e
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -30,9 +31,11 @@ def main(arguments: list[str]) -> int:
     if options.mutants:
         return _mutants(options)
     seeds = range(options.first, options.first + options.seeds)
-    outcomes = _side_by_side([_plan(options, seed) for seed in seeds], options)
-    if options.write:
-        _write(runs_table(outcomes), faults_table(outcomes))
+    outcomes: list[Outcome] = []
+    for outcome in _side_by_side([_plan(options, seed) for seed in seeds], options):
+        outcomes.append(outcome)
+        if options.write:  # as far as it is, should it not get to the end
+            _write(runs_table(outcomes), faults_table(outcomes))
     faults = too_few(outcomes) if options.seeds > 1 else []
     for text in faults:
         print(text, file=sys.stderr)
@@ -44,12 +47,13 @@ def _plan(options: argparse.Namespace, seed: int) -> Plan:
     return Plan(seed, options.seconds, options.broker, away, tuple(options.only))
 
 
-def _side_by_side(plans: list[Plan], options: argparse.Namespace) -> list[Outcome]:
-    """Each run in a process of its own where several go on at once: a run keeps one core busy."""
+def _side_by_side(plans: list[Plan], options: argparse.Namespace) -> Iterator[Outcome]:
+    """What each run did, in their order. Each has a process of its own where several go on at once: a run keeps one core busy."""
     if options.jobs < 2:
-        return [run_and_tell(plan, options.tell) for plan in plans]
+        yield from (run_and_tell(plan, options.tell) for plan in plans)
+        return
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), max_tasks_per_child=1) as processes:
-        return list(processes.map(run_and_tell, plans, [options.tell] * len(plans)))
+        yield from processes.map(run_and_tell, plans, [options.tell] * len(plans))
 
 
 def _write(*tables: Table) -> None:
