@@ -32,9 +32,13 @@ class Fleet:
         for name in list(self._processes):
             self.kill(name)
 
+    def reserve(self, name: str) -> int:
+        """The port that its admin server has, or will have."""
+        return self._admins.setdefault(name, free_port())
+
     def launch(self, name: str, target: str, environ: Mapping[str, str] | None = None) -> None:
         """Start one, and do not wait."""
-        admin = self._admins[name] = free_port()
+        admin = self.reserve(name)
         own = {"TIDEBOARD_ADMIN_PORT": str(admin), "TIDEBOARD_PARENT": str(os.getpid())}
         if target == "aggregator":
             own["TIDEBOARD_AGGREGATOR_INSTANCE"] = name
@@ -65,6 +69,11 @@ class Fleet:
 
     def status(self, name: str) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._admins[name]}/status", timeout=5) as answer:
+            return json.load(answer)
+
+    def order(self, name: str, path: str, body: bytes = b"") -> Any:
+        """POST to its admin server; the answer."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._admins[name]}{path}", body, timeout=5) as answer:
             return json.load(answer)
 
     def send(self, name: str, number: signal.Signals) -> None:

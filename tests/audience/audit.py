@@ -1,0 +1,48 @@
+"""Are all viewers right? Each must hold what the history held at its version, without a hole, and must never have been handed a frame with one. Pure."""
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+
+from tests.audience.viewer import Cells, Viewer
+
+History = Mapping[str, Mapping[int, Cells]]  # by view and version
+
+
+def audit(viewers: Iterable[Viewer], history: History, every_ms: Mapping[str, int]) -> list[str]:
+    """What is wrong with whom. history: at every version that there was; every_ms: of each view."""
+    found: list[str] = []
+    judged: dict[tuple[str, int], list[str]] = {}
+    for number, viewer in enumerate(viewers):
+        wrong = list(viewer.faults)
+        if set(viewer.versions) != set(history):
+            wrong.append(f"has views {sorted(viewer.versions)} instead of {sorted(history)}")
+        for view, version in viewer.versions.items():
+            truth = history.get(view, {}).get(version)
+            if truth is None:
+                wrong.append(f"view {view} is at {version}, which the history never was")
+            elif viewer.cells[view] != truth:
+                wrong += differences(view, version, viewer.cells[view], truth)
+            else:
+                if (view, version) not in judged:
+                    judged[view, version] = holes(view, truth, every_ms[view])
+                wrong += judged[view, version]
+        found += [f"viewer {number}: {fault}" for fault in wrong]
+    return found
+
+
+def differences(view: str, version: int, held: Cells, truth: Cells) -> list[str]:
+    places = [at for at in held.keys() | truth.keys() if held.get(at) != truth.get(at)]
+    return [f"view {view} at {version}, cell {at}: {held.get(at)} instead of {truth.get(at)}" for at in sorted(places)[:3]]
+
+
+def holes(view: str, cells: Cells, every_ms: int) -> list[str]:
+    """Where a line would have a gap: the sources of these tests never pause."""
+    starts: dict[int, list[int]] = {}
+    for start, group in sorted(cells):
+        starts.setdefault(group, []).append(start)
+    return [
+        f"view {view}, group {group}: nothing between {before} and {after}"
+        for group, found in starts.items()
+        for before, after in pairwise(found)
+        if after - before != every_ms
+    ]

@@ -1,0 +1,67 @@
+"""The history of views at every version that it had, for as long as somebody records it: what viewers are compared with."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+
+from redis.asyncio import Redis
+
+from services.contract.history import decode_change
+from services.contract.names import view_channel
+from services.transport.feed import connect
+from services.transport.history import read_view
+from services.transport.settings import RedisSettings
+from tests.audience.viewer import Cells
+from tests.chaos.follower import Follower
+
+
+class Truth:
+    """at: the cells of a view by version. Whoever records from before a view's first version misses none."""
+
+    def __init__(self, views: Iterable[str]) -> None:
+        self.at: dict[str, dict[int, Cells]] = {view: {0: {}} for view in views}
+        self._followers = {view: Follower() for view in self.at}
+
+    def newest(self, view: str) -> int:
+        return self._followers[view].version
+
+    async def record(self, redis: Redis, begun: asyncio.Event) -> None:
+        """Until cancelled. begun: from then on nothing is missed."""
+        channels = {view_channel(view).encode(): view for view in self.at}
+        async with redis.pubsub() as ear:
+            await ear.subscribe(*channels)
+            for _ in channels:
+                await ear.get_message(timeout=5)
+            for view in self.at:
+                await self._read(redis, view)
+            begun.set()
+            async for message in ear.listen():
+                view = channels[message["channel"]]
+                verdict = self._followers[view].take(decode_change(message["data"]))
+                if verdict == "applied":
+                    self._keep(view)
+                elif verdict != "known":
+                    await self._read(redis, view)
+
+    async def _read(self, redis: Redis, view: str) -> None:
+        self._followers[view].read(await read_view(redis, view), -1)
+        self._keep(view)
+
+    def _keep(self, view: str) -> None:
+        follower = self._followers[view]
+        self.at[view][follower.version] = dict(follower.cells)
+
+
+@contextlib.asynccontextmanager
+async def recording(settings: RedisSettings, views: Iterable[str]) -> AsyncIterator[Truth]:
+    truth, redis, begun = Truth(views), connect(settings), asyncio.Event()
+    task = asyncio.create_task(truth.record(redis, begun))
+    try:
+        await asyncio.wait({task, asyncio.create_task(begun.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        yield truth
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await redis.aclose()
+    if not task.cancelled():
+        task.result()

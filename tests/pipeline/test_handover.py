@@ -1,0 +1,237 @@
+"""A thousand viewers go from one gateway to another while the whole pipeline runs, and none of them has a wrong cell or a gap."""
+
+import asyncio
+import contextlib
+import resource
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import uvloop
+
+from services.contract.views import View
+from services.local.embedded import free_port
+from services.transport.settings import KafkaSettings, RedisSettings
+from tests.audience.audit import audit
+from tests.audience.connection import Audience
+from tests.audience.truth import Truth, recording
+from tests.balancer import Running, balancing
+from tests.fleet import Fleet
+from tests.pipeline.world import Log, Point, entry, feed, register, until, writing
+from tests.servers import Broker, Valkey
+
+VIEWERS = 1_000
+ACCEPTS_PER_SECOND = 500
+PATIENCE_S = 30.0
+RESUMED_S = 5.0
+SLOT_MS = 50
+
+HOST = entry("host", [
+    {"id": "cpu", "type": "timeseries", "query": {"metric": "load", "by": ["cpu"], "fn": ["avg", "max"], "every": "1s"}},
+    {"id": "quick", "type": "timeseries", "query": {"metric": "load", "fn": "avg", "every": "500ms"}},
+    {"id": "bytes", "type": "timeseries", "query": {"metric": "bytes", "by": ["cpu"], "fn": "rate", "every": "1s"}},
+])  # fmt: skip
+
+
+@dataclass
+class Hall:
+    """Everything that runs: the gateways of `fleet` behind `balancer`, what was produced, and who watches."""
+
+    fleet: Fleet
+    ports: dict[str, int]
+    balancer: Running
+    truth: Truth
+    audience: Audience
+    views: dict[str, View]
+
+    def launch(self, name: str) -> None:
+        environ = {
+            "TIDEBOARD_GATEWAY_PORT": str(self.ports[name]),
+            "TIDEBOARD_GATEWAY_DRAIN_NOTICE": "1",
+            "TIDEBOARD_GATEWAY_DRAIN_DEADLINE": "60",
+        }
+        self.fleet.launch(name, "gateway", environ)
+
+    async def ready(self, *names: str) -> None:
+        """Wait until the balancer knows just these to be ready."""
+        await asyncio.to_thread(self.balancer.until_ready, *names)
+
+    async def produce(self, log: Log) -> None:
+        """Until cancelled: a sample of each series for every twentieth of a second, late where this process has no time."""
+        slot = time.time_ns() // 1_000_000 // SLOT_MS
+        while True:
+            now = time.time_ns() // 1_000_000 // SLOT_MS
+            points = [point for at in range(slot + 1, now + 1) for point in _points(at)]
+            if points:
+                await log.write(points)
+            slot = now
+            await asyncio.sleep(SLOT_MS / 1000)
+
+    def faults(self) -> list[str]:
+        """What is wrong with the audience as it is now."""
+        every_ms = {name: view.every_ms for name, view in self.views.items()}
+        return audit([seat.viewer for seat in self.audience.seats], self.truth.at, every_ms)
+
+    async def heard_on(self) -> None:
+        """Wait until the truth has heard of whatever the viewers have."""
+        until = time.monotonic() + PATIENCE_S
+        while any(
+            self.truth.newest(view) < version for seat in self.audience.seats for view, version in seat.viewer.versions.items()
+        ):
+            assert time.monotonic() < until, "the truth has not heard of it"
+            await asyncio.sleep(0.01)
+
+    @contextlib.asynccontextmanager
+    async def audited(self) -> AsyncIterator[None]:
+        """Everybody is audited once a second for as long as the block lasts, and once more at its end."""
+        wrong: list[str] = []
+        audits = 0
+
+        async def audit_on() -> None:
+            nonlocal audits
+            while not wrong:
+                await self.heard_on()
+                wrong.extend(self.faults())
+                audits += 1
+                await asyncio.sleep(1)
+
+        auditing = asyncio.create_task(audit_on())
+        try:
+            yield
+        finally:
+            auditing.cancel()
+        await self.heard_on()
+        assert (wrong or self.faults()) == []
+        assert audits > 1
+
+
+def _points(slot: int) -> list[Point]:
+    at, points = slot * SLOT_MS, list[Point]()
+    for cpu in range(4):
+        labels = {"cpu": str(cpu)}
+        points.append(("load", labels, at, slot * (cpu + 1) % 97, "gauge"))
+        points.append(("bytes", labels, at, at * (cpu + 1), "counter"))
+    return points
+
+
+@pytest.fixture(autouse=True)
+def many_files() -> Iterator[None]:
+    """Two connections for each viewer while it moves, here and in every process that is started."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """uvloop, as services have it: the audience takes half of the time."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(story())
+
+
+@contextlib.asynccontextmanager
+async def hall(valkey: Valkey, broker: Broker, *gateways: str, viewers: int = VIEWERS) -> AsyncIterator[Hall]:
+    """The pipeline, the first of the gateways, and everybody watching it."""
+    broker.restart()
+    redis, kafka = RedisSettings(valkey.url), KafkaSettings(bootstrap_servers=broker.bootstrap, fetch_wait_ms=50)
+    environ = {
+        "REDIS_URL": valkey.url, "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "TIDEBOARD_KAFKA_FETCH_WAIT_MS": "50",
+    }  # fmt: skip
+    async with contextlib.AsyncExitStack() as stack:
+        connected = await stack.enter_async_context(feed(redis))
+        await connected.flushall()
+        views = await register(connected, HOST)
+        log = await stack.enter_async_context(writing(kafka))
+        fleet = stack.enter_context(Fleet(**environ))
+        ports = {name: free_port() for name in gateways}
+        admins = {name: fleet.reserve(name) for name in gateways}
+        balancer = stack.enter_context(balancing({name: (ports[name], admins[name]) for name in gateways}, lag_s=0.5))
+        truth = await stack.enter_async_context(recording(redis, views))
+        found = Hall(fleet, ports, balancer, truth, Audience(balancer.port, "host", hz=5), views)
+        fleet.launch("aggregator", "aggregator")
+        found.launch(gateways[0])
+        await found.ready(gateways[0])
+        producing = asyncio.create_task(found.produce(log))
+        try:
+            await found.audience.come(viewers, 400)
+            await found.audience.until(lambda seat: seat.live and bool(seat.viewer.views), PATIENCE_S, "see nothing")
+            yield found
+        finally:
+            producing.cancel()
+            found.audience.leave()
+
+
+async def handed_over(found: Hall, old: str, new: str) -> None:
+    """A gateway drains while another is there."""
+    audience = found.audience
+    found.launch(new)
+    await found.ready(old, new)
+    before, snapshots = len(audience.opened), audience.snapshots
+    await asyncio.to_thread(found.fleet.order, old, "/drain")
+    waited = await audience.until(lambda seat: seat.moves == 1 and seat.live, PATIENCE_S, "have not moved")
+    await until(lambda: "" if found.fleet.code(old) is not None else "it has not ended")
+    assert found.fleet.code(old) == 0
+    reconnects = audience.opened[before:]
+    silence = max(seat.silence for seat in audience.seats)
+    print(f"\nmoved in {waited.took:.1f} s, {peak(reconnects)} in the busiest second; the longest silence was {silence:.2f} s")
+    assert len(reconnects) == len(audience.seats)
+    # Viewers who have no CPU for a while connect late, with those who would have come after.
+    assert peak(reconnects) <= 0.7 * ACCEPTS_PER_SECOND * (1 + waited.stalled)
+    assert (audience.lost, audience.refused, found.balancer.status()["refused"]) == (0, 0, 0)
+    assert audience.snapshots == snapshots, "a resume sends what is missing only"
+
+
+async def come_back(found: Hall, old: str, new: str) -> None:
+    """A gateway is killed while another is there."""
+    audience = found.audience
+    found.launch(new)
+    await found.ready(old, new)
+    snapshots = audience.snapshots
+    found.fleet.kill(old)
+    waited = await audience.until(lambda seat: seat.losses > 0 and seat.live, PATIENCE_S, "have not come back")
+    print(f"back after {waited.took:.1f} s, of which viewers had no CPU for {waited.starved:.1f} s")
+    assert waited.took - waited.starved <= RESUMED_S
+    assert audience.snapshots == snapshots, "a resume sends what is missing only"
+
+
+async def turns_red(found: Hall) -> None:
+    """The audit sees one message that one viewer has lost, and one whose cells another has lost."""
+    loser, forger = found.audience.seats[7].viewer, found.audience.seats[8].viewer
+    loser.lose = forger.forge = 1
+    await until(lambda: "" if not loser.lose and not forger.forge and loser.faults else "nothing is lost")
+    await found.heard_on()
+    wrong = found.faults()
+    assert {fault.partition(":")[0] for fault in wrong} == {"viewer 7", "viewer 8"}
+    assert any("a frame goes from" in fault for fault in wrong if fault.startswith("viewer 7"))
+    assert any("instead of" in fault for fault in wrong if fault.startswith("viewer 8"))
+
+
+def peak(times: Sequence[float]) -> int:
+    """The most that fall into any second."""
+    times, first, most = sorted(times), 0, 0
+    for last, at in enumerate(times):
+        while times[first] <= at - 1:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def test_a_thousand_viewers_lose_nothing_when_their_gateway_drains_and_when_the_next_is_killed(
+    valkey: Valkey, broker: Broker
+) -> None:
+    async def story() -> None:
+        async with hall(valkey, broker, "first", "second", "third") as found, found.audited():
+            await handed_over(found, "first", "second")
+            await come_back(found, "second", "third")
+
+    run(story)
+
+
+def test_one_message_that_is_lost_turns_the_audit_red(valkey: Valkey, broker: Broker) -> None:
+    async def story() -> None:
+        async with hall(valkey, broker, "only", viewers=20) as found:
+            await turns_red(found)
+
+    run(story)
