@@ -67,6 +67,30 @@ MUTANTS: Final = (
         ("aggregator_restart",),
         ("judge",),
     ),
+    Mutant(
+        "records that are in the log twice counted twice",
+        "aggregator/fold.py",
+        "if batch.sequence <= sequence:",
+        "if False:",
+        ("ingestor_kill",),
+        ("cells",),
+    ),
+    Mutant(
+        "one group too many kept apart",
+        "aggregator/asked.py",
+        "full = 0 < self.limit <= len(self.keys) - len(self._pools)",
+        "full = 0 < self.limit < len(self.keys) - len(self._pools)",
+        ("aggregator_kill",),
+        ("cells",),
+    ),
+    Mutant(
+        "counters that say since when they count taken for others",
+        "aggregator/writers.py",
+        "if start and start > (self.start or self.time):",
+        "if False:",
+        ("aggregator_kill",),
+        ("cells",),
+    ),
 )
 
 
