@@ -7,6 +7,7 @@ it only guards retries of one producer (and the embedded broker has none).
 """
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -63,6 +64,8 @@ class LogWriter:
         self._fault: LogError | None = None
         self._watching: asyncio.Task[None] | None = None
         self.lineage = ""
+        self.looked_at = float("-inf")
+        """When was asked what last said that the topic has as many partitions as `partitions`, monotonic seconds."""
 
     @property
     def partitions(self) -> int:
@@ -78,6 +81,7 @@ class LogWriter:
 
         Only who writes samples makes topics and names the log; for others a topic that is missing is an error.
         """
+        asked = time.monotonic()
         try:
             await self._wire.open()
             if self._topic == SAMPLES_TOPIC:
@@ -90,7 +94,7 @@ class LogWriter:
         except BaseException:
             await self._wire.close()
             raise
-        self._queues = {partition: deque() for partition in self._leaders}
+        self._queues, self.looked_at = {partition: deque() for partition in self._leaders}, asked
         if self._topic == SAMPLES_TOPIC:
             self._watching = asyncio.create_task(self._watch())
 
@@ -105,6 +109,25 @@ class LogWriter:
         if node not in self._senders:
             self._senders[node] = asyncio.create_task(self._send(node))
         return done
+
+    async def look(self) -> bool:
+        """Whether the topic still has as many partitions. LogError where it has more, or no broker says: the writer is then of no more use."""
+        if self._fault:
+            raise self._fault
+        asked = time.monotonic()
+        try:
+            leaders = (await self._wire.leaders([self._topic])).get(self._topic, {})
+            if len(leaders) > self.partitions:
+                raise LogAway(f"the topic has {len(leaders)} partitions now, it had {self.partitions}")
+        except LogError as error:
+            self._break(error)
+            if self._on_break:
+                self._on_break()
+            raise
+        if len(leaders) < self.partitions:
+            return False
+        self.looked_at = asked
+        return True
 
     async def stop(self) -> None:
         """Wait until all that was given is acknowledged or has failed, and close."""
@@ -126,16 +149,10 @@ class LogWriter:
 
     async def _watch(self) -> None:
         """Look now and then whether the topic has more partitions by now. Series then belong to others: whoever writes begins again."""
-        try:
+        with contextlib.suppress(LogError):
             while self._fault is None:
                 await asyncio.sleep(LOOK_S)
-                leaders = (await self._wire.leaders([self._topic])).get(self._topic, {})
-                if len(leaders) > self.partitions:
-                    raise LogAway(f"the topic has {len(leaders)} partitions now, it had {self.partitions}")
-        except LogError as error:
-            self._break(error)
-            if self._on_break:
-                self._on_break()
+                await self.look()
 
     async def _end_watch(self) -> None:
         if self._watching is not None:

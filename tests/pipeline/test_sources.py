@@ -4,6 +4,7 @@ import asyncio
 import collections
 import json
 import random
+import signal
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
@@ -13,15 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from redis.asyncio import Redis
 
 from services.contract.batch import Batch, encode
-from services.contract.names import DEAD_LETTER_TOPIC
+from services.contract.names import DEAD_LETTER_TOPIC, SAMPLES_TOPIC
 from services.contract.registry import VERSION, Entry
 from services.contract.series import Kind, series_key
 from services.local.embedded import free_port
 from services.transport.history import read_view
+from services.transport.log import LogReader
 from services.transport.registry import SOURCE_SHELF, write_entry
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.fleet import Fleet
@@ -46,7 +48,7 @@ async def servers(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Valkey,
     with running(Valkey()) as valkey:
         if request.param == "kafka":
             shared: Kafka = request.getfixturevalue("kafka_server")
-            await empty(shared, TOPIC)
+            await empty(shared, TOPIC, *(f"jobs.{name}" for name in ("mapped", "json", "ndjson", "tideboard")))
             yield valkey, shared
         else:
             with running(Broker()) as broker:
@@ -411,6 +413,61 @@ async def test_a_changed_document_is_in_force_at_once_and_goes_on_where_the_one_
     await world.register(format="avro")
     status = await world.until("a", lambda status: "orders" in status["broken"], "it is not told that it is broken")
     assert status["sources"] == {}
+
+
+async def grow(world: World, partitions: int) -> None:
+    """More partitions for our own topic, as with Kafka's own tools."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=world.kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_partitions({SAMPLES_TOPIC: NewPartitions(partitions)})
+    finally:
+        await admin.close()
+
+
+async def ends(world: World, partitions: Sequence[int]) -> dict[int, int]:
+    reader = LogReader(world.kafka)
+    try:
+        return await reader.end_offsets(partitions)
+    finally:
+        await reader.stop()
+
+
+@pytest.mark.parametrize("servers", ["kafka"], indirect=True)
+async def test_partitions_that_are_added_while_bridges_are_killed_and_sleep_make_nothing_count_twice(world: World) -> None:
+    chance = random.Random(12)
+    await world.make()
+    await world.register()
+    world.ingestors("a", "b")
+    await world.until("a", lambda status: len(status["members"]) == 2, "they do not know of each other")
+
+    async def stream(times: int, count: int = 300) -> None:
+        for _ in range(times):
+            await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(count)])
+            await asyncio.sleep(chance.random() * 0.2)
+
+    for partitions in (7, 11):
+        await stream(5)
+        await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(3_000)])
+        await asyncio.sleep(chance.random() * 0.2)
+        world.fleet.send("b", signal.SIGSTOP)
+        await asyncio.to_thread(world.fleet.kill, "a")
+        await grow(world, partitions)
+        world.ingestors("a")
+        await stream(10)
+        await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(3_000)])
+        await asyncio.to_thread(world.fleet.kill, "a")
+        world.ingestors("a")
+        world.fleet.send("b", signal.SIGCONT)
+        await stream(10)
+        deadline = time.monotonic() + PATIENCE_S
+        while not any((await ends(world, range(partitions - 3, partitions))).values()):
+            assert time.monotonic() < deadline, f"the new partitions are not used: {world.statuses()}"
+            await stream(1, 20)
+        await asyncio.to_thread(world.fleet.kill, "a")
+        world.ingestors("a")
+        await stream(3)
+    assert await world.settled() > 2 * HOSTS
 
 
 def counted(host: str, at: int) -> list[dict[str, Any]]:

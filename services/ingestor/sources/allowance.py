@@ -17,3 +17,7 @@ class Allowance:
         granted = min(count, int(self._left))
         self._left -= granted
         return granted
+
+    def give_back(self, count: int) -> None:
+        """Of what was taken so many were not written after all, and will be asked for again."""
+        self._left = min(self._per_minute, self._left + count)

@@ -20,14 +20,14 @@ from services.ingestor import metrics
 from services.ingestor.columns import TimeLimits
 from services.ingestor.sources import beginnings
 from services.ingestor.sources.allowance import Allowance
-from services.ingestor.sources.cutting import cut, instance_of
-from services.ingestor.sources.decode import Decoded, Decoder
+from services.ingestor.sources.carrying import Carrier
 from services.ingestor.sources.outlet import Outlet
+from services.ingestor.sources.placing import Placing
 from services.ingestor.sources.tally import Tally
 from services.transport.feed import FeedErrors
-from services.transport.letters import Letter
 from services.transport.log import LogError, LogReader, OffsetGone, Record, TopicMissing
 from services.transport.log_writer import LogWriter
+from services.transport.placements import Placements
 from services.transport.positions import Positions
 from services.transport.settings import KafkaSettings
 
@@ -38,7 +38,6 @@ LOOK_MISSING_S: Final = 1.0
 SAVE_S: Final = 0.5
 KEEP_S: Final = 3_600.0  # how often the positions of a quiet source are kept from expiring
 POLL_MS: Final = 250
-SLICE: Final = 250  # records decoded before others get their turn: some milliseconds
 RETRY_S: Final = (0.1, 2.0)  # first and longest
 
 
@@ -70,11 +69,11 @@ class Bridge:
         self.waits = "is beginning"
         self._share = share
         self._outlet = outlet
-        self._limits = limits
-        self._allowance = Allowance(letters)
+        self._carrier = Carrier(source, outlet, limits, Allowance(letters), self.tally)
+        self._redis = redis
+        self._placing = Placing(Placements(redis, source.name, ""))
         self._positions = Positions(redis, source.name, source.topic)
         self._reader = LogReader(kafka, source.topic, committed=True)
-        self._decoder: Decoder | None = None
         self._topic_id = ""
         self._count = 0
         self._seen = False
@@ -134,6 +133,7 @@ class Bridge:
             return
         self.waits = ""
         writer = await self._outlet.writer()
+        await self._placing.settle(writer, self._reader)
         try:
             records = await self._reader.poll(POLL_MS)
         except OffsetGone as gone:
@@ -141,8 +141,8 @@ class Bridge:
             return
         try:
             await self._move(writer, records)
-        except LogError:
-            self._reader.assign(self._at)  # what was read and not acknowledged is read again
+        except Exception:
+            self._reader.assign(self._at)  # what was read and not acknowledged is read again, whatever it was
             raise
         self._pass_over()
         if time.monotonic() - self._saved_at > SAVE_S:
@@ -153,62 +153,15 @@ class Bridge:
         by_partition: dict[int, list[Record]] = {}
         for record in records:
             by_partition.setdefault(record.partition, []).append(record)
-        decoder, written, letters, moved = self._ready(writer.partitions), [], [], []
+        await self._carrier.carry(writer, self._topic_id, await self._placing.runs(writer, by_partition))
         for partition, mine in by_partition.items():
-            for start in range(0, len(mine), SLICE):
-                now_ms = int(time.time() * 1000)
-                some = mine[start : start + SLICE]
-                decoded = decoder.decode(some, now_ms)
-                made = cut(decoded.placed, self._instance(partition), self.source.name, now_ms)
-                written += [writer.append(record.partition, record.payload) for record in made]
-                told = self._letters(partition, decoded)
-                letters += told
-                moved.append((partition, some, decoded, len(told)))
-                await asyncio.sleep(0)
-        await asyncio.gather(*written, self._outlet.write_letters(letters))
-        for partition, some, decoded, told_of in moved:
-            self._at[partition] = some[-1].offset + 1
-            self._count_in(len(some), decoded, told_of)
-
-    def _count_in(self, records: int, decoded: Decoded, letters: int) -> None:
-        if decoded.poison and not self.tally.poison:
-            record, reason = decoded.poison[0]
-            log.warning(
-                "a source has a record that cannot be read", source=self.source.name, offset=record.offset, reason=reason
-            )
-        self.tally.add(records, decoded)
-        self.tally.letters(letters, len(decoded.poison) - letters)
-
-    def _letters(self, partition: int, decoded: Decoded) -> list[Letter]:
-        """The dead letters that are allowed now."""
-        granted = self._allowance.take(len(decoded.poison), time.monotonic()) if decoded.poison else 0
-        return [
-            Letter(
-                self.source.topic,
-                partition,
-                record.offset,
-                reason,
-                self.source.name,
-                record.value,
-                getattr(record, "key", None),
-            )
-            for record, reason in decoded.poison[:granted]
-        ]
+            self._at[partition] = mine[-1].offset + 1
 
     def _pass_over(self) -> None:
         """Records without a value, and ends of transactions, move positions on too."""
         for partition in self._at:
             self._at[partition] = max(self._at[partition], self._reader.position(partition) or 0)
             metrics.SOURCE_LAG.labels(self.source.name, partition).set(self._lag(partition) or 0)
-
-    def _ready(self, partitions: int) -> Decoder:
-        """A decoder for so many partitions of our own topic."""
-        if self._decoder is None or self._decoder.partitions != partitions:
-            self._decoder = Decoder(self.source, partitions, self._limits)
-        return self._decoder
-
-    def _instance(self, partition: int) -> int:
-        return instance_of(self.source.name, self.source.topic, partition, self._topic_id)
 
     def _lag(self, partition: int) -> int | None:
         end = self._reader.highwater(partition)
@@ -229,6 +182,7 @@ class Bridge:
             if self._topic_id:
                 log.warning("the topic of a source was made again", source=self.source.name, topic=self.source.topic)
             self._at, self._saved, self._topic_id = {}, {}, topic_id
+            self._placing = Placing(Placements(self._redis, self.source.name, topic_id))
         await self._claim(owned(self._share.instance, count, members, self.source.name), count)
         self._members, self._count, self._looked_at = members, count, time.monotonic()
         if time.monotonic() - self._kept_at > KEEP_S:
@@ -240,16 +194,19 @@ class Bridge:
         if not gone and not new:
             return
         await self._save()
+        self._placing.release(gone)
         for partition in gone:
             del self._at[partition]
             self._unlabel(partition)
         self._reader.assign(self._at)
-        if new:
-            offsets = await beginnings.offsets(self._reader, self._positions, self.source, self._topic_id, count)
-            self._reader.assign(self._at)
-            self._at |= {partition: offsets[partition] for partition in new}
-            self._saved |= {partition: offsets[partition] for partition in new}
-        self._reader.assign(self._at)
+        try:
+            if new:
+                offsets = await beginnings.offsets(self._reader, self._positions, self.source, self._topic_id, count)
+                await self._placing.claim(new, await self._outlet.writer())
+                self._at |= {partition: offsets[partition] for partition in new}
+                self._saved |= {partition: offsets[partition] for partition in new}
+        finally:
+            self._reader.assign(self._at)  # whatever was read to find the beginnings, or until that failed
         log.info(
             "partitions of a source taken up", source=self.source.name, topic=self.source.topic, partitions=sorted(self._at)
         )

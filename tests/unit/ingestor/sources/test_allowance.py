@@ -14,6 +14,15 @@ def test_a_minute_of_letters_may_come_at_once_and_then_so_many_per_minute() -> N
     assert allowance.take(100, 9_999.0) == 60
 
 
+def test_what_was_not_written_after_all_is_given_back() -> None:
+    allowance = Allowance(60)
+    assert allowance.take(50, 1_000.0) == 50
+    allowance.give_back(50)
+    assert allowance.take(100, 1_000.0) == 60
+    allowance.give_back(999)
+    assert allowance.take(100, 1_000.0) == 60
+
+
 def test_none_are_allowed_where_the_setting_says_so() -> None:
     assert Allowance(0).take(5, 1.0) == 0
 
