@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import hashlib
 from typing import Any, Final, cast
 
 import msgspec
@@ -19,14 +20,17 @@ from services.contract.live import Error
 from services.contract.registry import Entry, Fault
 from services.gateway import past
 from services.gateway.access.door import Door
+from services.gateway.events import EventStreams, decode_id
 from services.gateway.guard import Guard
 from services.gateway.hub import Hub
+from services.gateway.rates import rate_of
 from services.gateway.stage import readable, unknown
-from services.gateway.wall import IMMUTABLE, MIN_GZIP, NO_CACHE, Wall, accepts_gzip
+from services.gateway.wall import IMMUTABLE, MIN_GZIP, NO_CACHE, Wall, accepts_gzip, matches
 from services.transport.feed import FeedErrors
 
 NEGOTIATED: Final = {"vary": "Accept, Accept-Encoding"}
 SNAPSHOT_PATIENCE_S: Final = 2.0
+DEFAULT_HZ: Final = 10.0
 
 _POLICY: Final = (
     "default-src 'self'; script-src 'self'; style-src 'self'{styles}; connect-src 'self'; img-src 'self' data:{images}; "
@@ -38,13 +42,14 @@ PLOTLY: Final = _POLICY.format(styles=" 'unsafe-inline'", images=" blob:")  # Pl
 _CODES: Final = {404: "not_found", 405: "method_not_allowed"}
 
 
-def application(hub: Hub, wall: Wall, door: Door) -> ASGIApp:
+def application(hub: Hub, wall: Wall, streams: EventStreams, door: Door) -> ASGIApp:
     """Everything that is served on the gateway's port, but for the WebSockets."""
-    api, pages = _Api(hub), _Pages(wall)
+    api, pages = _Api(hub, streams), _Pages(wall)
     routes = [
         Route("/api/v1/dashboards", api.dashboards),
         Route("/api/v1/dashboards/{name}", api.dashboard),
         Route("/api/v1/dashboards/{name}/snapshot", api.snapshot),
+        Route("/api/v1/dashboards/{name}/events", api.events),
         Route("/api/v1/live", api.upgrade),
         Route("/api/v1/plotly", api.upgrade),
         Route("/", pages.index),
@@ -58,8 +63,9 @@ def application(hub: Hub, wall: Wall, door: Door) -> ASGIApp:
 
 
 class _Api:
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, streams: EventStreams) -> None:
         self._hub = hub
+        self._streams = streams
 
     async def dashboards(self, request: Request) -> Response:
         entries = self._hub.entries
@@ -115,9 +121,28 @@ class _Api:
         async with self._hub.snapshot(request.path_params["name"], SNAPSHOT_PATIENCE_S) as (stage, snapshot):
             if stage.fault:
                 return _error(request, 404 if stage.fault.code == "unknown_dashboard" else 422, stage.fault)
-            if snapshot is None:
+            if snapshot is None or snapshot.mark is None:
                 return _unavailable(request, "the dashboard's history could not be read in time")
-            return _json(request, snapshot, 200, NEGOTIATED)
+            etag = f'W/"{hashlib.blake2b(repr(snapshot.mark).encode(), digest_size=12).hexdigest()}"'
+            headers = {**NEGOTIATED, "etag": etag, "cache-control": f"private, {NO_CACHE}"}
+            if matches(request, etag):
+                return Response(status_code=304, headers=headers)
+            return _answer(request, snapshot.payload, 200, headers, "application/json")
+
+    async def events(self, request: Request) -> Response:
+        """The dashboard as it changes, as server-sent events."""
+        name = request.path_params["name"]
+        if self._hub.entries is None:
+            return _unavailable(request, "the registry of dashboards has not been read yet")
+        dashboard, fault = readable(name, self._hub.entries.get(name))
+        if dashboard is None:
+            error = fault or unknown(name)
+            return _error(request, 404 if error.code == "unknown_dashboard" else 422, error)
+        try:
+            hz = rate_of(_number(request, "hz", DEFAULT_HZ))
+        except ValueError as error:
+            return _json(request, _body("bad_parameter", f"hz: {error}"), 400)
+        return self._streams.open(self._hub, name, decode_id(request.headers.get("last-event-id", "")), hz)
 
     async def upgrade(self, request: Request) -> Response:
         body = _body("upgrade_required", "this is a WebSocket")
@@ -202,6 +227,17 @@ def _error(request: Request, status: int, error: Error) -> Response:
 
 def _unavailable(request: Request, reason: str) -> Response:
     return _json(request, _body("unavailable", reason), 503, {"retry-after": "1"})
+
+
+def _number(request: Request, name: str, default: float) -> float:
+    """ValueError where a parameter is not a number."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is not a number") from None
 
 
 def _body(code: str, reason: str) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from services.contract.live import Delta, Since, Status
 from services.gateway import metrics
-from services.gateway.dashboard import Mark, Picture
+from services.gateway.dashboard import Mark, Picture, Position
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.pace import Pace
 from services.gateway.rates import PAUSED, RATES, Throttle
@@ -28,13 +28,13 @@ SNAPSHOT_MS: Final = 1_000  # for so long a snapshot serves those who come; what
 
 
 _NEVER: Final = -1  # no status was told that is of this number
-_Key = tuple[tuple[str, int], ...] | None
+_Key = tuple[tuple[str, int], ...] | tuple[int, ...] | None
 
 
 class Wish(NamedTuple):
     """What a viewer that comes has, and the rate that it wants. told: it has heard a status before, which may have changed."""
 
-    since: Since | None
+    since: Since | Position | None
     hz: int
     told: bool = False
 
@@ -85,7 +85,7 @@ class Audience:
         """Who has missed frames lately."""
         return self._slow
 
-    def ask(self, viewer: Viewer, since: Since | None, hz: int, now: int) -> None:
+    def ask(self, viewer: Viewer, since: Since | Position | None, hz: int, now: int) -> None:
         """A viewer comes, or comes again with what it has."""
         known = len(self)
         self.leave(viewer)
@@ -121,6 +121,10 @@ class Audience:
         mark, every_ms = picture.mark, self._throttle.every_ms
         times = [tier.due_at(mark, every_ms(hz)) for hz, tier in self.tiers.items() if hz != PAUSED]
         return min((time for time in times if time is not None), default=None)
+
+    def snapshot(self, picture: Picture, now: int) -> Outgoing | None:
+        """As it is now."""
+        return self._snapshot(picture, RATES[1], now, -1).message
 
     # What is to be written now. To be consumed whole.
 
@@ -225,10 +229,10 @@ class Audience:
         made = self._made.get(mark)
         if made is None:
             if mark.epoch != picture.epoch:
-                made = self._snapshot(picture, hz, now, 0)
+                made = self._snapshot(picture, hz, now, -1)
             else:
                 delta = picture.delta(mark, now)
-                made = _Made(outgoing(delta) if delta else None, picture.mark)
+                made = _Made(outgoing(delta, picture.mark) if delta else None, picture.mark)
             self._made[mark] = made
         return made
 
@@ -236,14 +240,22 @@ class Audience:
         if self._take(viewer):
             self.waiting[viewer] = wishes[viewer]
 
-    def _answer(self, picture: Picture, since: Since | None, hz: int, now: int) -> _Made:
-        return _Made(outgoing(picture.resume(since, now)), picture.mark) if since else self._snapshot(picture, hz, now)
+    def _answer(self, picture: Picture, since: Since | Position | None, hz: int, now: int) -> _Made:
+        return (
+            _Made(outgoing(picture.resume(since, now), picture.mark), picture.mark)
+            if since
+            else self._snapshot(picture, hz, now)
+        )
 
     def _snapshot(self, picture: Picture, hz: int, now: int, age_ms: int = SNAPSHOT_MS) -> _Made:
-        """A snapshot for those of a rate that is at most so old."""
+        """A snapshot for those of a rate that is at most so old, or lacks nothing."""
         held = self._snapshots.get(hz)
-        if held is None or held[1].epoch != picture.epoch or (held[1] != picture.mark and now - held[2] >= age_ms):
-            held = self._snapshots[hz] = outgoing(picture.snapshot(now, self._throttle.hz(hz))), picture.mark, now
+        if (
+            held is None
+            or held[1].epoch != picture.epoch
+            or now - held[2] > (SNAPSHOT_MS if held[1] == picture.mark else age_ms)
+        ):
+            held = self._snapshots[hz] = outgoing(picture.snapshot(now, self._throttle.hz(hz)), picture.mark), picture.mark, now
         return _Made(held[0], held[1])
 
     def _move(self, now: int) -> None:
@@ -311,5 +323,7 @@ def aged(status: Status, now: int, hz: float, limit: str) -> Status:
     return replace(status, now=now, age_ms=status.age_ms + later, panels=panels, hz=hz, limit=limit)
 
 
-def _key(since: Since) -> _Key:
+def _key(since: Since | Position) -> _Key:
+    if isinstance(since, Position):
+        return since.versions
     return tuple(sorted(since.versions.items()))

@@ -22,6 +22,13 @@ class Mark(NamedTuple):
     views: tuple[tuple[int, int, int], ...]
 
 
+class Position(NamedTuple):
+    """What a viewer has that does not name views: their versions in the order of the composition."""
+
+    epoch: str
+    versions: tuple[int, ...]
+
+
 class Composition:
     """What the document alone says: its views in the order in which deltas number them, and its panels."""
 
@@ -112,9 +119,9 @@ class Picture:
             views=views, panels=composition.panels,
         )  # fmt: skip
 
-    def resume(self, since: live.Since, now: int) -> Delta:
+    def resume(self, since: live.Since | Position, now: int) -> Delta:
         """What a viewer lacks who has this. It is of this epoch."""
-        versions = since.versions
+        versions = since.versions if isinstance(since, live.Since) else dict(zip(self.states, since.versions, strict=False))
         parts = [_part(place, state, versions.get(view, 0)) for place, (view, state) in enumerate(self.states.items())]
         # What notes it has nobody knows; those that are gone are told too.
         return self._delta(

@@ -16,11 +16,13 @@ import structlog
 from redis.asyncio import Redis
 
 from services.contract.history import ViewHistory
-from services.contract.live import Since, Snapshot
+from services.contract.live import Since
 from services.contract.registry import Entry
 from services.contract.views import View
 from services.gateway import metrics
+from services.gateway.dashboard import Position
 from services.gateway.health import Health
+from services.gateway.outgoing import Outgoing
 from services.gateway.past import MAX_CELLS, ParameterError
 from services.gateway.pulse import Pulse
 from services.gateway.rates import FASTEST, PAUSED, RATES, Throttle
@@ -74,7 +76,7 @@ class Hub:
 
     # For viewers.
 
-    def subscribe(self, viewer: Viewer, dashboard: str, since: Since | None, hz: int) -> None:
+    def subscribe(self, viewer: Viewer, dashboard: str, since: Since | Position | None, hz: int) -> None:
         """hz: one of the rates, or PAUSED."""
         self._stage(dashboard).subscribe(viewer, since, hz, self._clock())
         self._changed.set()
@@ -103,7 +105,7 @@ class Hub:
             stream.leave(viewer)
 
     @asynccontextmanager
-    async def snapshot(self, dashboard: str, patience_s: float) -> AsyncIterator[tuple[Stage, Snapshot | None]]:
+    async def snapshot(self, dashboard: str, patience_s: float) -> AsyncIterator[tuple[Stage, Outgoing | None]]:
         """The stage, and its snapshot when it could be read in time."""
         stage = self._stage(dashboard)
         stage.holders += 1
@@ -112,7 +114,7 @@ class Hub:
                 if stage.ready or stage.fault:
                     break
                 await asyncio.sleep(LOOK_S)
-            yield stage, stage.message(self._clock()) if stage.ready else None
+            yield stage, stage.snapshot(self._clock()) if stage.ready else None
         finally:
             stage.holders -= 1
             stage.idle_since = self._clock()

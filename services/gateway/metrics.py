@@ -5,6 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 _PREFIX = "tideboard_gateway"
 
 SOCKETS = Gauge(f"{_PREFIX}_sockets", "Open WebSockets")
+STREAMS = Gauge(f"{_PREFIX}_event_streams", "Open streams of server-sent events")
 VIEWERS = Gauge(f"{_PREFIX}_viewers", "Subscriptions of dashboards and Plotly panels by open WebSockets")
 ACCEPTED = Counter(f"{_PREFIX}_sockets_accepted_total", "WebSockets that were opened")
 REFUSED = Counter(f"{_PREFIX}_sockets_refused_total", "Opening handshakes that were refused", ["status"])

@@ -2,17 +2,19 @@
 
 from services.contract import live
 from services.contract.live import ServerMessage
+from services.gateway.dashboard import Mark
 from services.gateway.frames import encode_text
 
 
 class Outgoing:
-    """kind: as metrics name it. payload: JSON, UTF-8."""
+    """kind: as metrics name it. payload: JSON, UTF-8. mark: what its reader has then, None where it does not say."""
 
-    __slots__ = ("_deflated", "_plain", "kind", "payload")
+    __slots__ = ("_deflated", "_plain", "kind", "mark", "payload")
 
-    def __init__(self, kind: str, payload: bytes) -> None:
+    def __init__(self, kind: str, payload: bytes, mark: Mark | None = None) -> None:
         self.kind = kind
         self.payload = payload
+        self.mark = mark
         self._plain = self._deflated = b""
 
     def __len__(self) -> int:
@@ -28,5 +30,5 @@ class Outgoing:
         return self._plain
 
 
-def outgoing(message: ServerMessage) -> Outgoing:
-    return Outgoing(type(message).__name__.lower(), live.encode(message))
+def outgoing(message: ServerMessage, mark: Mark | None = None) -> Outgoing:
+    return Outgoing(type(message).__name__.lower(), live.encode(message), mark)

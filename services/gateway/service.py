@@ -13,12 +13,13 @@ from services.gateway.access.keyring import Keyring
 from services.gateway.app import application
 from services.gateway.departure import Departure
 from services.gateway.endpoints import LiveEndpoint, PlotlyEndpoint
+from services.gateway.events import EventStreams
 from services.gateway.hub import Hub
 from services.gateway.leaving import pace
 from services.gateway.orders import routes
 from services.gateway.settings import AccessSettings, GatewaySettings, LeavingSettings, LimitSettings
 from services.gateway.wall import Wall
-from services.gateway.websocket import Endpoint, Sockets
+from services.gateway.websocket import NOTSENT_BYTES, Endpoint, Sockets
 from services.runtime.bounds import Bounds
 from services.runtime.http import HttpServer
 from services.transport.feed import connect
@@ -61,7 +62,8 @@ class Gateway:
         endpoints: dict[str, Endpoint] = {"/api/v1/live": LiveEndpoint(self.hub), "/api/v1/plotly": PlotlyEndpoint(self.hub)}
         self.sockets = Sockets(endpoints, door)
         self.departure = Departure(self.sockets, self._leaving, self._accepts_per_s)
-        app = application(self.hub, Wall(self._settings.wall), door)
+        self.streams = EventStreams()
+        app = application(self.hub, Wall(self._settings.wall), self.streams, door)
         settings, limits = self._settings, self._limits
         self._http = HttpServer(
             app,
@@ -69,6 +71,7 @@ class Gateway:
             settings.port,
             bounds=Bounds(limits.request_s, limits.keep_alive_s, limits.requests),
             ws=self.sockets.protocol(),
+            notsent_bytes=NOTSENT_BYTES,
             setting="TIDEBOARD_GATEWAY_PORT",
         )
         await self._http.start()
@@ -106,6 +109,7 @@ class Gateway:
         """Viewers are told when to come back; then the port is closed."""
         if not hasattr(self, "_http"):
             return
+        self.streams.close_all()
         self.sockets.close_all(pace(self._accepts_per_s))
         await self.sockets.emptied(GOODBYE_S)
         await self._http.stop(grace_s=1.0)
@@ -130,7 +134,8 @@ class Gateway:
         address = f"{self._http.host}:{self._http.port}"
         tokens = self.keyring.status() if self.keyring else None
         return {
-            "address": address, "sockets": len(self.sockets), "leaving": leaving, "tokens": tokens, **self.hub.status(),
+            "address": address, "sockets": len(self.sockets), "event_streams": len(self.streams), "leaving": leaving,
+            "tokens": tokens, **self.hub.status(),
         }  # fmt: skip
 
 

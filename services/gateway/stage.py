@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from services.contract.dashboards import Dashboard, DashboardError, parse
-from services.contract.live import Error, Part, Since, Snapshot, Status
+from services.contract.live import Error, Part, Since, Status
 from services.contract.registry import Entry
 from services.gateway import metrics
 from services.gateway.audience import Audience
-from services.gateway.dashboard import Composition, Picture
+from services.gateway.dashboard import Composition, Picture, Position
 from services.gateway.health import Freshness, Health
-from services.gateway.outgoing import outgoing
+from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.rates import Throttle
 from services.gateway.viewer import Out, Viewer
 from services.gateway.views import Held, Views
@@ -79,7 +79,7 @@ class Stage:
             return  # only its fault is another one: the last good version stays
         self._replace(entry, now)
 
-    def subscribe(self, viewer: Viewer, since: Since | None, hz: int, now: int) -> None:
+    def subscribe(self, viewer: Viewer, since: Since | Position | None, hz: int, now: int) -> None:
         """A viewer comes, or comes again with what it has. The next tick answers."""
         self.audience.ask(viewer, since, hz, now)
         if self._fault:
@@ -125,8 +125,9 @@ class Stage:
         self._hold([])
         self.picture = None
 
-    def message(self, now: int) -> Snapshot | None:
-        return self.picture.snapshot(now) if self.picture else None
+    def snapshot(self, now: int) -> Outgoing | None:
+        """The dashboard whole, made anew when something has changed."""
+        return self.audience.snapshot(self.picture, now) if self.picture else None
 
     def _replace(self, entry: Entry | None, now: int) -> None:
         """Another document, or none: everybody waits for a new snapshot, or is told why there is none. A picture stays until the next one is filled."""

@@ -102,9 +102,14 @@ def _answer(request: Request, file: File, caching: str) -> Response:
     packed = file.packed if accepts_gzip(request.headers.get("accept-encoding", "")) else None
     etag = f'"{file.digest}{"-gz" if packed else ""}"'
     headers = {"cache-control": caching, "etag": etag, "vary": "Accept-Encoding"}
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if etag in known or "*" in known:
+    if matches(request, etag):
         return Response(status_code=304, headers=headers)
     if packed:
         headers["content-encoding"] = "gzip"
     return Response(packed or file.content, 200, headers, file.media_type)
+
+
+def matches(request: Request, etag: str) -> bool:
+    """Whether a client has this already. RFC 9110 13.1.2: weak comparison."""
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    return etag.removeprefix("W/") in known or "*" in known

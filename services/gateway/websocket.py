@@ -9,13 +9,11 @@ at all for MAX_STALL_S, or has more than MAX_BUFFER bytes waiting, is closed wit
 """
 
 import asyncio
-import contextlib
 import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from socket import IPPROTO_TCP, TCP_NOTSENT_LOWAT
 from typing import Any, Final, Protocol, cast
 
 import structlog
@@ -284,7 +282,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self.deflated = accepted.deflated
         self._conversation = Conversation(MAX_CLIENT_MESSAGE_BYTES, self.deflated)
         self._slot = self.sockets.add(self)
-        self._hold_little()
+        self.transport.set_write_buffer_limits(high=0)  # what is not sent yet stays here, where it is known
         self.transport.write(accepted.answer)
         if endpoint.subprotocols and not accepted.subprotocol:
             self.close(CloseCode.no_subprotocol, f"offer the subprotocol {endpoint.subprotocols[0]}")
@@ -308,13 +306,6 @@ class WebSocket(Holder, asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.write_eof()
         self.sockets.closing[self] = self.sockets.clock() + CLOSE_S
-
-    def _hold_little(self) -> None:
-        """What is not sent yet stays here, where it is known."""
-        self.transport.set_write_buffer_limits(high=0)
-        if sock := self.transport.get_extra_info("socket"):
-            with contextlib.suppress(OSError):  # not TCP
-                sock.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_BYTES)
 
     def _hand_on(self, payload: bytes) -> None:
         if self._session is None:

@@ -75,6 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # an event stream wants to know of every byte that is not taken yet
         self.arrivals.begin(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -20,6 +20,7 @@ class HttpServer:
     """Serves an ASGI application from `start` to `stop`.
 
     port 0: a free one; `port` tells which. setting: named in the sentence about a port that is taken.
+    notsent_bytes: how much the kernel takes of a connection beyond what it has sent (TCP_NOTSENT_LOWAT), 0: what it likes.
     bounds: of its connections; without them uvicorn's own, which are few. ws: uvicorn's WebSocket protocol class. state: the `state` of every scope, and the `app_state` of the ws class.
     """
 
@@ -30,6 +31,7 @@ class HttpServer:
         port: int,
         *,
         bounds: Bounds | None = None,
+        notsent_bytes: int = 0,
         ws: type[asyncio.Protocol] | str | None = None,
         state: dict[str, Any] | None = None,
         setting: str = "",
@@ -37,6 +39,7 @@ class HttpServer:
         self.host = host
         self.port = port
         self._setting = setting
+        self._notsent_bytes = notsent_bytes
         self._state = state if state is not None else {}
         self._arrivals = Arrivals(bounds, time.monotonic) if bounds else None
         # uvicorn reads WEB_CONCURRENCY and FORWARDED_ALLOW_IPS where it is not told.
@@ -85,10 +88,13 @@ class HttpServer:
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
-            return socket.create_server((self.host, self.port), family=family, backlog=_BACKLOG)
+            listener = socket.create_server((self.host, self.port), family=family, backlog=_BACKLOG)
         except OSError as error:
             advice = f"; {self._setting} chooses another" if self._setting else ""
             if error.errno == errno.EADDRINUSE:
                 raise StartupError(f"port {self.port} on {self.host} is taken by another process{advice}") from None
             reason = (error.strerror or str(error)).lower()
             raise StartupError(f"cannot listen on {self.host} port {self.port}: {reason}{advice}") from None
+        if self._notsent_bytes:  # connections have it from their listener
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._notsent_bytes)
+        return listener

@@ -210,6 +210,15 @@ class Screen:
             table.setdefault(start, {}).update(zip(numbers, values, strict=True))
 
 
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    for _ in range(round(PATIENCE_S / 0.02)):
+        if holds():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("never came true")
+
+
 @contextlib.asynccontextmanager
 async def serving(url: str, **settings: Any) -> AsyncIterator[Gateway]:
     """A gateway on a free port."""

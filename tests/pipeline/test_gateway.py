@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -19,6 +20,7 @@ from websockets.typing import Origin, Subprotocol
 from services.contract import names
 from services.contract.registry import Fault
 from services.gateway.service import Gateway
+from services.gateway.websocket import NOTSENT_BYTES
 from services.transport.registry import delete_entry, write_entry
 from tests.pipeline.gateway_world import (
     LIVE,
@@ -75,6 +77,15 @@ async def test_a_viewer_gets_a_snapshot_and_then_what_changes(gateway: Gateway, 
         assert screen.table(RX) == rx.truth()
         assert screen.groups[CPU] == {0: {"cpu": "0"}, 1: {"cpu": "1"}, 2: {"cpu": "2"}}
         assert screen.closed[CPU] == new + 1_000
+
+
+async def test_the_kernel_holds_little_that_it_has_not_sent(gateway: Gateway) -> None:
+    async with viewing(gateway.port, "host") as screen:
+        await screen.hear()
+        (viewer,) = gateway.sockets
+        wire = viewer.transport.get_extra_info("socket")
+        assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == NOTSENT_BYTES
+        assert viewer.transport.get_write_buffer_limits() == (0, 0)
 
 
 async def test_a_delta_carries_changed_cells_and_no_others(gateway: Gateway, redis: Redis) -> None:
