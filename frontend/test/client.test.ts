@@ -138,18 +138,6 @@ describe("losing the connection", () => {
     vi.advanceTimersByTime(1000);
     expect(sockets.length).toBe(2);
   });
-  test("being moved is silent: the same data goes on from the other socket", () => {
-    client.subscribe("host", () => {});
-    connect().say(snapshot());
-    socket(0).say({ type: "moved", retry_in_ms: 1000 });
-    vi.advanceTimersByTime(600);
-    expect(socket(0).closed).toBeNull();
-    const next = connect();
-    expect(socket(0).closed).toBe(1000);
-    next.say(delta([part(100, 110, [[T, [0], [1]]])]));
-    expect(client.feed("host")).toMatchObject({ resumed: null, resuming: false });
-    expect(client.connection.lostAt).toBeNull();
-  });
   test("what a gateway said is away is forgotten with its socket: the next one says it again where it is so", () => {
     client.subscribe("host", () => {});
     connect().say(snapshot());
@@ -174,6 +162,94 @@ describe("losing the connection", () => {
     server.say(snapshot());
     server.say(delta([part(150, 160, [])]));
     expect(server.sent.at(-1)).toEqual({ ...SUBSCRIBE, since: { epoch: "e1", versions: { v0: 100 } } });
+  });
+});
+
+describe("being moved", () => {
+  /** Subscribed to two dashboards, and asked to move; the new socket is open. */
+  function moving(): { old: FakeSocket; next: FakeSocket } {
+    client.subscribe("host", () => {});
+    client.subscribe("other", () => {});
+    const old = connect();
+    old.say(snapshot());
+    old.say(snapshot({ dashboard: "other" }));
+    old.say({ type: "moved", retry_in_ms: 1000 });
+    vi.advanceTimersByTime(600);
+    return { old, next: connect() };
+  }
+  const version = (dashboard: string) => client.feed(dashboard)?.state?.views[0]?.version;
+
+  test("asks the new socket for what came after, and closes the old one when all is answered", () => {
+    const { old, next } = moving();
+    const since = { epoch: "e1", versions: { v0: 100 } };
+    expect(next.sent).toEqual([{ ...SUBSCRIBE, since }, { ...SUBSCRIBE, dashboard: "other", since }]);
+    next.say(delta([part(100, 110, [[T, [0], [1]]])]));
+    expect(old.closed).toBeNull();
+    next.say(snapshot({ dashboard: "other" }));
+    expect(old.closed).toBe(1000);
+    expect(client.feed("host")).toMatchObject({ resumed: null, resuming: false });
+    expect(client.connection).toMatchObject({ lostAt: null, phase: "open" });
+    next.say(delta([part(110, 120, [])]));
+    expect(version("host")).toBe(120);
+  });
+  test("reads each dashboard from the old socket until the new one has answered, and then from that only", () => {
+    const { old, next } = moving();
+    next.say(delta([], { epoch: "" })); // a sign of life is no answer
+    old.say(delta([part(100, 105, [])]));
+    expect(version("host")).toBe(105);
+    next.say(delta([part(100, 110, [])]));
+    old.say(delta([part(105, 115, [])]));
+    old.say(delta([part(100, 107, [])], { dashboard: "other" }));
+    expect([version("host"), version("other")]).toEqual([110, 107]);
+  });
+  test("a new gateway that is behind takes nothing back", () => {
+    const { next } = moving();
+    next.say(delta([part(90, 90, [])]));
+    next.say(delta([part(90, 95, [[T, [0], [1]]])]));
+    expect(version("host")).toBe(100);
+    expect(client.feed("host")?.state?.views[0]?.columns.newest()).toBe(-1);
+    next.say(delta([part(95, 105, [[T, [0], [2]]])]));
+    expect(version("host")).toBe(105);
+  });
+  test("a new gateway that fails gives back what it had taken over", () => {
+    const { old, next } = moving();
+    next.say(delta([part(100, 110, [])]));
+    next.hangUp(1006);
+    expect(old.sent.at(-1)).toEqual({ ...SUBSCRIBE, since: { epoch: "e1", versions: { v0: 110 } } });
+    old.say(delta([part(105, 115, [])]));
+    expect(version("host")).toBe(115);
+    expect(client.connection.lostAt).toBeNull();
+    vi.advanceTimersByTime(1000);
+    expect(sockets.length).toBe(3);
+  });
+  test("what is looked at meanwhile is asked for on both sockets", () => {
+    const { old, next } = moving();
+    client.subscribe("third", () => {});
+    for (const each of [old, next]) expect(each.sent.at(-1)).toEqual({ ...SUBSCRIBE, dashboard: "third" });
+    next.say(snapshot());
+    next.say(snapshot({ dashboard: "other" }));
+    expect(old.closed).toBeNull();
+    next.say({ type: "error", dashboard: "third", code: "unknown_dashboard", reason: "there is none", path: "", line: 0, source: "" });
+    expect(old.closed).toBe(1000);
+  });
+  test("what was away there need not be away here", () => {
+    const { old, next } = moving();
+    old.say({ type: "status", dashboard: "host", now: T, stale: true, age_ms: 1, parts: [{ part: "feed", since: T, reason: "away" }] });
+    expect(client.feed("host")?.status?.stale).toBe(true);
+    next.say(delta([]));
+    expect(client.feed("host")?.status).toBeNull();
+  });
+  test("what is away here counts from the answer on, whichever comes first", () => {
+    const { next } = moving();
+    next.say({ type: "status", dashboard: "host", now: T, stale: true, age_ms: 1, parts: [{ part: "log", since: T, reason: "away" }] });
+    expect(client.feed("host")?.status).toBeNull();
+    next.say(delta([]));
+    expect(client.feed("host")?.status?.parts[0]?.part).toBe("log");
+  });
+  test("another rate is asked for on both sockets", () => {
+    const { old, next } = moving();
+    client.rate(1);
+    for (const each of [old, next]) expect(each.sent.at(-1)).toEqual({ type: "rate", hz: 1 });
   });
 });
 

@@ -139,25 +139,67 @@ describe("back-off", () => {
 });
 
 describe("being moved", () => {
-  test("a successor opens within the time given, and only then the old socket is closed", () => {
+  const moved: Happening = { type: "moved", socket: 1, withinMs: 0 };
+  /** Moving since 0, with socket 2 on its way. */
+  const moving = () => Story.open(0).at(0, moved).at(1, { type: "tick" });
+
+  test("a successor opens within the time given, and only when it has answered the old socket is closed", () => {
     const story = Story.open(0).at(100, { type: "moved", socket: 1, withinMs: 1000 }, 0.3);
     expect(wakeAt(story.connection)).toBe(400);
     expect(story.at(400, { type: "tick" }).commands).toEqual([{ do: "open", socket: 2 }]);
     expect(story.at(410, { type: "heard", socket: 1 }).connection.socket).toBe(1);
-    expect(story.at(420, { type: "opened", socket: 2 }).commands).toEqual([
-      { do: "subscribe", socket: 2 },
-      { do: "close", socket: 1, code: 1000 },
-    ]);
-    expect(story.connection).toMatchObject({ phase: "open", socket: 2, lostAt: null });
+    expect(story.at(420, { type: "opened", socket: 2 }).commands).toEqual([{ do: "subscribe", socket: 2 }]);
+    expect(story.connection).toMatchObject({ phase: "open", socket: 1, successor: 2, lostAt: null });
+    expect(story.at(440, { type: "answered", socket: 2 }).commands).toEqual([{ do: "close", socket: 1, code: 1000 }]);
+    expect(story.connection).toMatchObject({ phase: "open", socket: 2, successor: 0, lostAt: null });
+    expect(story.at(450, lost(1, 1000)).connection).toMatchObject({ phase: "open", socket: 2 });
+  });
+  test("a timer that is late, as in a hidden tab, does not matter: the next frame opens it", () => {
+    const story = Story.open(0).at(100, { type: "moved", socket: 1, withinMs: 1000 }, 0.3);
+    expect(story.at(700, { type: "heard", socket: 1 }).commands).toEqual([{ do: "open", socket: 2 }]);
+    expect(story.at(701, { type: "heard", socket: 1 }).commands).toEqual([]);
   });
   test("an old socket that closes early leaves it to the successor", () => {
-    const story = Story.open(0).at(0, { type: "moved", socket: 1, withinMs: 0 }).at(1, { type: "tick" }).at(2, lost(1, 4000));
-    expect(story.connection).toMatchObject({ phase: "connecting", socket: 2 });
+    const story = moving().at(2, lost(1, 4000));
+    expect(story.connection).toMatchObject({ phase: "connecting", socket: 2, lostAt: 2 });
     expect(story.at(3, { type: "opened", socket: 2 }).commands).toEqual([{ do: "subscribe", socket: 2 }]);
   });
-  test("a successor that fails leaves the old socket in place", () => {
-    const story = Story.open(0).at(0, { type: "moved", socket: 1, withinMs: 0 }).at(1, { type: "tick" }).at(2, lost(2));
-    expect(story.connection).toMatchObject({ phase: "open", socket: 1, successor: 0 });
+  test("nothing is lost when the old socket closes while the successor is open", () => {
+    const story = moving().at(2, { type: "opened", socket: 2 }).at(3, lost(1, 4000));
+    expect(story.connection).toMatchObject({ phase: "open", socket: 2, successor: 0, lostAt: null });
+    expect(story.at(4, { type: "answered", socket: 2 }).commands).toEqual([]);
+  });
+  test("nor when the old socket goes silent", () => {
+    const story = moving().at(2, { type: "opened", socket: 2 }).at(1500, { type: "tick" }).at(3000, { type: "tick" });
+    expect(story.commands).toEqual([{ do: "close", socket: 1, code: 4000 }]);
+    expect(story.connection).toMatchObject({ phase: "open", socket: 2, successor: 0, lostAt: null });
+  });
+  test("a successor that fails leaves the old socket in place, and another follows after a while", () => {
+    const story = moving().at(2, lost(2), 1);
+    expect(story.connection).toMatchObject({ phase: "open", socket: 1, successor: 0, dueAt: 502 });
+    story.at(400, { type: "heard", socket: 1 });
+    expect(story.at(502, { type: "tick" }).commands).toEqual([{ do: "open", socket: 3 }]);
+    expect(story.at(503, lost(3), 1).connection.dueAt).toBe(1503);
+  });
+  test("a gateway that is full says when to come", () => {
+    expect(moving().at(2, lost(2, 4003, '{"retry_in_ms": 7000}'), 0).connection).toMatchObject({ phase: "open", socket: 1, dueAt: 7002 });
+  });
+  test.each([
+    ["does not open", (story: Story) => story],
+    ["does not answer", (story: Story) => story.at(1, { type: "opened", socket: 2 })],
+  ])("a successor that %s within 5 s is given up", (_, begun) => {
+    const story = begun(moving());
+    for (let now = 1000; now <= 5000; now += 1000) story.at(now, { type: "heard", socket: 1 });
+    expect(story.at(5001, { type: "tick" }).commands).toEqual([{ do: "close", socket: 2, code: 4000 }]);
+    expect(story.connection).toMatchObject({ phase: "open", socket: 1, successor: 0, lostAt: null });
+  });
+  test("being told again while it moves changes nothing", () => {
+    expect(moving().at(2, moved).connection).toMatchObject({ successor: 2, dueAt: Infinity });
+  });
+  test("who was moved can be moved on", () => {
+    const story = moving().at(2, { type: "opened", socket: 2 }).at(3, { type: "answered", socket: 2 });
+    story.at(4, { type: "moved", socket: 2, withinMs: 0 }).at(5, { type: "tick" });
+    expect(story.commands).toEqual([{ do: "open", socket: 3 }]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { merge } from "../src/plotly/page";
+import { merge, retryIn } from "../src/plotly/page";
 
 const extend = (...traces: { x: unknown[][]; y: unknown[][] }[]) => ({ action: "extend", traces, max_points: 200 }) as const;
 
@@ -17,4 +17,13 @@ describe("queued messages become one call", () => {
     expect(merge([extend({ x: [[1], [2]], y: [[10], [20]] })])).toEqual(expected);
   });
   test("nothing queued is no call", () => expect(merge([])).toBeNull());
+});
+
+test.each([
+  ['{"retry_in_ms": 480}', 480],
+  ['{"retry_in_ms":480}', 480],
+  ["too much was waiting", null],
+  ["", null],
+])("a close with the reason %s asks for a wait of %s", (reason, wait) => {
+  expect(retryIn(reason)).toBe(wait);
 });

@@ -44,6 +44,13 @@ describe("versions", () => {
     expect(cellsOf(held).get(`0/0/${T}`)).toBe(2);
   });
 
+  test("a part that ends before what is held changes nothing but what is closed", () => {
+    const held = state({ views: [view({ closed: T - 1000, cells: [[T, [0], [5]]] })] });
+    expect(applyDelta(held, delta([part(80, 90, [[T, [0], [1]]])]))).toMatchObject({ cells: 0, missed: -1 });
+    expect(held.views[0]).toMatchObject({ version: 100, closed: T });
+    expect(cellsOf(held).get(`0/0/${T}`)).toBe(5);
+  });
+
   test("a part that begins later is refused and named", () => {
     const held = state();
     expect(applyDelta(held, delta([part(101, 110, [[T, [0], [1]]])]))).toMatchObject({ cells: 0, missed: 0 });

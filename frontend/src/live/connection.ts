@@ -18,6 +18,11 @@ export interface Connection {
   /** The socket that counts, and one that shall follow it (0: none). Sockets are numbered as they are opened. */
   readonly socket: number;
   readonly successor: number;
+  /** Whether the successor is open, and since when it is, or began to open. */
+  readonly successorOpen: boolean;
+  readonly successorAt: number;
+  /** Successors in a row that failed. */
+  readonly misses: number;
   readonly opened: number;
   /** Attempts since something was heard last. */
   readonly attempt: number;
@@ -37,7 +42,8 @@ export interface Connection {
 
 export type Happening =
   | { readonly type: "start" | "stop" | "tick" | "retry" }
-  | { readonly type: "opened" | "heard"; readonly socket: number }
+  /** answered: everything that was subscribed there has been answered. */
+  | { readonly type: "opened" | "heard" | "answered"; readonly socket: number }
   | { readonly type: "closed"; readonly socket: number; readonly code: number; readonly reason: string }
   | { readonly type: "slowed"; readonly slow: boolean }
   | { readonly type: "moved"; readonly socket: number; readonly withinMs: number };
@@ -56,6 +62,9 @@ export const IDLE: Connection = {
   phase: "idle",
   socket: 0,
   successor: 0,
+  successorOpen: false,
+  successorAt: Infinity,
+  misses: 0,
   opened: 0,
   attempt: 0,
   heardAt: 0,
@@ -81,12 +90,15 @@ export function step(was: Connection, event: Happening, now: number, random: num
       return opened(was, event.socket, now);
     case "heard":
       if (event.socket !== was.socket || was.phase !== "open") return stay(was);
-      return stay({ ...was, heardAt: now, asked: false, attempt: 0, lostAt: null });
+      return due({ ...was, heardAt: now, asked: false, attempt: 0, lostAt: null }, now, random);
     case "slowed":
       return stay({ ...was, slow: event.slow });
+    case "answered":
+      if (event.socket !== was.successor || !was.successorOpen) return stay(was);
+      return { connection: succeed(was, now), commands: [{ do: "close", socket: was.socket, code: 1000 }] };
     case "moved":
       if (event.socket !== was.socket || was.phase !== "open" || was.successor !== 0) return stay(was);
-      return stay({ ...was, dueAt: now + random * event.withinMs });
+      return stay({ ...was, dueAt: Math.min(was.dueAt, now + random * event.withinMs) });
     case "closed":
       return closed(was, event.socket, event.code, event.reason, now, random);
   }
@@ -98,7 +110,11 @@ export function wakeAt(connection: Connection): number {
     case "connecting":
       return connection.heardAt + OPENING_MS;
     case "open":
-      return Math.min(connection.heardAt + (connection.asked ? SILENCE_MS : ASK_MS) * patience(connection), connection.dueAt);
+      return Math.min(
+        connection.heardAt + (connection.asked ? SILENCE_MS : ASK_MS) * patience(connection),
+        connection.dueAt,
+        connection.successorAt + OPENING_MS,
+      );
     case "waiting":
       return connection.dueAt;
     default:
@@ -134,54 +150,75 @@ export function retryIn(reason: string): number | null {
 function tick(was: Connection, now: number, random: number): Step {
   if (now < wakeAt(was)) return stay(was);
   if (was.phase === "waiting") return open(was, now);
-  if (was.phase === "open" && now < was.heardAt + SILENCE_MS * patience(was)) return waited(was, now);
+  if (was.phase === "open" && now < was.heardAt + SILENCE_MS * patience(was)) {
+    if (was.asked || now < was.heardAt + ASK_MS * patience(was)) return due(was, now, random);
+    return { connection: { ...was, asked: true }, commands: [{ do: "ping", socket: was.socket }] };
+  }
   const reason = was.phase === "open" ? `nothing was heard for ${(SILENCE_MS * patience(was)) / 1000} s` : "no answer";
-  const next = wait(was, backoff(was.attempt + 1, random), reason, now);
-  return { connection: next.connection, commands: closing(was, LOST) };
+  const next = was.successor === 0 ? wait(was, backoff(was.attempt + 1, random), reason, now).connection : follow(was, now, reason);
+  return { connection: next, commands: [{ do: "close", socket: was.socket, code: LOST }] };
 }
 
-/** Due while the socket is open: to move, or to ask whether the server is still there. */
-function waited(was: Connection, now: number): Step {
-  if (now < was.dueAt) return { connection: { ...was, asked: true }, commands: [{ do: "ping", socket: was.socket }] };
+/** What is due while the socket is open: to open a successor, or to give up one that takes too long. */
+function due(was: Connection, now: number, random: number): Step {
+  if (now >= was.successorAt + OPENING_MS) {
+    return { connection: missed(was, backoff(was.misses + 1, random), now), commands: [{ do: "close", socket: was.successor, code: LOST }] };
+  }
+  if (now < was.dueAt) return stay(was);
   const socket = was.opened + 1;
-  return { connection: { ...was, opened: socket, successor: socket, dueAt: Infinity }, commands: [{ do: "open", socket }] };
+  return { connection: { ...was, opened: socket, successor: socket, successorAt: now, dueAt: Infinity }, commands: [{ do: "open", socket }] };
+}
+
+/** The successor takes over: it has been subscribed to everything, or will be when it is open. */
+function succeed(was: Connection, now: number): Connection {
+  return { ...was, socket: was.successor, successor: 0, successorOpen: false, successorAt: Infinity, misses: 0, dueAt: Infinity, heardAt: now, asked: false };
+}
+
+/** The socket is lost while it has a successor. */
+function follow(was: Connection, now: number, reason: string): Connection {
+  if (was.successorOpen) return succeed(was, now);
+  return { ...succeed(was, now), phase: "connecting", lostAt: was.lostAt ?? now, reason };
+}
+
+/** The successor failed: stay, and try another one after a while. */
+function missed(was: Connection, ms: number, now: number): Connection {
+  return { ...was, successor: 0, successorOpen: false, successorAt: Infinity, misses: was.misses + 1, dueAt: now + ms };
 }
 
 function open(was: Connection, now: number): Step {
   const socket = was.opened + 1;
   return {
-    connection: { ...was, phase: "connecting", socket, opened: socket, successor: 0, heardAt: now, asked: false, dueAt: Infinity, attempt: was.attempt + 1 },
+    connection: { ...was, phase: "connecting", socket, opened: socket, heardAt: now, asked: false, dueAt: Infinity, attempt: was.attempt + 1 },
     commands: [{ do: "open", socket }],
   };
 }
 
 function opened(was: Connection, socket: number, now: number): Step {
-  if (socket === was.successor && was.phase === "open") {
-    return {
-      connection: { ...was, socket, successor: 0, heardAt: now, asked: false },
-      commands: [{ do: "subscribe", socket }, { do: "close", socket: was.socket, code: 1000 }],
-    };
+  if (socket === was.successor) {
+    return { connection: { ...was, successorOpen: true, successorAt: now }, commands: [{ do: "subscribe", socket }] };
   }
   if (socket !== was.socket || was.phase !== "connecting") return stay(was);
   return { connection: { ...was, phase: "open", heardAt: now, dueAt: Infinity }, commands: [{ do: "subscribe", socket }] };
 }
 
 function closed(was: Connection, socket: number, code: number, reason: string, now: number, random: number): Step {
-  if (socket === was.successor) return stay({ ...was, successor: 0 });
+  const asked = code >= 4000 && code <= 4499 ? retryIn(reason) : null;
+  const back = (attempt: number) => (asked === null ? backoff(attempt, random) : asked + random * FIRST_RETRY_MS);
+  if (socket === was.successor) return stay(missed(was, back(was.misses + 1), now));
   if (socket !== was.socket || (was.phase !== "open" && was.phase !== "connecting")) return stay(was);
   if (code >= 4500 && code <= 4999) {
-    const ended: Connection = { ...was, phase: "ended", successor: 0, dueAt: Infinity, lostAt: was.lostAt ?? now, reason };
-    return { connection: ended, commands: was.successor === 0 ? [] : [{ do: "close", socket: was.successor, code: 1000 }] };
+    const commands: Command[] = was.successor === 0 ? [] : [{ do: "close", socket: was.successor, code: 1000 }];
+    return { connection: { ...alone(was), phase: "ended", dueAt: Infinity, lostAt: was.lostAt ?? now, reason }, commands };
   }
-  if (was.successor !== 0) {
-    return stay({ ...was, phase: "connecting", socket: was.successor, successor: 0, heardAt: now, asked: false, lostAt: was.lostAt ?? now, reason });
-  }
-  const asked = code >= 4000 && code <= 4499 ? retryIn(reason) : null;
-  return wait(was, asked === null ? backoff(was.attempt + 1, random) : asked + random * FIRST_RETRY_MS, reason, now);
+  return was.successor === 0 ? wait(was, back(was.attempt + 1), reason, now) : stay(follow(was, now, reason));
 }
 
 function wait(was: Connection, ms: number, reason: string, now: number): Step {
-  return stay({ ...was, phase: "waiting", successor: 0, dueAt: now + ms, lostAt: was.lostAt ?? was.heardAt, reason });
+  return stay({ ...alone(was), phase: "waiting", dueAt: now + ms, lostAt: was.lostAt ?? was.heardAt, reason });
+}
+
+function alone(was: Connection): Connection {
+  return { ...was, successor: 0, successorOpen: false, successorAt: Infinity, misses: 0 };
 }
 
 function closing(was: Connection, code: number): Command[] {

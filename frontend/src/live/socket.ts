@@ -7,8 +7,10 @@ import { observe, serverTime, type Clock } from "./clock";
 import { IDLE, step, wakeAt, type Command, type Connection, type Happening } from "./connection";
 import { decode } from "./decode";
 import { newFeed, receive, type Feed } from "./feed";
-import { encode, MAX_MESSAGE_BYTES, SUBPROTOCOL, type ServerMessage } from "./protocol";
+import { encode, MAX_MESSAGE_BYTES, SUBPROTOCOL, type ServerMessage, type Status } from "./protocol";
 import { since } from "./store";
+
+type Dashboards = Exclude<ServerMessage, { type: "moved" | "pong" | "token" }>;
 
 /** A dashboard that nobody looks at stays subscribed for so long, so that going back and forth does not thrash. */
 const GRACE_MS = 5000;
@@ -28,6 +30,10 @@ const BROWSER: Surroundings = {
 
 interface Subscription {
   feed: Feed;
+  /** The socket that answered it last, 0: none has. */
+  source: number;
+  /** What is away as the next socket says, which has not answered yet. */
+  next: Status | null;
   count: number;
   readonly watchers: Set<() => void>;
   leaving: ReturnType<typeof setTimeout> | undefined;
@@ -84,7 +90,7 @@ export class LiveClient {
   rate(hz: number): void {
     if (hz === this.hz) return;
     this.hz = hz;
-    if (this.connection.phase === "open") this.send(this.connection.socket, encode({ type: "rate", hz }));
+    for (const socket of this.speaking()) this.send(socket, encode({ type: "rate", hz }));
   }
 
   /** The network is back: do not sit out the wait. */
@@ -97,16 +103,23 @@ export class LiveClient {
   }
 
   private begin(dashboard: string): Subscription {
-    const subscription: Subscription = { feed: newFeed(dashboard), count: 0, watchers: new Set(), leaving: undefined };
+    const subscription: Subscription = { feed: newFeed(dashboard), source: 0, next: null, count: 0, watchers: new Set(), leaving: undefined };
     this.subscriptions.set(dashboard, subscription);
-    if (this.connection.phase === "open") this.ask(this.connection.socket, subscription.feed);
+    for (const socket of this.speaking()) this.ask(socket, subscription.feed);
     return subscription;
   }
 
   private end(dashboard: string): void {
     this.subscriptions.delete(dashboard);
-    if (this.connection.phase === "open") this.send(this.connection.socket, encode({ type: "unsubscribe", dashboard }));
+    for (const socket of this.speaking()) this.send(socket, encode({ type: "unsubscribe", dashboard }));
     if (this.subscriptions.size === 0) this.close();
+    else this.checkAnswered();
+  }
+
+  /** The sockets on which there is something to say: while the connection moves there are two. */
+  private speaking(): number[] {
+    const { phase, socket, successor, successorOpen } = this.connection;
+    return [...(phase === "open" ? [socket] : []), ...(successorOpen ? [successor] : [])];
   }
 
   private happen(event: Happening): void {
@@ -114,6 +127,7 @@ export class LiveClient {
     const next = step(before, event, this.around.now(), this.around.random());
     this.connection = next.connection;
     for (const command of next.commands) this.perform(command);
+    if (before.successor !== 0 && next.connection.successor === 0 && next.connection.socket === before.socket) this.stay(before.successor);
     this.wake();
     if (before.phase !== next.connection.phase) for (const each of this.subscriptions.values()) notify(each);
   }
@@ -133,8 +147,11 @@ export class LiveClient {
       case "subscribe":
         for (const subscription of this.subscriptions.values()) {
           const { feed } = subscription;
+          subscription.next = null;
           // Another gateway may see it otherwise: it says so when something is away.
-          subscription.feed = { ...feed, status: null, resuming: this.connection.lostAt !== null ? feed.state !== null : feed.resuming };
+          if (command.socket === this.connection.socket) {
+            subscription.feed = { ...feed, status: null, resuming: this.connection.lostAt !== null ? feed.state !== null : feed.resuming };
+          }
           this.ask(command.socket, feed);
         }
     }
@@ -152,7 +169,8 @@ export class LiveClient {
   }
 
   private hear(number: number, data: unknown): void {
-    if (number !== this.connection.socket || typeof data !== "string") return;
+    const { socket, successor } = this.connection;
+    if ((number !== socket && number !== successor) || typeof data !== "string") return;
     const at = this.around.now();
     this.happen({ type: "heard", socket: number });
     let message: ServerMessage | null;
@@ -165,22 +183,57 @@ export class LiveClient {
     if (message === null) return;
     if ("now" in message) this.clock = observe(this.clock, message.now, at);
     if (message.type === "moved") this.happen({ type: "moved", socket: number, withinMs: message.retry_in_ms });
-    else if (message.type !== "pong" && message.type !== "token") this.deliver(message, at);
+    else if (message.type !== "pong" && message.type !== "token") this.deliver(number, message, at);
   }
 
-  private deliver(message: Exclude<ServerMessage, { type: "moved" | "pong" | "token" }>, at: number): void {
-    this.arrivals.push(at);
-    while (at - (this.arrivals[0] ?? at) > 3000) this.arrivals.shift();
+  private deliver(socket: number, message: Dashboards, at: number): void {
     const subscription = this.subscriptions.get(message.dashboard);
     if (subscription === undefined) {
       if (message.type === "error" && message.dashboard === "") this.problem = message.reason;
       return;
     }
+    if (!this.counts(subscription, socket, message)) return;
+    this.arrivals.push(at);
+    while (at - (this.arrivals[0] ?? at) > 3000) this.arrivals.shift();
     if (message.type === "status") this.happen({ type: "slowed", slow: message.limit === "reader" });
     const { feed, ask } = receive(subscription.feed, message, at);
     subscription.feed = feed;
-    if (ask) this.ask(this.connection.socket, feed);
+    if (ask) this.ask(socket, feed);
     notify(subscription);
+    this.checkAnswered();
+  }
+
+  /** While the connection moves, a dashboard is read from the old socket until the new one has answered, and then from that only. */
+  private counts(subscription: Subscription, socket: number, message: Dashboards): boolean {
+    if (socket === this.connection.socket) {
+      if (subscription.source > socket) return false;
+      if (answers(message)) subscription.source = socket;
+      return true;
+    }
+    if (subscription.source === socket) return true;
+    if (answers(message)) {
+      subscription.source = socket;
+      subscription.feed = { ...subscription.feed, status: subscription.next };
+      return true;
+    }
+    if (message.type === "status") subscription.next = message;
+    return false;
+  }
+
+  /** The move failed: what the new socket had taken over comes from the old one again. */
+  private stay(lost: number): void {
+    const { socket } = this.connection;
+    for (const subscription of this.subscriptions.values()) {
+      if (subscription.source !== lost) continue;
+      subscription.source = socket;
+      this.ask(socket, subscription.feed);
+    }
+  }
+
+  private checkAnswered(): void {
+    const { successor, successorOpen } = this.connection;
+    if (!successorOpen || [...this.subscriptions.values()].some(({ source }) => source !== successor)) return;
+    this.happen({ type: "answered", socket: successor });
   }
 
   private ask(socket: number, feed: Feed): void {
@@ -200,6 +253,11 @@ export class LiveClient {
     const at = wakeAt(this.connection);
     if (at < Infinity) this.timer = setTimeout(() => this.happen({ type: "tick" }), Math.max(0, at - this.around.now()) + 1);
   }
+}
+
+/** Whether a message is what a socket says first of a dashboard that it was asked for; before it come signs of life only. */
+function answers(message: Dashboards): boolean {
+  return message.type === "snapshot" || message.type === "error" || (message.type === "delta" && message.epoch !== "");
 }
 
 function notify(subscription: Subscription): void {

@@ -100,8 +100,9 @@ export function lastShown(view: View): number {
 
 function applyPart(view: View, part: ViewDelta): number {
   const [, , to, closed, groups, cells] = part;
-  view.version = to;
   view.closed = Math.max(view.closed, closed);
+  if (to < view.version) return 0; // of a gateway that is behind the one before: everything in it is here, or newer
+  view.version = to;
   view.revision += 1;
   return write(view.columns, groups, cells);
 }

@@ -5,7 +5,7 @@
  * 2. For each panel a WebSocket /api/v1/plotly?dashboard=NAME&panel=ID&max_points=N sends what Plotly.js is to do:
  *      {"action":"react","traces":[...],"layout":{...}}                             draw everything anew
  *      {"action":"extend","traces":[{"x":[[...]],"y":[[...]]}],"max_points":N}      append, and keep the last N
- * 3. When a socket closes, it is opened again after a random wait; the server then begins with a `react`.
+ * 3. When a socket closes, it is opened again after a random wait, or the one that the server asks for; the server then begins with a `react`.
  */
 
 import "./page.css";
@@ -63,11 +63,17 @@ function follow(plotly: Plotly, element: HTMLElement, panel: Panel): void {
       element.classList.add("away");
       if (event.code >= 4500 && event.code <= 4999) return; // the server says: do not come back
       attempt += 1;
-      setTimeout(open, 250 + Math.random() * Math.min(10_000, 250 * 2 ** attempt));
+      setTimeout(open, retryIn(event.reason) ?? 250 + Math.random() * Math.min(10_000, 250 * 2 ** attempt));
     });
     socket.addEventListener("open", () => element.classList.remove("away"));
   };
   open();
+}
+
+/** The wait in ms that the reason of a close asks for, as {"retry_in_ms": 480}. */
+export function retryIn(reason: string): number | null {
+  const found = /^\{"retry_in_ms": ?(\d+)\}$/.exec(reason);
+  return found === null ? null : Number(found[1]);
 }
 
 /** Queued `extend` messages as one call: the i-th array of x and y belongs to the i-th trace. */
