@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench chaos screenshot build clean docs lock
+.PHONY: help run test check fmt bench chaos fuzz screenshot build clean docs lock
 
 help: ## print the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{printf "  %s %-12s", $$1, $$2; $$1=$$2=""; print $$0}'
@@ -25,6 +25,9 @@ bench: ## measure the figures of docs/benchmarks.md
 
 chaos: ## break the engine and compare every cell: SEEDS=n SECONDS=s BROKER=kafka|embedded
 	@$(PYTHON) -m tools chaos $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(BROKER),--broker $(BROKER)) $(ARGS)
+
+fuzz: ## give the gateway a million inputs of any bytes: INPUTS=n SEED=n
+	@$(PYTHON) -m tools fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 screenshot: ## take the README's picture of the wall
 	@$(PYTHON) -m tools screenshot $(ARGS)

@@ -15,6 +15,12 @@ from services.local.embedded import free_port
 from tests.servers import ROOT
 
 _PATIENCE_S = 20.0
+UNLIMITED = {
+    "TIDEBOARD_GATEWAY_ACCEPTS": "0",
+    "TIDEBOARD_GATEWAY_MESSAGES": "0",
+    "TIDEBOARD_GATEWAY_DASHBOARDS_PER_SOCKET": "10000",
+}
+"""Settings with which one client may do as much as it likes."""
 
 
 class GatewayProcess:

@@ -1,7 +1,6 @@
 """The opening handshake of RFC 6455, the server's side, as pure functions: a request's bytes in, an answer's bytes out."""
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,7 +111,7 @@ def _key(request: Request) -> str:
         # 4.1: "a nonce consisting of a randomly selected 16-byte value that has been base64-encoded"
         if len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == 16:
             return keys[0]
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         pass
     raise RefusedError(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is missing or is not 16 bytes in base64")
 

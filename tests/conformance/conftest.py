@@ -8,7 +8,7 @@ import pytest
 from services.transport.registry import write_entry
 from tests.conformance.peer import Peer
 from tests.conformance.talk import LARGE, SMALL, Talk
-from tests.gateway_process import GatewayProcess, running
+from tests.gateway_process import UNLIMITED, GatewayProcess, running
 from tests.pipeline.gateway_world import Pen, desk, document, entry, now_ms, panel, view_ids
 from tests.servers import Valkey
 
@@ -18,14 +18,14 @@ BUCKETS = 50
 
 @pytest.fixture(scope="session")
 def gateway(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    asyncio.run(_write_dashboards(valkey.url))
-    with running(GatewayProcess(valkey.url, tmp_path_factory.mktemp("gateway"))) as found:
+    asyncio.run(write_dashboards(valkey.url))
+    with running(GatewayProcess(valkey.url, tmp_path_factory.mktemp("gateway"), **UNLIMITED)) as found:
         yield found
         assert found.alive
         assert found.complaints() == []
 
 
-async def _write_dashboards(url: str) -> None:
+async def write_dashboards(url: str) -> None:
     async with desk(url) as redis:
         large = document(LARGE, panel("cpu", "cpu_busy"))
         await write_entry(redis, entry(document(SMALL, panel("rx", "rx_bytes"))), entry(large))

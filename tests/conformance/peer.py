@@ -111,6 +111,12 @@ class Peer:
 
     def frames(self) -> Iterator[Frame]:
         """Until the server closes; without its pings, and without the deltas that say that it lives."""
+        for frame in self.everything():
+            if not (frame.opcode == PING or (frame.opcode == TEXT and frame.text.startswith(b'{"type":"delta"'))):
+                yield frame
+
+    def everything(self) -> Iterator[Frame]:
+        """Until the server closes."""
         while (head := self._take(2, or_end=True)) != b"":
             assert not head[1] & 0x80, "a server does not mask"
             size = head[1] & 0x7F
@@ -122,8 +128,7 @@ class Peer:
                 assert size > 0xFFFF, "a length is written in as few bytes as possible"
             frame = Frame(head[0], self._take(size))
             assert frame.first & 0x80, "the server does not fragment"
-            if not (frame.opcode == PING or (frame.opcode == TEXT and frame.text.startswith(b'{"type":"delta"'))):
-                yield frame
+            yield frame
 
     def hear(self) -> Frame:
         """The next of them."""

@@ -104,7 +104,7 @@ def _payload(token: str, keys: Sequence[Key], algorithm: str) -> dict[str, Any]:
             raise TokenError("the token cannot be verified") from None
         try:
             claims = msgspec.json.decode(signed)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             claims = None
         if not isinstance(claims, dict):
             raise TokenError("the token's claims are no JSON object")

@@ -78,6 +78,7 @@ REFUSED: dict[str, tuple[bytes, HTTPStatus]] = {
     "no key": (request(sec_websocket_key=None), HTTPStatus.BAD_REQUEST),
     "a short key": (request(sec_websocket_key="YWJj"), HTTPStatus.BAD_REQUEST),
     "a key that is not base64": (request(sec_websocket_key="!" * 24), HTTPStatus.BAD_REQUEST),
+    "a key that is not ASCII": (request(sec_websocket_key="é" * 24), HTTPStatus.BAD_REQUEST),
     "malformed extensions": (request(sec_websocket_extensions="permessage-deflate; =1"), HTTPStatus.BAD_REQUEST),
 }
 

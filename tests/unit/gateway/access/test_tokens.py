@@ -144,6 +144,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    "payload", [b'{"sub":"\xff"}', b"[" * 3_000, b"7", b""], ids=["not UTF-8", "nested deeply", "a number", "nothing"]
+)
+def test_what_was_signed_and_is_no_object_holds_nothing(payload: bytes) -> None:
+    with pytest.raises(TokenError, match="no JSON object"):
+        verify(jwt.PyJWS().encode(payload, SECRET, "HS256"), SHARED, RULES, NOW)
+
+
 @pytest.mark.parametrize(("changed", "reason"), REFUSED.values(), ids=REFUSED)
 def test_claims_that_do_not_hold(changed: dict[str, Any], reason: str) -> None:
     verify(made(), SHARED, RULES, NOW)

@@ -1,0 +1,20 @@
+"""The gateway that is fuzzed: a process over a Valkey of its own, with two dashboards."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conformance.conftest import write_dashboards
+from tests.gateway_process import UNLIMITED, GatewayProcess, running
+from tests.servers import Valkey
+from tests.servers import running as serving
+
+
+@contextlib.contextmanager
+def fuzzed(folder: Path) -> Iterator[GatewayProcess]:
+    """Until the block ends."""
+    with serving(Valkey()) as valkey:
+        asyncio.run(write_dashboards(valkey.url))
+        with running(GatewayProcess(valkey.url, folder, **UNLIMITED)) as gateway:
+            yield gateway
