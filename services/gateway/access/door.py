@@ -17,7 +17,17 @@ from services.gateway.access import forwarded
 from services.gateway.access.keyring import Keyring
 from services.gateway.access.limits import Held, Rate, Rates
 from services.gateway.access.origins import Origin, judge
-from services.gateway.access.tokens import EVERYTHING, Headers, Pass, Rules, TokenError, UnknownKeyError, carried, verify
+from services.gateway.access.tokens import (
+    EVERYTHING,
+    Headers,
+    Pass,
+    Rules,
+    TokenError,
+    UnknownKeyError,
+    carried,
+    redacted,
+    verify,
+)
 from services.gateway.settings import AccessSettings, LimitSettings
 from services.runtime.logs import Collapse
 from services.runtime.service import StartupError
@@ -149,7 +159,14 @@ class Door:
         held = self._told.admit((denied.status, denied.reason), self._clock())
         if held is not None:
             more = {"repeated": held} if held else {}
-            log.info("not let in", status=denied.status.value, reason=denied.reason, address=address, path=path, **more)
+            log.info(
+                "not let in",
+                status=denied.status.value,
+                reason=denied.reason,
+                address=address,
+                path=redacted(path)[:200],
+                **more,
+            )
 
     def _verify(self, token: str) -> Pass:
         keyring = self.keyring

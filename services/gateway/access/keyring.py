@@ -78,11 +78,13 @@ class Keyring:
         self._clock = clock
         self._wanted = asyncio.Event()
         self._renewed: asyncio.Future[None] | None = None
+        self._started = False
         self.keys = KeySet()
 
     async def start(self) -> None:
         """Read everything once. StartupError where a file cannot be used."""
         await self._read()
+        self._started = True
         for source in self._sources:
             if source.needed and source.fault:
                 raise StartupError(f"{source.name} cannot be used: {source.fault}")
@@ -135,7 +137,7 @@ class Keyring:
             source.keys = await asyncio.to_thread(source.read)
         except (OSError, HTTPException, ValueError) as error:
             fault = str(error) or type(error).__name__
-            if fault != source.fault:
+            if fault != source.fault and (self._started or not source.needed):
                 log.warning("keys cannot be read", source=source.name, reason=fault, held=len(source.keys))
             source.fault = fault
         else:

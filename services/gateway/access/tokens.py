@@ -6,6 +6,7 @@ A reason never repeats anything of the token: it goes to logs.
 import base64
 import binascii
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,7 @@ SUBPROTOCOL_PREFIX: Final = "tideboard.token."
 LONGEST: Final = 8_192
 _MOST_TRIED: Final = 4  # keys, for a token that names none
 _MOST_PATTERNS: Final = 1_000
+_LOOKS_LIKE_ONE: Final = re.compile(r"eyJ[\w.=-]{8,}")  # '{"' in base64, with which every JWT begins
 _JWS: Final = PyJWS(options={"verify_signature": True, "enforce_minimum_key_length": True})
 
 Headers = Mapping[str, Sequence[str]]
@@ -92,6 +94,11 @@ def verify(token: str, keys: KeySet, rules: Rules, now: float) -> Pass:
     if not suitable:
         raise TokenError("the token's algorithm is not one that its key may be used with")
     return _pass(_payload(token, suitable[:_MOST_TRIED], str(algorithm)), rules, now)
+
+
+def redacted(text: str) -> str:
+    """Without what looks like a token: whoever mistakes the place where one belongs shall not find it in a log."""
+    return _LOOKS_LIKE_ONE.sub("(token)", text)
 
 
 def _payload(token: str, keys: Sequence[Key], algorithm: str) -> dict[str, Any]:
