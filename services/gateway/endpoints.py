@@ -31,7 +31,6 @@ from services.gateway.websocket import Session, WebSocket
 
 MAX_NAME: Final = 63
 FORBIDDEN: Final = "the token does not name this dashboard"
-_TOKEN: Final = msgspec.json.Decoder(Token)
 
 
 class LiveEndpoint:
@@ -169,8 +168,9 @@ class _Plotly:
 
     def received(self, text: bytes) -> None:
         """There is nothing to say here but another token."""
-        with contextlib.suppress(msgspec.DecodeError):
-            self._socket.renew(_TOKEN.decode(text).token, self._renewed)
+        with contextlib.suppress(LiveError):
+            if isinstance(message := decode_client(text), Token):
+                self._socket.renew(message.token, self._renewed)
 
     @property
     def watches(self) -> tuple[str, ...]:

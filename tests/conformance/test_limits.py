@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conformance.peer import BINARY, PING, TEXT, Peer
+from tests.conformance.peer import BINARY, PING, PONG, TEXT, Peer
 from tests.conformance.talk import BYE, DEFLATE, LARGE, Case, Talk, asking, closed, fragments, heard, last, more, pong, text
 from tests.gateway_process import GatewayProcess
 from tests.unit.gateway.masked import frame
@@ -62,6 +62,16 @@ def test_empty_fragments_may_go_on_for_long(gateway: GatewayProcess) -> None:
         peer.open()
         peer.send(text(b"", fin=False) + more(b"") * 20_000 + last(asking("patient")) + BYE)
         assert peer.hear().message["dashboard"] == "patient"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/live", f"/api/v1/plotly?dashboard={LARGE}&panel=cpu"], ids=["live", "plotly"])
+def test_json_that_is_nested_deeply_breaks_nothing(gateway: GatewayProcess, path: str) -> None:
+    with Peer(gateway.port) as peer:
+        peer.open(path)
+        peer.send(text(b'{"type":"token","a":' + b"[" * 8_000) + frame(PING, b"there") + BYE)
+        heard = peer.all()
+        assert [each.payload for each in heard if each.opcode == PONG] == [b"there"]
+        assert heard[-1].code == 1000
 
 
 @pytest.mark.parametrize("extensions", [{}, {"Sec-WebSocket-Extensions": DEFLATE}], ids=["plain", "deflated"])
