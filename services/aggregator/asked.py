@@ -53,6 +53,7 @@ class SelectionCells:
 
     def __init__(self, selection: Selection, retention_ms: int, notes: SelectionNotes = NO_NOTES) -> None:
         self.selection = selection
+        self.counts = selection.accumulator == "increase"
         self.retention_ms = retention_ms
         self.match = matching.matcher(selection.where)
         self.cells: Accumulator = cells_of(selection)
@@ -68,11 +69,16 @@ class SelectionCells:
         self._census, self._left_out = Census(notes.census), Census(notes.left_out)
 
     @property
-    def counts(self) -> bool:
-        return self.selection.accumulator == "increase"
+    def retention_ms(self) -> int:
+        """How long its cells are kept."""
+        return self._retention_ms
 
-    @property
-    def limit(self) -> int:
+    @retention_ms.setter
+    def retention_ms(self, retention_ms: int) -> None:
+        self._retention_ms = retention_ms
+        self.limit = self._limit()
+
+    def _limit(self) -> int:
         """How many groups are kept apart, 0 for no limit."""
         if self.selection.accumulator in BY_SERIES:
             return limits.series(self.retention_ms + 2 * SLACK_MS + self.selection.every_ms, self.selection.every_ms)
@@ -85,17 +91,21 @@ class SelectionCells:
     def number(self, key: bytes, ingest: int = 0) -> int:
         """The number of a group; past the limit, that of the overflow group. ingest: epoch ms at which it was seen."""
         found = self._numbers.get(key)
-        if found is None:
-            pool = overflow_of(self.selection, key) if self.limit else b""
-            full = 0 < self.limit <= len(self.keys) - len(self._pools)
-            if full and key != pool:
-                self._census.see(key)
-                if not self._notes.since:
-                    self._notes = msgspec.structs.replace(self._notes, since=ingest)
-                return self.number(pool)
-            found = self._append(key)
-            if key == pool:
-                self._pools[key] = found
+        if found is not None:
+            return found
+        if not self.limit:
+            return self._append(key)
+        pool = overflow_of(self.selection, key)
+        if key != pool and self.limit <= len(self.keys) - len(self._pools):
+            self._census.see(key)
+            if not self._notes.since:
+                self._notes = msgspec.structs.replace(self._notes, since=ingest)
+            if (found := self._numbers.get(pool)) is not None:
+                return found
+            key = pool
+        found = self._append(key)
+        if key == pool:
+            self._pools[key] = found
         return found
 
     def load(self, keys: Iterable[bytes]) -> None:

@@ -6,6 +6,7 @@ Seeing a key again changes nothing, so that it is a function of the records alon
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -16,6 +17,13 @@ _BITS: Final = 55  # of a 64-bit hash beside those that choose the register
 _BIAS: Final = 0.7213 / (1 + 1.079 / SIZE)
 
 
+@lru_cache(maxsize=64)  # several selections see a key one after the other
+def _seen(key: bytes) -> tuple[int, int]:
+    """The register that a key belongs to, and how high it lifts it."""
+    rest, place = divmod(int.from_bytes(blake2b(key, digest_size=8).digest(), "little"), SIZE)
+    return place, _BITS - rest.bit_length() + 1
+
+
 class Census:
     """registers: as `held` gave them, empty for none."""
 
@@ -24,9 +32,9 @@ class Census:
         self._empty = not registers
 
     def see(self, key: bytes) -> None:
-        number = int.from_bytes(blake2b(key, digest_size=8).digest(), "little")
-        place, rest = number % SIZE, number // SIZE
-        self._registers[place] = max(self._registers[place], _BITS - rest.bit_length() + 1)
+        place, height = _seen(key)
+        if height > self._registers[place]:
+            self._registers[place] = height
         self._empty = False
 
     def held(self) -> bytes:

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from services.aggregator.keytable import KeyTable
 from services.aggregator.writers import NEVER, SPREAD_MS, Last, Verdict
 from services.contract import limits
 from services.contract.partials import COUNTER, PAGE, Rows
@@ -37,23 +38,21 @@ class Counters:
     """The last sample of every counter of one partition, numbered in order of appearance."""
 
     def __init__(self) -> None:
-        self.keys: list[bytes] = []
+        self.keys = KeyTable()
         self.ignored = 0
         self.contested: I64 = _NO_SAMPLES  # of the last advance: samples that were passed over for another writer's
-        self._numbers: dict[bytes, int] = {}
         self._rows = np.zeros(0, COUNTER)
         self._dirty: set[int] = set()
 
     def number(self, key: bytes) -> int | None:
         """The number of a series, a new one at first sight; None where there are too many."""
-        found = self._numbers.get(key)
+        found = self.keys.find(key)
         if found is None:
             if len(self.keys) >= limits.COUNTERS:
                 return None
-            found = self._numbers[key] = len(self.keys)
-            self.keys.append(key)
+            found = self.keys.append(key)
             if found >= len(self._rows):
-                grown = np.full(max(64, 2 * found), _NOBODY, COUNTER)
+                grown = np.full(found + found // 4 + 64, _NOBODY, COUNTER)
                 grown[: len(self._rows)] = self._rows
                 self._rows = grown
         return found
@@ -140,8 +139,7 @@ class Counters:
         full = len(times) >= limits.COUNTERS
         if not dead or (len(times) < MIN_COMPACTED and not full) or dead * (10 if full else 2) < len(times):
             return False
-        self.keys = [self.keys[number] for number in live.tolist()]
-        self._numbers = {key: number for number, key in enumerate(self.keys)}
+        self.keys = self.keys.kept(live)
         self._rows = np.concatenate((self._rows[live], np.full(64, _NOBODY, COUNTER)))
         self._dirty = set(range(-(-len(live) // PAGE)))
         return True

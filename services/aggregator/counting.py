@@ -42,6 +42,13 @@ class Counting:
         else:
             self._wrong.put(series, len(reading))
 
+    def keep(self, series: I64, known: int) -> None:
+        """Forget all series but these, which are numbered anew in this order. known: how many there were."""
+        for lane in self.lanes:
+            lane.keep(series, known)
+        for column in (self._numbers, self._wrong, self._deltas):
+            column.keep(series)
+
     def add(self, samples: Samples, known: int) -> None:
         """Add what samples tell. known: how many series there are."""
         for column in (self._numbers, self._wrong, self._deltas):

@@ -17,12 +17,11 @@ import numpy.typing as npt
 
 from services.aggregator.asked import LOOKBACK_MS, NO_NOTES, SLACK_MS, SelectionCells, Tally
 from services.aggregator.counters import Counters
-from services.aggregator.counting import Counting
-from services.aggregator.itemlane import lanes
-from services.aggregator.lanes import Lane, Samples
+from services.aggregator.lanes import Samples
 from services.aggregator.late import Lateness, LateSamples, Reason, part_of
+from services.aggregator.readers import Readers
 from services.aggregator.rollup import RollUps
-from services.aggregator.serieslist import SeriesList
+from services.aggregator.serieslist import room
 from services.contract.batch import Batch, decode
 from services.contract.partials import (
     COUNTERS,
@@ -96,7 +95,6 @@ class Fold:
         self._told: dict[str, SelectionNotes] = {}
         self.late: list[LateSamples] = []  # whoever writes them down takes them away
         self._state = FoldState() if state is None else state
-        self._ingest = 0  # of the record that is being read
         notes = self._state.notes
         self.cells = {
             name: SelectionCells(item, config.retentions[name], notes.get(name, NO_NOTES))
@@ -105,6 +103,7 @@ class Fold:
         self._cut = False
         self._rollups = RollUps(self.cells)
         self._cold_after = config.cold_after()
+        self._most_series = room(1)
         self._begin_series()
 
     @classmethod
@@ -138,6 +137,16 @@ class Fold:
         """What ingestors wrote up to the sequences of this state was folded already, in the log before this one."""
         self._state.sequences = dict(state.sequences)
         self._state.marks = dict(state.marks)
+
+    def share_room(self, folds: int) -> None:
+        """Remember as many series as is the share of one of so many folds in a process."""
+        self._most_series = room(folds)
+        self._readers.remember(self._most_series)
+
+    @property
+    def remembered(self) -> int:
+        """How many series it has matched and not forgotten."""
+        return len(self._readers)
 
     @property
     def counts(self) -> bool:
@@ -199,13 +208,16 @@ class Fold:
 
     def apply(self, records: Iterable[Record]) -> None:
         """Fold records, in the order of the log, from `offset` on; older ones are passed over."""
-        if self._series.full:
-            self._begin_series()
         parts: list[Samples] = []
         last = None
         for record in records:
             if record.offset < self.offset:
                 continue
+            if self._readers.full:
+                if parts:
+                    self._add(parts)
+                parts = []
+                self._readers.make_room()
             self.offset = record.offset + 1
             last = record
             if (accepted := self._accept(record)) is not None and len(accepted[0].series):
@@ -306,8 +318,7 @@ class Fold:
         self.tally.records += 1
         try:
             batch = decode(record.value)
-            self._ingest = batch.ingest_ms
-            numbers = self._series.numbers(batch)
+            numbers = self._readers.numbers(batch)
         except ValueError as error:
             self.tally.poison += 1
             self.tally.last_poison = f"offset {record.offset}: {error}"
@@ -361,42 +372,13 @@ class Fold:
             np.concatenate([part.series for part in parts]), np.concatenate([part.times for part in parts]),
             np.concatenate([part.values for part in parts]), np.concatenate([part.ingest for part in parts]), _starts(parts),
         )  # fmt: skip
-        known = len(self._series)
-        buckets: dict[int, _I64] = {}
-        for lane in self._lanes:
-            if lane.every_ms not in buckets:
-                buckets[lane.every_ms] = samples.times // lane.every_ms
-            lane.add(samples, buckets[lane.every_ms], known)
-        if self._counting.lanes:
-            self._counting.add(samples, known)
+        self._readers.add(samples)
 
     def _begin_series(self) -> None:
         """Forget which series there are: they are matched anew when they are next seen."""
         sampled = [cells for cells in self.cells.values() if cells.selection.finer is None]
-        self._lanes = lanes([cells for cells in sampled if not cells.counts])
-        self._counting = Counting([cells for cells in sampled if cells.counts], self.counters, self.tally)
-        self._asked: dict[str, list[tuple[Lane, list[tuple[int, SelectionCells]]]]] = {}
-        for lane in (*self._lanes, *self._counting.lanes):
-            by_metric: dict[str, list[tuple[int, SelectionCells]]] = {}
-            for slot, cells in enumerate(lane.cells):
-                by_metric.setdefault(cells.selection.metric, []).append((slot, cells))
-            for metric, items in by_metric.items():
-                self._asked.setdefault(metric, []).append((lane, items))
-        self._series = SeriesList(self._new_series)
+        self._readers = Readers(sampled, self.counters, self.tally, self._most_series)
         self._lateness = Lateness(sampled)
-
-    def _new_series(self, number: int, kind: int, key: bytes) -> None:
-        """Match a new series against every selection of its metric."""
-        metric, labels = parse_series_key(key)
-        counting: list[SelectionCells] = []
-        for lane, items in self._asked.get(metric, ()):
-            placed = [(slot, cells, cells.place(kind, key, labels, self._ingest)) for slot, cells in items]
-            targets = [(slot, group) for slot, _, group in placed if group is not None]
-            if targets:
-                lane.take(number, kind, key, labels, targets)
-                counting += [cells for _, cells, group in placed if cells.counts and group is not None]
-        if counting:
-            self._counting.number(number, kind, key, counting)
 
     def _join_counters(self, other: Counters) -> None:
         """Of each counter that is still asked for, the newer of what both folds know: one may have stopped to follow it."""

@@ -79,6 +79,8 @@ class Folding:
         new = sorted(owned - set(self.slots))
         for some in (new[at : at + CLAIMS] for at in range(0, len(new), CLAIMS)):
             self.slots.update(zip(some, await asyncio.gather(*map(self._claim, some)), strict=True))
+        for slot in self.slots.values():
+            slot.fold.share_room(len(self.slots))
         if new or changed:
             await self._plan()
         self._assign()

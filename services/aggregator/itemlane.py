@@ -35,6 +35,12 @@ class ItemLane(Lane):
         if kind == Kind.delta:
             self._deltas.put(series, 1)
 
+    def keep(self, series: I64, known: int) -> None:
+        super().keep(series, known)
+        new = {number: place for place, number in enumerate(series.tolist())}
+        self._names = {(new[number], slot): name for (number, slot), name in self._names.items() if number in new}
+        self._deltas.keep(series)
+
     def _accumulate(self, spots: Spots, slots: I64, groups: I64, samples: Samples) -> None:
         names = [self._names[at] for at in zip(samples.series.tolist(), slots.tolist(), strict=True)]
         self._deltas.reach(int(samples.series.max()) + 1)

@@ -46,19 +46,48 @@ class Routes:
         self._counts = Column()
         self._slots = Column()
         self._groups = Column()
+        self._new: tuple[list[int], list[int], list[int], list[int]] = (
+            [],
+            [],
+            [],
+            [],
+        )  # series, counts, slots and groups since somebody looked
 
     def add(self, series: int, targets: Sequence[tuple[int, int]]) -> None:
         """The (selection's place, group) of a series that was just seen for the first time."""
-        self._starts.put(series, len(self._slots))
-        self._counts.put(series, len(targets))
+        numbers, counts, slots, groups = self._new
+        numbers.append(series)
+        counts.append(len(targets))
         for slot, group in targets:
-            self._slots.append(slot)
-            self._groups.append(group)
+            slots.append(slot)
+            groups.append(group)
+
+    def keep(self, series: I64, known: int) -> None:
+        """Forget all series but these, which are numbered anew in this order. known: how many there were."""
+        self._take_new(known)
+        counts = self._counts.at(series)
+        targets = _runs(self._starts.at(series), counts)
+        self._slots.keep(targets)
+        self._groups.keep(targets)
+        self._counts.keep(series)
+        self._starts = Column()
+        self._starts.extend(np.cumsum(counts) - counts)
+
+    def _take_new(self, known: int) -> None:
+        numbers, counts, slots, groups = self._new
+        if numbers:
+            first = len(self._slots)
+            self._starts.put_all(numbers, np.cumsum([first, *counts[:-1]]))
+            self._counts.put_all(numbers, counts)
+            self._slots.extend(slots)
+            self._groups.extend(groups)
+            self._new = [], [], [], []
+        self._counts.reach(known)
+        self._starts.reach(known)
 
     def of(self, series: I64, known: int) -> tuple[Places, I64, I64]:
         """(sample, selection's place, group) of everything that samples meet, in the order of samples. known: how many series there are."""
-        self._counts.reach(known)
-        self._starts.reach(known)
+        self._take_new(known)
         counts = self._counts.at(series)
         if len(counts) and int(counts.min()) == 1 == int(counts.max()):
             routes = self._starts.at(series)
@@ -67,8 +96,7 @@ class Routes:
         routes = self._starts.at(series[samples])
         counts = counts[samples]
         if len(counts) and int(counts.max()) > 1:
-            ends = np.cumsum(counts)
-            routes = np.repeat(routes - ends + counts, counts) + np.arange(ends[-1])
+            routes = _runs(routes, counts)
             samples = np.repeat(samples, counts)
         return samples, self._slots.at(routes), self._groups.at(routes)
 
@@ -87,6 +115,10 @@ class Lane:
     def take(self, series: int, kind: int, key: bytes, labels: Mapping[str, str], targets: Sequence[tuple[int, int]]) -> None:
         """Take a series that was just seen for the first time. targets: (selection's place, group) of those that read it."""
         self.routes.add(series, targets)
+
+    def keep(self, series: I64, known: int) -> None:
+        """Forget all series but these, which are numbered anew in this order. known: how many there were."""
+        self.routes.keep(series, known)
 
     def add(self, samples: Samples, buckets: I64, known: int) -> None:
         """Add samples to the cells that they meet, but for those that came too late for them (`late` counts these).
@@ -110,3 +142,10 @@ class Lane:
     def _accumulate(self, spots: Spots, slots: I64, groups: I64, samples: Samples) -> None:
         """Add samples of which all are in time. slots, groups: by sample."""
         self._accumulators[0].add(self._accumulators, self._arena, spots, groups, samples.times, samples.values)
+
+
+def _runs(begins: I64, counts: I64) -> I64:
+    """Of several runs of numbers, each of which begins at `begins` and has so many, all numbers; both of shape (n,)."""
+    ends = np.cumsum(counts)
+    found: I64 = np.repeat(begins - ends + counts, counts) + np.arange(ends[-1] if len(ends) else 0)
+    return found

@@ -12,8 +12,14 @@ Match = Callable[[Mapping[str, str]], bool]
 
 def matcher(where: tuple[Matcher, ...]) -> Match:
     """Whether labels meet every condition. A label that is absent has the empty value."""
+    if not where:
+        return _everything
     tests = [(condition.label, meets(condition)) for condition in where]
     return lambda labels: all(test(labels.get(label, "")) for label, test in tests)
+
+
+def _everything(_labels: Mapping[str, str]) -> bool:
+    return True
 
 
 def group_key(selection: Selection, kind: int, key: bytes, labels: Mapping[str, str]) -> bytes:

@@ -86,6 +86,8 @@ class Engine:
         self.merging = Merging(redis, 250, 1_000)
         self._redis = redis
         self._folds = [Fold(self.asked.config, 0) for _ in range(PARTITIONS)]
+        for fold in self._folds:
+            fold.share_room(PARTITIONS)
         self._held = [""] * PARTITIONS
 
     async def start(self) -> None:

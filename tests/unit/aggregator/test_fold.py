@@ -308,14 +308,6 @@ def test_only_changed_pages_are_stored_again() -> None:
     assert not fold.dirty
 
 
-def test_the_table_of_series_may_be_forgotten_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = view(fn="sum", each="pool", by=["host"])
-    log = log_of([[gauge(2.0**i, host=f"h{i % 7}"), counter(i, metric="load", host=f"h{i}")] for i in range(30)])
-    expected = folded(config(wanted), log).stored
-    monkeypatch.setattr(serieslist, "MAX_SERIES", 5)
-    assert folded(config(wanted), log).stored == expected
-
-
 def test_dictionaries_that_are_known_whole_may_be_forgotten_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that differ in kinds or in where keys end only are others."""
     wanted = view(fn="sum", each="pool", by=["host"])
