@@ -66,6 +66,9 @@ class SelectionCells:
         self.whole_from = 0  # buckets that start at or after this epoch ms have all of their samples
         self._pools: dict[bytes, int] = {}  # overflow groups: key -> number
         self._notes = notes
+        self._told: SelectionNotes | None = (
+            None  # all notes as they are, None where they may have changed since they were asked for
+        )
         self._census, self._left_out = Census(notes.census), Census(notes.left_out)
 
     @property
@@ -86,7 +89,9 @@ class SelectionCells:
 
     @property
     def notes(self) -> SelectionNotes:
-        return msgspec.structs.replace(self._notes, census=self._census.held(), left_out=self._left_out.held())
+        if self._told is None:
+            self._told = msgspec.structs.replace(self._notes, census=self._census.held(), left_out=self._left_out.held())
+        return self._told
 
     def number(self, key: bytes, ingest: int = 0) -> int:
         """The number of a group; past the limit, that of the overflow group. ingest: epoch ms at which it was seen."""
@@ -98,6 +103,7 @@ class SelectionCells:
         pool = overflow_of(self.selection, key)
         if key != pool and self.limit <= len(self.keys) - len(self._pools):
             self._census.see(key)
+            self._told = None
             if not self._notes.since:
                 self._notes = msgspec.structs.replace(self._notes, since=ingest)
             if (found := self._numbers.get(pool)) is not None:
@@ -123,16 +129,18 @@ class SelectionCells:
 
     def was_late(self, samples: int, ingest: int) -> None:
         """So many samples came when their bucket was no longer kept."""
-        held = self._notes
+        held, self._told = self._notes, None
         self._notes = msgspec.structs.replace(held, late=held.late + samples, late_at=max(held.late_at, ingest))
 
     def was_contested(self, samples: int) -> None:
         """So many samples of counters were passed over because another writer of their series is followed."""
+        self._told = None
         self._notes = msgspec.structs.replace(self._notes, contested=self._notes.contested + samples)
 
     def leave_out(self, key: bytes) -> None:
         """A counter cannot be followed, since there are too many."""
         self._left_out.see(key)
+        self._told = None
 
     def place(self, kind: int, key: bytes, labels: Mapping[str, str], ingest: int) -> int | None:
         """The group of a series that was just seen for the first time, None where it does not match."""
@@ -161,7 +169,7 @@ class SelectionCells:
         self.keys = [self.keys[group] for group in live.tolist()]
         self._numbers = {key: number for number, key in enumerate(self.keys)}
         self._pools = {key: self._numbers[key] for key in self._pools if key in self._numbers}
-        self._census = Census()
+        self._census, self._told = Census(), None
         if not self._pools:
             self._notes = msgspec.structs.replace(self._notes, since=0)
         self.stored_keys = 0
@@ -169,7 +177,7 @@ class SelectionCells:
 
     def forget_left_out(self) -> None:
         """There is place for counters again: who is left out is seen anew."""
-        self._left_out = Census()
+        self._left_out, self._told = Census(), None
 
     def oldest(self, clock: int) -> int:
         """Buckets that start before this epoch ms have ended so long ago that nobody is shown them, and no coarser one needs them."""

@@ -254,7 +254,7 @@ class Fold:
             new = self.counters.keys[self._stored_counters :]
             changes.keys.append(NewKeys(COUNTERS, self._stored_counters, new))
         changes.gone += self._gone
-        notes = {name: held for name, cells in self.cells.items() if (held := cells.notes) != NO_NOTES}
+        notes = {name: held for name, cells in self.cells.items() if (held := cells.notes) is not NO_NOTES and held != NO_NOTES}
         names = notes.keys() | self._state.notes.keys()
         changes.notes = {name: notes.get(name, NO_NOTES) for name in names if notes.get(name) != self._told.get(name)}
         self._state.notes = notes

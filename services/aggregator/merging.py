@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 Views = Mapping[str, tuple[View, int]]
 COMPACT_MS: Final = 60_000
+FORGET_MS: Final = 1_000
 BEHIND_MS: Final = 10_000
 """A view is not filled while what is folded of a partition ends so long ago or longer, and there is more."""
 COARSE_BUCKETS: Final = 2
@@ -76,6 +77,8 @@ class _State:
     owed: dict[str, Owed] = field(default_factory=dict)  # by view
     filling: set[str] = field(default_factory=set)  # views that have begun and still owe most of their past
     moment: _Moment | None = None
+    listed: list[int] = field(default_factory=list)  # of each mirror, as of the last step
+    forgot_at: int = 0  # epoch ms
 
 
 class Merging:
@@ -167,8 +170,10 @@ class Merging:
         closed = closed_until(self._progress(state, caught_up, now), now, self._disorder_ms, self._idle_ms)
         if closed > 0:
             metrics.WATERMARK_DELAY_SECONDS.set(max(0, now - closed) / 1000)
+        listed = [item.mirror.listed for item in state.followed.values()]
+        same, state.listed = listed == state.listed, listed
         for view_id, merge in state.views.items():
-            if view_id not in state.waiting and merge.settle():
+            if view_id not in state.waiting and not (same and merge.settled) and merge.settle():
                 for name in merge.selections:
                     state.dirty.update((name, bucket) for bucket in state.combined[name].buckets())
         dirty = _take_dirty(state)
@@ -316,6 +321,10 @@ class Merging:
         return ViewMerge(view, window_ms, inputs, held, secrets.token_hex(4))
 
     def _forget(self, state: _State, now: int) -> None:
+        """Drop what nobody looks at any more, once in a while."""
+        if now - state.forgot_at < FORGET_MS:
+            return
+        state.forgot_at = now
         before: dict[str, int] = {}
         for merge in state.views.values():
             for name in merge.selections:
@@ -333,13 +342,15 @@ class Merging:
 def _compute(state: _State, moment: _Moment, merge: ViewMerge, owed: Owed, most: int, now: int) -> ViewCommit | None:
     """The step of a view that computes so many of the buckets that it owes, the newest first."""
     began = time.perf_counter()
-    buckets = owed.take(most)
-    every, hot = merge.view.every_ms, 0
+    known = merge.filled == merge.window_ms and not moment.noted and merge.quiet
+    if not owed and known and _closed(moment, merge, owed) <= merge.closed:
+        return None
+    buckets, hot = owed.take(most), 0
     if merge.coarse and not owed:
         hot = _hot(state, merge, moment.caught_up, now)
     notes = view_notes(merge.view, moment.noted, merge.pooling())
-    until = (owed.closed(moment.closed) - merge.behind_ms) // every * every
     whole = merge.filled != merge.window_ms and not owed and _is_there(state, moment, merge, now)
+    until = _closed(moment, merge, owed)
     step = merge.step(buckets, until, now, moment.newest, moment.positions, notes, hot, whole)
     owed.took(len(buckets), time.perf_counter() - began)
     return step
@@ -355,6 +366,12 @@ def _is_there(state: _State, moment: _Moment, merge: ViewMerge, now: int) -> boo
             if any(kept.get(one.selection.id, 0) < merge.window_ms + one.over_ms for one in merge.view.inputs):
                 return False
     return True
+
+
+def _closed(moment: _Moment, merge: ViewMerge, owed: Owed) -> int:
+    """Until when the buckets of a view are closed, epoch ms."""
+    every = merge.view.every_ms
+    return (owed.closed(moment.closed) - merge.behind_ms) // every * every
 
 
 def _needed(state: _State) -> dict[str, int]:

@@ -16,7 +16,10 @@ Outcome = Literal["applied", "old", "gap"]
 
 
 class Mirror:
-    """The cells of the selections that somebody here merges. generation: grows when groups may be numbered otherwise than before."""
+    """The cells of the selections that somebody here merges. generation: grows when groups may be numbered otherwise than before.
+
+    listed: grows when groups are added to some list, too.
+    """
 
     def __init__(self, selections: Mapping[str, Selection]) -> None:
         self.position = -1
@@ -30,6 +33,7 @@ class Mirror:
         self.notes: dict[str, SelectionNotes] = {}
         self.dirty: set[tuple[str, int]] = set()  # (selection, bucket)
         self.generation = 0
+        self.listed = 0
         self._selections = dict(selections)
         self._changes: dict[str, dict[int, int]] = {name: {} for name in selections}  # by bucket: how often it changed
         self._clear()
@@ -39,6 +43,7 @@ class Mirror:
         self._touch_all()
         self._clear()
         self.generation += 1
+        self.listed += 1
         self.cold_after = stored.config.cold_after()
         self.position, self.digest, self.stamp = stored.offset, stored.config.digest, stored.stamp
         self.available, self.retentions = frozenset(stored.config.selections), stored.config.retentions
@@ -66,6 +71,7 @@ class Mirror:
                 if new.first != len(keys) and header.from_ != header.to:  # the same offset again: it may be known
                     return "gap"
                 keys[new.first :] = new.keys
+                self.listed += 1
         for page, blob in entry.pages:
             if page.selection != COUNTERS and page.selection in self.cells:
                 self._unread[page.selection].setdefault(page.bucket, {})[page.page] = blob

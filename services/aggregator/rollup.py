@@ -86,7 +86,8 @@ class _RollUp:
     def note(self, changed: Iterable[PageAt] | None = None) -> None:
         """Remember which buckets changed below; by default those that are to be stored."""
         pages = self.finer.cells.dirty if changed is None else changed
-        self._pending.update({bucket // self.every_ms * self.every_ms for bucket, _ in pages})
+        if pages:
+            self._pending.update({bucket // self.every_ms * self.every_ms for bucket, _ in pages})
 
     def roll(self) -> None:
         """Compute what changed. Of which finer cells are gone stays as it is."""
@@ -99,7 +100,8 @@ class _RollUp:
         """Number the groups of the finer one that are new. Of a group that is pooled, the edge says since when."""
         if self._keys is not self.finer.keys or self._coarse_keys is not self.coarse.keys:  # one was compacted: numbered anew
             self._keys, self._coarse_keys, self._places = self.finer.keys, self.coarse.keys, []
-        self._places += [self.coarse.number(key, edge) for key in self._keys[len(self._places) :]]
+        if len(self._places) < len(self._keys):
+            self._places += [self.coarse.number(key, edge) for key in self._keys[len(self._places) :]]
 
     def _compute(self, bucket: int) -> None:
         finer, coarse = self.finer.cells, self.coarse.cells

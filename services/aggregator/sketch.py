@@ -66,14 +66,21 @@ def codes_of(keys: I64) -> I64:
     return (keys & ((1 << CODE_BITS) - 1)) - _SHIFT
 
 
+def firsts(keys: I64) -> I64:
+    """The places at which another number begins, of ascending ones; shape (n,)."""
+    new = np.ones(len(keys), np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=new[1:])
+    return np.flatnonzero(new)
+
+
 def pooled(parts: Sequence[Bins]) -> Bins:
     """The sketches of all, which may have keys in common."""
     if len(parts) == 1:
         return parts[0]
     both = np.concatenate([part.keys for part in parts])
-    order = np.argsort(both)
+    order = np.argsort(both, kind="stable")  # parts are in order already, which this makes use of
     both = both[order]
-    first = np.flatnonzero(np.diff(both, prepend=-1))
+    first = firsts(both)
     counts = np.concatenate([part.counts for part in parts])[order]
     return Bins(both[first], np.add.reduceat(counts, first) if len(first) else counts)
 
@@ -88,8 +95,19 @@ def merged(one: Bins, other: Bins) -> Bins:
     counts[at[known]] += other.counts[known]
     if known.all():
         return Bins(one.keys, counts)
-    new = ~known
-    return Bins(np.insert(one.keys, at[new], other.keys[new]), np.insert(counts, at[new], other.counts[new]))
+    new = np.flatnonzero(~known)
+    places = at[new] + np.arange(len(new))
+    old = np.ones(len(counts) + len(new), np.bool_)
+    old[places] = False
+    return Bins(_woven(old, one.keys, places, other.keys[new]), _woven(old, counts, places, other.counts[new]))
+
+
+def _woven(old: npt.NDArray[np.bool_], one: I64, places: I64, other: I64) -> I64:
+    """One column where `old` says, the other at these places. np.insert does it in ten times the time for few numbers."""
+    found = np.empty(len(old), np.int64)
+    found[old] = one
+    found[places] = other
+    return found
 
 
 def regrouped(bins: Bins, groups: I64) -> Bins:
@@ -98,10 +116,10 @@ def regrouped(bins: Bins, groups: I64) -> Bins:
         return bins
     numbers = groups[bins.keys >> CODE_BITS]
     keys = numbers << CODE_BITS | bins.keys & ((1 << CODE_BITS) - 1)
-    if not (np.diff(keys) > 0).all():
+    if not (keys[1:] > keys[:-1]).all():
         order = np.argsort(keys)
         keys, counts = keys[order], bins.counts[order]
-        first = np.flatnonzero(np.diff(keys, prepend=-1))
+        first = firsts(keys)
         return Bins(keys[first], np.add.reduceat(counts, first))
     return Bins(keys, bins.counts)
 
@@ -116,7 +134,7 @@ def values_of(codes: I64) -> F64:
 def quantiles(bins: Bins, number: int) -> tuple[I64, F64]:
     """(groups, ascending; of each the sample at rank floor(number * (n - 1) / WHOLE), counted from 0). number: as functions.Function has it."""
     group = bins.keys >> CODE_BITS
-    first = np.flatnonzero(np.diff(group, prepend=-1))
+    first = firsts(group)
     seen = np.cumsum(bins.counts)
     total = np.diff(seen[np.append(first[1:], len(seen)) - 1] if len(first) else seen, prepend=0)
     rank = number * (total - 1) // WHOLE

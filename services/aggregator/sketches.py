@@ -84,11 +84,11 @@ class Sketches(ByBucket[Held]):
     @staticmethod
     def _add_sorted(beside: Sequence["Sketches"], at: Sequence[tuple[int, int]], keys: I64) -> None:
         """keys: spot, group and code in one number, ascending."""
-        first = np.flatnonzero(np.diff(keys, prepend=-1))
+        first = sketch.firsts(keys)
         counts = np.diff(first, append=len(keys))
         keys = keys[first]
         pages = keys >> (CODE_BITS + _PAGE_BITS)
-        for page in pages[np.flatnonzero(np.diff(pages, prepend=-1))].tolist():
+        for page in pages[sketch.firsts(pages)].tolist():
             slot, bucket = at[page >> (GROUP_BITS - _PAGE_BITS)]
             beside[slot].dirty.add((bucket, page & ((1 << (GROUP_BITS - _PAGE_BITS)) - 1)))
         ends = [*np.searchsorted(keys, np.arange(1, len(at)) << _KEY_BITS).tolist(), len(keys)]
@@ -134,6 +134,8 @@ def _pages_of(keys: I64) -> list[int]:
 
 def _replaced(bins: Bins, pages: Mapping[int, Bins]) -> Bins:
     """The same with other pages."""
+    if not len(bins.keys) and len(pages) == 1:
+        return next(iter(pages.values()))
     order = sorted(pages)
     begins = np.searchsorted(bins.keys, np.array(order) * _PAGE_KEYS).tolist()
     ends = np.searchsorted(bins.keys, (np.array(order) + 1) * _PAGE_KEYS).tolist()

@@ -90,6 +90,16 @@ class ViewMerge:
         changed, self._decisions = decisions != self._decisions, decisions
         return changed
 
+    @property
+    def settled(self) -> bool:
+        """Whether it was decided which groups are shown apart since the partials are read from where they are."""
+        return bool(self._decisions)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether there is nothing to note, and the readers know."""
+        return self.notes == NO_NOTES and not any(registers or lacking for registers, lacking in self.pooling())
+
     def pooling(self) -> list[tuple[bytes, int]]:
         """What `combine.Values.pooling` says of each input."""
         return [item.pooling() for item in self._inputs]
