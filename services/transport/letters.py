@@ -21,6 +21,9 @@ log = structlog.get_logger()
 
 MAX_VALUE_BYTES: Final = 800_000
 """Of a longer value only so much is kept, and a header says how long it was: a broker refuses records over 1 MB unless it is told otherwise."""
+MAX_KEY_BYTES: Final = 64_000
+"""The same of keys."""
+MAX_REASON: Final = 1_000
 MAX_WAITING: Final = 10_000
 MAX_WAITING_BYTES: Final = 16 << 20
 RETRY_S: Final = 1.0
@@ -43,11 +46,13 @@ class Letter:
             ("topic", self.topic),
             ("partition", f"{self.partition}"),
             ("offset", f"{self.offset}"),
-            ("reason", self.reason),
+            ("reason", self.reason[:MAX_REASON]),
         ]
         found.append(("source", self.source))
         if self.value is not None and len(self.value) > MAX_VALUE_BYTES:
             found.append(("bytes", f"{len(self.value)}"))
+        if self.key is not None and len(self.key) > MAX_KEY_BYTES:
+            found.append(("key_bytes", f"{len(self.key)}"))
         return [(name, text.encode(errors="replace")) for name, text in found]
 
 
@@ -141,4 +146,5 @@ class LetterBox:
 
 def _append(writer: LogWriter, letter: Letter) -> "asyncio.Future[int]":
     value = (letter.value or b"")[:MAX_VALUE_BYTES]
-    return writer.append(0, value, letter.key, letter.headers())
+    key = None if letter.key is None else letter.key[:MAX_KEY_BYTES]
+    return writer.append(0, value, key, letter.headers())

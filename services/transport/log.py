@@ -133,7 +133,7 @@ class LogReader:
         return self._positions.get(partition)
 
     async def topic_id(self) -> str | None:
-        """The UUID of the topic; None where it is missing, or the broker does not tell."""
+        """The UUID of the topic; None where the broker knows no such thing. TopicMissing where there is none."""
         async with self._asking() as (wire, _):
             return await topic_id(wire, self._topic)
 

@@ -20,7 +20,7 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-from services.transport.log_wire import LogError, Wire
+from services.transport.log_wire import LogError, TopicMissing, Wire
 
 _NONE: Final = UUID(int=0)
 
@@ -87,7 +87,7 @@ class _MetadataRequest(Request[_MetadataRequestV10]):  # type: ignore[misc]
 
 
 async def topic_id(wire: Wire, topic: str) -> str | None:
-    """The topic's UUID in hexadecimal digits; None where the topic is missing, or the broker knows no such thing. LogError."""
+    """The topic's UUID in hexadecimal digits; None where the broker knows no such thing. TopicMissing, LogError."""
     try:
         answer: Any = await wire.ask(wire.any_node(), _MetadataRequest(topic))
     except NotImplementedError:  # aiokafka's word for a version that the broker does not offer
@@ -98,4 +98,4 @@ async def topic_id(wire: Wire, topic: str) -> str | None:
             return found.hex if found != _NONE else None
         if error is not errors.UnknownTopicOrPartitionError:
             raise LogError(f"topic {topic}: {error.__name__}")
-    return None
+    raise TopicMissing(f"there is no topic {topic}")

@@ -37,6 +37,8 @@ LOOK_S: Final = 5.0  # at how many partitions the topic has, and whether it is s
 LOOK_MISSING_S: Final = 1.0
 SAVE_S: Final = 0.5
 KEEP_S: Final = 3_600.0  # how often the positions of a quiet source are kept from expiring
+STALE_S: Final = 2 * LOOK_S
+UNKNOWN: Final = "unknown"  # of a topic of brokers that give topics no ids
 POLL_MS: Final = 250
 RETRY_S: Final = (0.1, 2.0)  # first and longest
 
@@ -50,7 +52,7 @@ class Share:
 
 
 class Bridge:
-    """One source as one ingestor reads it. `run` until cancelled; then `stop`."""
+    """One source as one ingestor reads it. `run`, and then `stop`."""
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class Bridge:
         self._topic_id = ""
         self._count = 0
         self._seen = False
+        self._finishing = False
         self._at: dict[int, int] = {}  # the next offset of each partition that is ours; all before it is in our log
         self._saved: dict[int, int] = {}
         self._saved_at = self._kept_at = self._looked_at = float("-inf")
@@ -84,7 +87,8 @@ class Bridge:
         self._backoff = RETRY_S[0]
 
     async def run(self) -> None:
-        while True:
+        """Until cancelled, or soon after `finish`."""
+        while not self._finishing:
             try:
                 await self._turn()
                 self._well()
@@ -93,6 +97,10 @@ class Bridge:
                 await self._wait(f"there is no topic {self.source.topic} yet", LOOK_MISSING_S)
             except (LogError, *FeedErrors) as error:
                 await self._again(error)
+
+    def finish(self) -> None:
+        """Read nothing more when what is under way is in our log: then nobody reads it again, by another document perhaps."""
+        self._finishing = True
 
     async def stop(self) -> None:
         """Note how far it is, so that whoever reads on begins there."""
@@ -117,6 +125,11 @@ class Bridge:
         }
 
     @property
+    def identity(self) -> str:
+        """The id of the topic, as of the last look."""
+        return self._topic_id
+
+    @property
     def state(self) -> str:
         if self._outlet.held:
             return "held"
@@ -127,7 +140,7 @@ class Bridge:
     async def _turn(self) -> None:
         members = self._share.members()
         if members != self._members or time.monotonic() - self._looked_at > LOOK_S:
-            await self._look(members)
+            await self._look_or_not(members)
         if not self._at:
             await self._wait("no partition is ours" if self._count else "the topic has no partitions", POLL_MS / 1000)
             return
@@ -138,6 +151,9 @@ class Bridge:
             records = await self._reader.poll(POLL_MS)
         except OffsetGone as gone:
             await self._skip(gone)
+            return
+        if records and time.monotonic() - self._looked_at > STALE_S:  # we slept: they may be of a topic that was made again
+            self._reader.assign(self._at)
             return
         try:
             await self._move(writer, records)
@@ -169,6 +185,15 @@ class Bridge:
 
     # Which partitions, and from where
 
+    async def _look_or_not(self, members: frozenset[str]) -> None:
+        """What is read goes on to be read while Redis is away, though more might be ours by now."""
+        try:
+            await self._look(members)
+        except FeedErrors:
+            if not self._at:
+                raise
+            self._looked_at = time.monotonic()
+
     async def _look(self, members: frozenset[str]) -> None:
         """See which topic it is, how many partitions it has, and which of them are ours."""
         count = await self._reader.partitions()
@@ -177,7 +202,7 @@ class Bridge:
                 await self._positions.begin("", {}, int(time.time() * 1000))
                 self._seen = True
             raise TopicMissing(f"there is no topic {self.source.topic}")
-        topic_id = await self._reader.topic_id() or "unknown"
+        topic_id = await self._identity()
         if topic_id != self._topic_id:
             if self._topic_id:
                 log.warning("the topic of a source was made again", source=self.source.name, topic=self.source.topic)
@@ -188,6 +213,13 @@ class Bridge:
         if time.monotonic() - self._kept_at > KEEP_S:
             await self._positions.save(self._topic_id, {}, int(time.time() * 1000))
             self._kept_at = time.monotonic()
+
+    async def _identity(self) -> str:
+        """Which topic it is: one that was made again is another one, and another identity would be read from its start."""
+        found = await self._reader.topic_id()
+        if found is None and self._topic_id not in ("", UNKNOWN):
+            raise LogError(f"no broker says any more which topic {self.source.topic} is")
+        return found or UNKNOWN
 
     async def _claim(self, ours: frozenset[int], count: int) -> None:
         gone, new = set(self._at) - ours, ours - set(self._at)
@@ -229,7 +261,7 @@ class Bridge:
 
     async def _skip(self, gone: OffsetGone) -> None:
         """The topic no longer has what comes next, or it is another one by now."""
-        if (await self._reader.topic_id() or "unknown") != self._topic_id:
+        if await self._identity() != self._topic_id:
             self._looked_at = float("-inf")
             return
         start = (await self._reader.start_offsets([gone.partition]))[gone.partition]

@@ -28,6 +28,7 @@ from services.transport.settings import KafkaSettings
 log = structlog.get_logger()
 
 RETRY_S: Final = 0.5
+FINISH_S: Final = 2.0
 AGAIN_S: Final = 5.0  # after an error of our own
 OFF: Final = "sources are not read here: TIDEBOARD_INGESTOR_SOURCES is false"
 
@@ -57,8 +58,7 @@ class Bridges:
             tasks.create_task(self._listen())
 
     async def stop(self) -> None:
-        for name in list(self._bridges):
-            await self._end(name)
+        await asyncio.gather(*(self._end(name) for name in list(self._bridges)))
         with contextlib.suppress(*FeedErrors):
             await self._membership.leave()
         await self._outlet.stop()
@@ -90,8 +90,8 @@ class Bridges:
             self._feed = ""
             self._entries = entries
             wanted = {name: source for name, entry in entries.items() if (source := held(entry)) is not None}
-            for name in [name for name, bridge in self._bridges.items() if wanted.get(name) != bridge.source]:
-                await self._end(name)
+            ended = [name for name, bridge in self._bridges.items() if wanted.get(name) != bridge.source]
+            await asyncio.gather(*(self._end(name) for name in ended))
             for name, source in wanted.items():
                 if name not in self._bridges:
                     self._begin(source)
@@ -108,6 +108,7 @@ class Bridges:
         while True:
             try:
                 await bridge.run()
+                return
             except Exception as error:
                 bridge.fault = f"failed: {error!r}"
                 log.exception("a source failed", source=bridge.source.name)
@@ -115,6 +116,8 @@ class Bridges:
 
     async def _end(self, name: str) -> None:
         task, bridge = self._tasks.pop(name), self._bridges.pop(name)
+        bridge.finish()
+        await asyncio.wait([task], timeout=FINISH_S)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await bridge.stop()

@@ -20,6 +20,7 @@ from services.ingestor.sources.extract import Labels, Row
 from services.ingestor.sources.formats import PoisonError, decoder
 
 INDEX_BITS: Final = 20
+MAX_REASON: Final = 500
 _LIMIT: Final = 1 << 62
 
 _Sample = tuple[int, int, float, int]  # number of its series, time, value, start or 0
@@ -87,22 +88,27 @@ class Decoder:
         sequences: list[int] = []
         for record in records:
             try:
-                rows = self._decode(record.value)
+                judged = self._record(record, now_ms)
             except PoisonError as error:
-                decoded.poison.append((record, str(error)))
+                decoded.poison.append((record, str(error)[:MAX_REASON]))
                 continue
-            own = record.timestamp if record.timestamp > 0 else now_ms
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                decoded.poison.append((record, f"is not understood: {error!r}"[:MAX_REASON]))
+                continue
             first = record.offset << INDEX_BITS
-            for index, row in enumerate(rows):
-                judged = self._judge(row, own, now_ms)
-                if isinstance(judged, Fault):
-                    decoded.refuse(judged, record)
+            for index, item in enumerate(judged):
+                if isinstance(item, Fault):
+                    decoded.refuse(item, record)
                     continue
-                samples.append(judged)
+                samples.append(item)
                 sequences.append(first + index)
         if samples:
             decoded.placed = self._placed(samples, sequences)
         return decoded
+
+    def _record(self, record: Record, now_ms: int) -> list[_Sample | Fault]:
+        own = record.timestamp if record.timestamp > 0 else now_ms
+        return [self._judge(row, own, now_ms) for row in self._decode(record.value)]
 
     def _placed(self, samples: list[_Sample], sequences: list[int]) -> Placed:
         series, times, values, starts = zip(*samples, strict=True) if samples else ((), (), (), ())
@@ -126,8 +132,10 @@ class Decoder:
             time = own
         if time > now_ms + self._limits.future_ms:
             return far(min(time, _LIMIT), now_ms, self._limits)
+        if time < 0:
+            return Fault("time", f"time {max(time, -_LIMIT)} is before 1970")
         if time < min(own, now_ms) - self._limits.past_ms:
-            return far(max(time, -_LIMIT), min(own, now_ms), self._limits)
+            return far(time, min(own, now_ms), self._limits)
         if start is None:
             return number, time, value, 0
         return start_fault(start, time) or (number, time, value, start)

@@ -18,6 +18,8 @@ Labels = tuple[tuple[str, str], ...]
 
 COUNTER: Final = Kind.counter.name
 
+MAX_DIGITS: Final = 40
+"""Of a time in whole numbers; Python does not read thousands of them."""
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")
 _PER_MS: Final = {"s": 1_000.0, "ms": 1.0, "us": 0.001, "ns": 0.000001}
 _DIVISORS: Final = {"us": 1_000, "ns": 1_000_000}
@@ -219,7 +221,7 @@ def _time(field: _Field, found: Any, unit: str) -> int | None:
     if type(found) is str:
         if not _NUMBER.match(found):
             return _rfc_3339(found, field)
-        found = float(found) if "." in found or "e" in found.lower() else int(found)
+        found = int(found) if len(found) < MAX_DIGITS and found.lstrip("-").isdigit() else _float(found)
     if type(found) is int and abs(found) < 1 << 80:
         return found // _DIVISORS[unit] if unit in _DIVISORS else found * int(_PER_MS[unit])
     if type(found) is float and abs(found) < 1e25:

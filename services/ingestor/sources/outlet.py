@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.transport.letters import Letter, LetterWriter
+from services.transport.log_topics import ensure_topics
 from services.transport.log_wire import LogError, TopicMissing
 from services.transport.log_writer import LogWriter
 from services.transport.settings import KafkaSettings
@@ -57,6 +58,7 @@ class Outlet:
         try:
             await self._letters.write(letters)
         except TopicMissing as error:
+            await ensure_topics(self._kafka)  # somebody deleted it
             raise LogError(str(error)) from None
 
     async def hold(self) -> None:

@@ -8,9 +8,11 @@ from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
 from services.contract.batch import Batch, encode
+from services.contract.batch import decode as decode_batch
 from services.contract.series import Kind, series_key
 from services.contract.sources import Source
 from services.ingestor.columns import rfc_3339 as parse_time
+from services.ingestor.sources.cutting import cut
 from services.ingestor.sources.decode import INDEX_BITS, Decoder
 from tests.unit.ingestor.sources.worlds import LIMITS, NOW, Given, decoded, given, mapped, samples, source
 
@@ -139,6 +141,8 @@ def test_without_a_sample_in_the_document_records_are_read_as_the_http_door_take
         ({"v": 1, "t": NOW * 1000}, "time", "is it in micro- or nanoseconds?"),
         ({"v": 1, "t": 10**30}, "time", "expected a number or an RFC 3339 string"),
         ({"v": 1, "t": 10**22}, "time", "in the future"),
+        ({"v": 1, "t": "1" * 5_000}, "time", "expected a number or an RFC 3339 string"),
+        ({"v": 1, "t": "-1"}, "time", "before 1970"),
         ({"v": 1, "t": "soon"}, "time", "neither epoch milliseconds nor RFC 3339"),
         ({"v": 1, "t": {}}, "time", "is an object"),
         ({"v": 1, "name": "1m"}, "name", "metric '1m' is not a name"),
@@ -189,7 +193,31 @@ def test_a_time_is_judged_by_that_of_its_record_so_that_a_bridge_that_was_away_r
     assert len(samples(found)) == 1
 
 
+def test_a_time_before_1970_is_refused_though_its_record_is_almost_as_old_since_no_fold_reads_such_a_batch() -> None:
+    written = [Given(0, b'{"v":1,"t":-3000}', 1_000), Given(1, b'{"v":2}', 1_000), Given(2, b'{"v":3,"t":0}', 1_000)]
+    found = Decoder(mapped(M | {"time": "$.t"}), 1, LIMITS).decode(written, NOW)
+    assert ([it[2] for it in samples(found)], found.faults) == ([2, 3], {"time": 1})
+    (made,) = cut(found.placed, 1, "orders", NOW)
+    assert decode_batch(made.payload).times.tolist() == [1_000, 0]
+
+
 # Poison
+
+
+def test_a_record_that_is_not_understood_is_poison_and_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = Decoder(mapped(M), 4, LIMITS)
+    judge = decoder._judge
+
+    def fails(row: Any, *rest: Any) -> Any:
+        if row.value == 2:
+            raise KeyError("x" * 5_000)
+        return judge(row, *rest)
+
+    monkeypatch.setattr(decoder, "_judge", fails)
+    found = decoder.decode(given({"v": 1}, {"v": 2}, {"v": 3}), NOW)
+    assert [it[2] for it in samples(found)] == [1, 3]
+    ((record, why),) = found.poison
+    assert (record.offset, why[:30], len(why)) == (1, "is not understood: KeyError('x", 500)
 
 
 @pytest.mark.parametrize(
