@@ -190,8 +190,8 @@ class ViewMerge:
         if not cells and not filled and closed == self.closed and told is None and self.held[0]:
             return None
         begins = not self.held[0]
-        if begins and not cells and not filled:
-            return None  # nothing has ever been computed: there is no history to move
+        if begins and not cells and not filled and told is None:
+            return None  # nothing has ever been computed, and nothing is to be said of that: there is no history to move
         new = [NewGroup(number, self._labels[number]) for number in range(self._told, len(self._labels))]
         change = Change(
             v=VERSION, epoch=self._epoch, prev=self.held[1], version=version if cells or begins else self.held[1],

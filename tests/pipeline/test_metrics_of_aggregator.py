@@ -16,6 +16,7 @@ from services.transport.history import read_view
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.pipeline.world import Log, Point, aggregating, entry, register, until
 
+GROWN = {"id": "grown", "type": "stat", "query": {"metric": "bytes", "fn": "increase", "every": "1s"}}
 FAULTS = entry(
     "faults",
     [
@@ -25,7 +26,7 @@ FAULTS = entry(
             "maxGroups": 5,
             "query": {"metric": "load", "by": ["host"], "fn": "count", "every": "1s"},
         },
-        {"id": "grown", "type": "stat", "query": {"metric": "bytes", "fn": "increase", "every": "1s"}},
+        GROWN,
     ],
     window="30s",
 )
@@ -74,6 +75,22 @@ async def deafen(aggregator: Aggregator) -> None:
 
     wire.ask = never  # type: ignore[method-assign, assignment]
     await asyncio.wait_for(asked.wait(), PATIENCE_S)
+
+
+async def test_counters_that_are_too_many_are_told_though_none_of_them_has_a_value_yet(
+    kafka: KafkaSettings, settings: RedisSettings, redis: Redis, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "COUNTERS", 2)
+    (wanted,) = await register(redis, entry("new", [GROWN]))
+    once: list[Point] = [
+        ("bytes", labels, int(time.time() * 1000), 1.0, "counter") for labels in together("bytes", 7, log.writer.partitions)
+    ]
+    async with aggregating(kafka, settings):
+        await log.write(once)
+        await until(lambda: "" if metric("left_out_series") == 5 else f"{metric('left_out_series')} left out", PATIENCE_S)
+    held = await read_view(redis, wanted)
+    assert held is not None
+    assert (held.notes.left_out, held.rows) == (5, {})
 
 
 async def test_metrics_say_what_was_folded_left_out_and_is_behind(

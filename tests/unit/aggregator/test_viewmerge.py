@@ -433,6 +433,17 @@ def test_notes_are_committed_when_they_change_and_at_most_once_a_second() -> Non
     assert gone.change.notes == Notes(at=NOW + 9_000)
 
 
+def test_notes_begin_a_history_where_there_is_no_value_since_that_may_be_why() -> None:
+    world = World(view("bytes", fn="increase"))
+    world.write(counter(1, host="a"), counter(1, host="b"))
+    assert run(world, world.merge.step([T0], 0, NOW, 0, {}, Notes(left_out=7))).change.notes == Notes(at=NOW, left_out=7)
+    assert world.table() == {}
+    world.write(counter(5, at=500, host="a"))
+    run(world, world.step())
+    assert world.table() == {((), T0): 4}
+    assert world.merge.notes == Notes(at=NOW, left_out=7)
+
+
 def test_a_merge_that_takes_over_knows_the_notes() -> None:
     world = World(view(fn="max"))
     world.write(gauge(1))
