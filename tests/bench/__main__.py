@@ -4,7 +4,7 @@ python -m tests.bench [--write] [name ...]
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.bench import (
@@ -14,6 +14,7 @@ from tests.bench import (
     bench_commits,
     bench_compression,
     bench_engine,
+    bench_fanout,
     bench_fold,
     bench_growth,
     bench_idle,
@@ -26,7 +27,7 @@ from tests.bench import (
 )
 from tests.bench.report import Table, machine
 
-BENCHES: dict[str, Callable[[], Table]] = {
+BENCHES: dict[str, Callable[[], Table | Sequence[Table]]] = {
     "latency": bench_latency.measure,
     "ingest": bench_ingest.measure,
     "engine": bench_engine.measure,
@@ -42,6 +43,7 @@ BENCHES: dict[str, Callable[[], Table]] = {
     "movement": bench_movement.measure,
     "catchup": bench_catchup.measure,
     "cardinality": bench_cardinality.measure,
+    "fanout": bench_fanout.measure,
 }
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
@@ -59,9 +61,10 @@ def main(arguments: list[str]) -> int:
         return 2
     sections = _sections(PAGE.read_text()) if write else {}
     for name in names:
-        table = BENCHES[name]()
-        sections[table.title] = table.markdown()
-        print(table.markdown(), flush=True)
+        found = BENCHES[name]()
+        for table in [found] if isinstance(found, Table) else found:
+            sections[table.title] = table.markdown()
+            print(table.markdown(), flush=True)
     if write:
         PAGE.write_text(HEAD.format(machine=machine()) + "\n".join(sections.values()))
     return 0
