@@ -1,4 +1,4 @@
-"""Leaving performed: orders come by signal or on the admin port (`orders`), `leaving` says whom to ask when, sockets do the asking.
+"""Leaving performed: orders come by signal or on the admin port (`orders`), `leaving` says whom to ask when, connections do the asking.
 
 While the gateway drains it is not ready, and everything else goes on: who comes is served, who stays gets every frame.
 """
@@ -6,35 +6,68 @@ While the gateway drains it is not ready, and everything else goes on: who comes
 import asyncio
 import random
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Collection, Hashable, Iterator
+from typing import Any, Final, Protocol
 
 import structlog
 
 from services.gateway import metrics
-from services.gateway.leaving import Leaving, Terms, pace
+from services.gateway.leaving import Leaving, Terms, pace, returns
 from services.gateway.settings import LeavingSettings
-from services.gateway.websocket import Sockets, WebSocket
 
 log = structlog.get_logger()
 
 STEP_S: Final = 0.02
 
 
+class Connection(Hashable, Protocol):
+    """A connection that is there to stay. watches: the names of what it shows."""
+
+    @property
+    def watches(self) -> tuple[str, ...]: ...
+
+    def move(self, within_ms: int) -> None:
+        """Ask the other side to go on elsewhere, within so many ms."""
+        ...
+
+    def go_away(self, retry_in_ms: int) -> None:
+        """End it, and say in how many ms to come back."""
+        ...
+
+
+class Connections(Collection[Connection]):
+    """All of a gateway, whatever the door."""
+
+    def __init__(self, *doors: Collection[Connection]) -> None:
+        self._doors = doors
+
+    def __len__(self) -> int:
+        return sum(map(len, self._doors))
+
+    def __iter__(self) -> Iterator[Connection]:
+        for door in self._doors:
+            yield from door
+
+    def __contains__(self, connection: object) -> bool:
+        return any(connection in door for door in self._doors)
+
+
 class Departure:
-    """clock: monotonic seconds. accepts_per_second: new connections that each gateway takes."""
+    """accepts_per_second: new connections that each gateway takes. on_drain: called when a drain begins. clock: monotonic seconds."""
 
     def __init__(
         self,
-        sockets: Sockets,
+        connections: Connections,
         settings: LeavingSettings,
         accepts_per_second: float,
+        on_drain: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sockets = sockets
+        self._connections = connections
+        self._on_drain = on_drain
         self._deadline_s = settings.deadline_s
         self._clock = clock
-        self._leaving: Leaving[WebSocket] = Leaving(Terms(pace(accepts_per_second), settings.notice_s, settings.deadline_s))
+        self._leaving: Leaving[Connection] = Leaving(Terms(pace(accepts_per_second), settings.notice_s, settings.deadline_s))
         self._ends = False
         self._ordered = asyncio.Event()
 
@@ -45,7 +78,8 @@ class Departure:
     def drain(self, *, end: bool = True) -> float:
         """Begin to leave, once; for how many seconds that may last. end: `run` is over then."""
         if not self.draining:
-            log.info("draining", viewers=len(self._sockets), deadline_s=self._deadline_s)
+            log.info("draining", viewers=len(self._connections), deadline_s=self._deadline_s)
+            self._on_drain()
         self._leaving.drain(self._clock())
         self._ends = self._ends or end
         self._ordered.set()
@@ -53,7 +87,7 @@ class Departure:
 
     def shed(self, viewers: int, per_second: float | None = None) -> dict[str, Any]:
         """Send some away, as many of each dashboard as is its share; what will be done, for who ordered it."""
-        of_dashboards = sorted(self._sockets, key=lambda socket: socket.watches)
+        of_dashboards = sorted(self._connections, key=lambda connection: connection.watches)
         wanted = per_second or self._leaving.terms.per_second
         n, a_second = self._leaving.shed(of_dashboards, viewers, wanted, self._clock())
         log.info("shedding", viewers=n, of=len(of_dashboards), per_second=a_second)
@@ -66,16 +100,24 @@ class Departure:
             if self._leaving.idle:
                 self._ordered.clear()
                 await self._ordered.wait()
-            for socket, within_ms in self._leaving.step(self._sockets, self._clock(), random.random):
+            for connection, within_ms in self._leaving.step(self._connections, self._clock(), random.random):
                 metrics.MOVED.inc()
-                socket.move(within_ms)
+                connection.move(within_ms)
             if self._over():
-                self._sockets.close_all(self._leaving.terms.per_second)  # nobody, or who is left at the deadline
+                self.dismiss()
             await asyncio.sleep(STEP_S)
-        log.info("drained", viewers=len(self._sockets), asked=self._leaving.asked)
+        log.info("drained", viewers=len(self._connections), asked=self._leaving.asked)
+
+    def dismiss(self) -> None:
+        """End what is left, now: everybody comes back at a moment of their own, elsewhere or here."""
+        connections = list(self._connections)
+        for connection, wait_ms in zip(
+            connections, returns(len(connections), self._leaving.terms.per_second, random.random), strict=True
+        ):
+            connection.go_away(wait_ms)
 
     def readiness(self) -> str:
-        return f"draining, with {len(self._sockets)} viewers left" if self.draining else ""
+        return f"draining, with {len(self._connections)} viewers left" if self.draining else ""
 
     def status(self) -> dict[str, Any]:
         """For a person, and for who ordered it."""
@@ -84,7 +126,7 @@ class Departure:
         state = "draining" if leaving.draining else "shedding" if leaving.queued else "serving"
         return {
             "state": "drained" if self._over() else state,
-            "viewers": len(self._sockets),
+            "viewers": len(self._connections),
             "queued": leaving.queued,
             "asked": leaving.asked,
             "per_second": leaving.terms.per_second,
@@ -93,4 +135,4 @@ class Departure:
         }
 
     def _over(self) -> bool:
-        return self._leaving.over(len(self._sockets), self._clock())
+        return self._leaving.over(len(self._connections), self._clock())

@@ -5,8 +5,7 @@ twice. Unlike a WebSocket, a stream has a task: its request's.
 """
 
 import asyncio
-import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from starlette.responses import Response, StreamingResponse
@@ -17,7 +16,6 @@ from services.gateway.hub import Hub
 from services.gateway.outgoing import Outgoing
 
 RETRY_MS: Final = 1_000
-SPREAD_MS: Final = (500, 3_000)  # in which readers come back after this gateway has gone
 MAX_ID: Final = 16_384
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}  # the latter: nginx passes events on at once
 
@@ -25,9 +23,10 @@ _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}  # th
 class EventStream:
     """A viewer. `events` is what its response writes."""
 
-    __slots__ = ("_closed", "_pending", "_wake", "clogged")
+    __slots__ = ("_closed", "_pending", "_wake", "clogged", "watches")
 
-    def __init__(self) -> None:
+    def __init__(self, dashboard: str) -> None:
+        self.watches = (dashboard,)
         self.clogged = False
         self._pending: list[bytes] = [b"retry: %d\n\n" % RETRY_MS]
         self._wake = asyncio.Event()
@@ -46,11 +45,15 @@ class EventStream:
         self._closed = True
         self._wake.set()
 
-    def leave(self, retry_ms: int) -> None:
+    def go_away(self, retry_in_ms: int) -> None:
         """End it, and say when to come back."""
         if not self._closed:
-            self._pending.append(b"retry: %d\n\n" % retry_ms)
+            self._pending.append(b"retry: %d\n\n" % retry_in_ms)
             self.close(0)
+
+    def move(self, within_ms: int) -> None:
+        """Nobody opens a second one first: EventSource comes back with the id that it has."""
+        self.go_away(within_ms)
 
     async def events(self) -> AsyncIterator[bytes]:
         """Bytes to write. An empty one waits until everything before it has been taken: uvicorn writes first, and waits before the next."""
@@ -73,17 +76,18 @@ class EventStreams:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __iter__(self) -> Iterator[EventStream]:
+        return iter(self._open)
+
+    def __contains__(self, stream: object) -> bool:
+        return stream in self._open
+
     def open(self, hub: Hub, dashboard: str, position: Position | None, hz: int) -> Response:
         """The response that a stream is. position: what its reader has."""
         return StreamingResponse(self._events(hub, dashboard, position, hz), headers=_HEADERS, media_type="text/event-stream")
 
-    def close_all(self) -> None:
-        """This gateway goes away: every reader comes back at a moment of its own."""
-        for stream in self._open:
-            stream.leave(random.randint(*SPREAD_MS))  # noqa: S311
-
     async def _events(self, hub: Hub, dashboard: str, position: Position | None, hz: int) -> AsyncIterator[bytes]:
-        stream = EventStream()
+        stream = EventStream(dashboard)
         self._open.add(stream)
         metrics.STREAMS.set(len(self._open))
         hub.subscribe(stream, dashboard, position, hz)

@@ -11,11 +11,10 @@ from services.gateway import metrics
 from services.gateway.access.door import Door
 from services.gateway.access.keyring import Keyring
 from services.gateway.app import application
-from services.gateway.departure import Departure
+from services.gateway.departure import Connections, Departure
 from services.gateway.endpoints import LiveEndpoint, PlotlyEndpoint
 from services.gateway.events import EventStreams
 from services.gateway.hub import Hub
-from services.gateway.leaving import pace
 from services.gateway.orders import routes
 from services.gateway.settings import AccessSettings, GatewaySettings, LeavingSettings, LimitSettings
 from services.gateway.wall import Wall
@@ -61,7 +60,6 @@ class Gateway:
         self.hub = Hub(self._redis)
         endpoints: dict[str, Endpoint] = {"/api/v1/live": LiveEndpoint(self.hub), "/api/v1/plotly": PlotlyEndpoint(self.hub)}
         self.sockets = Sockets(endpoints, door)
-        self.departure = Departure(self.sockets, self._leaving, self._accepts_per_s)
         self.streams = EventStreams()
         app = application(self.hub, Wall(self._settings.wall), self.streams, door)
         settings, limits = self._settings, self._limits
@@ -74,6 +72,8 @@ class Gateway:
             notsent_bytes=NOTSENT_BYTES,
             setting="TIDEBOARD_GATEWAY_PORT",
         )
+        connections = Connections(self.sockets, self.streams)
+        self.departure = Departure(connections, self._leaving, self._accepts_per_s, self._http.wind_down)
         await self._http.start()
         log.info("viewers are served", address=f"http://{settings.host}:{self.port}/", port=self.port)
 
@@ -107,10 +107,9 @@ class Gateway:
 
     async def stop(self) -> None:
         """Viewers are told when to come back; then the port is closed."""
-        if not hasattr(self, "_http"):
+        if self.departure is None:
             return
-        self.streams.close_all()
-        self.sockets.close_all(pace(self._accepts_per_s))
+        self.departure.dismiss()
         await self.sockets.emptied(GOODBYE_S)
         await self._http.stop(grace_s=1.0)
         with contextlib.suppress(OSError):

@@ -10,7 +10,6 @@ at all for MAX_STALL_S, or has more than MAX_BUFFER bytes waiting, is closed wit
 
 import asyncio
 import json
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -24,7 +23,6 @@ from services.gateway.access.door import DeniedError, Door
 from services.gateway.conversation import Conversation, End, Send, Text
 from services.gateway.frames import Closed, Opcode
 from services.gateway.holder import Holder, refusal
-from services.gateway.leaving import returns
 from services.gateway.outgoing import Outgoing
 
 log = structlog.get_logger()
@@ -38,16 +36,14 @@ CLOSE_S: Final = 2.0  # for the other side to answer a close frame, and then to 
 
 
 class Session(Protocol):
-    """What an endpoint makes of one socket. watches: the names of what it shows."""
+    """What an endpoint makes of one socket. watches, move: as of `departure.Connection`."""
 
     @property
     def watches(self) -> tuple[str, ...]: ...
 
     def received(self, text: bytes) -> None: ...
 
-    def move(self, within_ms: int) -> None:
-        """Ask the other side to open another socket, elsewhere, within so many ms."""
-        ...
+    def move(self, within_ms: int) -> None: ...
 
     def ended(self) -> None: ...
 
@@ -128,12 +124,6 @@ class Sockets:
             del self.ending[holder]
             holder.close(CloseCode.token_ended, "the token has ended")
 
-    def close_all(self, returns_per_second: float) -> None:
-        """This gateway goes away: everybody comes back at a moment of their own, to another one or to the next."""
-        sockets = list(self)
-        for socket, wait_ms in zip(sockets, returns(len(sockets), returns_per_second, random.random), strict=True):
-            socket.go_away(wait_ms)
-
     async def emptied(self, patience_s: float) -> None:
         """When all have gone, or after a while."""
         for _ in range(round(patience_s / 0.02)):
@@ -207,7 +197,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self.sockets.stalled.pop(self, None)
 
     def shutdown(self) -> None:
-        """uvicorn stops. close_all was there before; this is for who came in between."""
+        """uvicorn stops. Everybody has been sent away before; this is for who came in between."""
         self.close(CloseCode.going_away)
 
     # For the endpoint.

@@ -30,10 +30,11 @@ class Bounds:
 
 
 class Arrivals:
-    """The connections of one server whose request is still coming in. clock: monotonic seconds."""
+    """The connections of one server whose request is still coming in. clock: monotonic seconds. last: no connection takes another one."""
 
     def __init__(self, bounds: Bounds, clock: Callable[[], float]) -> None:
         self.bounds = bounds
+        self.last = False
         self._clock = clock
         self._since: dict[BoundedProtocol, float] = {}
 
@@ -103,7 +104,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         most = self.arrivals.bounds.requests
         cycle: RequestResponseCycle | None = self.cycle
-        if most and self._requests >= most and cycle is not None:
+        if cycle is not None and (self.arrivals.last or (most and self._requests >= most)):
             cycle.keep_alive = False
 
     def on_message_complete(self) -> None:

@@ -21,7 +21,7 @@ class HttpServer:
 
     port 0: a free one; `port` tells which. setting: named in the sentence about a port that is taken.
     notsent_bytes: how much the kernel takes of a connection beyond what it has sent (TCP_NOTSENT_LOWAT), 0: what it likes.
-    bounds: of its connections; without them uvicorn's own, which are few. ws: uvicorn's WebSocket protocol class. state: the `state` of every scope, and the `app_state` of the ws class.
+    bounds: of its connections; without them uvicorn's own, which are few, and `wind_down` does nothing. ws: uvicorn's WebSocket protocol class. state: the `state` of every scope, and the `app_state` of the ws class.
     """
 
     def __init__(
@@ -64,6 +64,11 @@ class HttpServer:
         await self._server.on_tick(0)
         await self._server.startup(sockets=[listener])
         self._date = asyncio.create_task(self._keep_date())
+
+    def wind_down(self) -> None:
+        """From here on an answer is the last one on its connection, so that whoever asks again may be sent elsewhere."""
+        if self._arrivals is not None:
+            self._arrivals.last = True
 
     async def stop(self, grace_s: float = 1.0) -> None:
         """Take no more connections, let requests end for so many seconds, then cut the rest."""

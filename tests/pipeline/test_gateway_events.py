@@ -202,7 +202,8 @@ async def test_when_the_gateway_goes_listeners_are_told_when_to_come_back(valkey
         await eventually(lambda: not gateway.readiness())
         async with listening(gateway.port) as listener:
             await listener.until(lambda: listener.kinds.count("snapshot"))
-            gateway.streams.close_all()
+            assert gateway.departure
+            gateway.departure.dismiss()
             while await listener.hear():
                 pass
             assert 500 <= listener.retry <= 3_000

@@ -15,7 +15,20 @@ from websockets.exceptions import ConnectionClosed
 from services.local.embedded import free_port
 from services.transport.registry import write_entry
 from tests.fleet import Fleet
-from tests.pipeline.gateway_world import PATIENCE_S, Message, Screen, desk, document, entry, panel, plotting, request, viewing
+from tests.pipeline.gateway_world import (
+    PATIENCE_S,
+    Message,
+    Screen,
+    desk,
+    document,
+    entry,
+    panel,
+    plotting,
+    request,
+    serving,
+    viewing,
+)
+from tests.pipeline.test_gateway_events import listening
 from tests.pipeline.world import until
 from tests.servers import Valkey
 
@@ -160,6 +173,37 @@ async def test_a_plotly_stream_ends_when_its_turn_has_come(gateway: Process) -> 
         assert caught.value.rcvd.code == 4000
         assert json.loads(caught.value.rcvd.reason)["retry_in_ms"] <= 1_000
     assert await gateway.ended() == 0
+
+
+async def test_an_event_stream_ends_with_advice_and_its_reader_goes_on_elsewhere(gateway: Process, valkey: Valkey) -> None:
+    gateway.start(notice_s=0.2)
+    path = "/api/v1/dashboards/host/events"
+    async with listening(gateway.port, path) as listener:
+        await listener.until(lambda: listener.last_id)
+        await gateway.order("/drain")
+        while await listener.hear():
+            pass
+        assert 0 < listener.retry < 1_000
+        async with serving(valkey.url) as other:
+            await until(other.readiness)
+            async with listening(other.port, path, listener.last_id, listener.screen) as resumed:
+                await resumed.until(lambda: resumed.kinds)
+                assert resumed.kinds == ["delta"]
+    assert await gateway.ended() == 0
+
+
+async def test_a_connection_that_is_kept_open_for_requests_ends_with_the_next_answer(gateway: Process) -> None:
+    gateway.start(deadline_s=5)
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE_S)
+    try:
+        for ended in (False, True):
+            connection.request("GET", "/api/v1/dashboards")
+            answer = connection.getresponse()
+            answer.read()
+            assert (answer.status, answer.will_close) == (200, ended)
+            await gateway.order("/drain")
+    finally:
+        connection.close()
 
 
 async def test_a_shed_takes_from_each_dashboard_its_share_and_stays_ready(gateway: Process) -> None:

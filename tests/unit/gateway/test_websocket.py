@@ -8,9 +8,11 @@ import pytest
 
 from services.gateway.access.door import Door
 from services.gateway.deflate import deflate
+from services.gateway.departure import Connections, Departure
 from services.gateway.frames import Opcode as Op
 from services.gateway.frames import decode_close, encode, encode_text
 from services.gateway.outgoing import Outgoing
+from services.gateway.settings import LeavingSettings
 from services.gateway.websocket import CLOSE_S, MAX_BUFFER, MAX_STALL_S, PING_EVERY_S, Sockets, WebSocket
 from tests.unit.gateway.masked import frame
 
@@ -275,7 +277,7 @@ def test_a_session_that_fails_closes_its_socket_only(world: World) -> None:
 
 def test_when_the_gateway_goes_everybody_is_told_when_to_come_back(world: World) -> None:
     wires = [world.connect()[1] for _ in range(20)]
-    world.sockets.close_all(250)
+    Departure(Connections(world.sockets), LeavingSettings(), 500).dismiss()
     waits = set()
     for wire in wires:
         code, reason = decode_close(wire.written[-1][2:])

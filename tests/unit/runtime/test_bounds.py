@@ -95,6 +95,14 @@ async def test_the_last_request_of_a_connection_closes_it() -> None:
         assert answers.count(b"connection: close") == 1
 
 
+async def test_the_next_request_is_the_last_where_the_server_winds_down() -> None:
+    async with serving(ROOMY) as server:
+        server.wind_down()
+        for request in (GET, GET * 5):
+            answers = await said(server, request)
+            assert (answers.count(b"HTTP/1.1 200 "), answers.count(b"connection: close")) == (1, 1)
+
+
 async def test_a_head_that_does_not_end_is_refused() -> None:
     async with serving(ROOMY) as server:
         lines = b"x: %s\r\n" % (b"y" * MAX_HEAD_BYTES)
