@@ -87,8 +87,9 @@ class Telling:
         self._count_dead()
 
     async def stop(self) -> None:
-        await self._dead.stop()
-        await self._late.stop()
+        lost = self._dead.lost
+        await asyncio.gather(self._dead.stop(), self._late.stop())
+        metrics.DEAD_LETTERS.labels("lost").inc(self._dead.lost - lost)
         self._count_dead()
 
     def _count_dead(self) -> None:

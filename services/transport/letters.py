@@ -27,6 +27,7 @@ MAX_REASON: Final = 1_000
 MAX_WAITING: Final = 10_000
 MAX_WAITING_BYTES: Final = 16 << 20
 RETRY_S: Final = 1.0
+STOP_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +120,21 @@ class LetterBox:
             await asyncio.wait([self._writing])
 
     async def stop(self) -> None:
-        """What is not written by now is lost; whoever reads the log again posts it again."""
+        """Write what waits, where that takes no time. What is then not written is lost, unless it is posted again by who reads the log again."""
         if self._writing is not None:
+            if not self.failing:
+                await asyncio.wait([self._writing], timeout=STOP_S)
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
         await self._writer.stop()
+        if self._waiting:
+            first = self._waiting[0]
+            log.error(
+                "letters are lost", letters=len(self._waiting), topic=first.topic, partition=first.partition, offset=first.offset
+            )  # fmt: skip
+            self.lost += len(self._waiting)
+            self._waiting.clear()
+            self._bytes = 0
 
     async def _write(self) -> None:
         """Until nothing waits."""

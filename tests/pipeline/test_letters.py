@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord
 
 from services.contract.names import DEAD_LETTER_TOPIC, SAMPLES_TOPIC
-from services.transport.letters import MAX_VALUE_BYTES, Letter, LetterWriter
+from services.transport.letters import MAX_VALUE_BYTES, Letter, LetterBox, LetterWriter
 from services.transport.log import LogReader
 from services.transport.log_topics import ensure_topics
 from services.transport.log_wire import TopicMissing
@@ -56,6 +56,17 @@ async def test_a_letter_has_the_bytes_and_says_where_they_come_from_and_why_they
     }  # fmt: skip
     assert second.value == long[:MAX_VALUE_BYTES]
     assert dict(second.headers)["bytes"] == b"1024000"
+
+
+async def test_a_box_of_letters_that_is_stopped_writes_what_waits_and_tells_what_it_could_not(kafka: KafkaSettings) -> None:
+    await ensure_topics(kafka)
+    box, away = LetterBox(kafka), LetterBox(kafka, "nowhere")
+    for offset in range(20):
+        box.post(Letter("t", 0, offset, "r", "s", b"x"))
+        away.post(Letter("t", 0, offset, "r", "s", b"x"))
+    await asyncio.gather(box.stop(), away.stop())
+    assert (box.written, box.lost, away.written, away.lost) == (20, 0, 0, 20)
+    assert len(await letters(kafka, 20)) == 20
 
 
 async def test_who_writes_letters_makes_no_topics(kafka: KafkaSettings) -> None:
