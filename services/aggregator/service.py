@@ -39,7 +39,9 @@ from services.transport.settings import KafkaSettings, RedisSettings
 
 log = structlog.get_logger()
 
-BEAT_S: Final = 1.0
+BEAT_MS: Final = 400  # while somebody watches: viewers hear within 2 s that nothing is aggregated any more
+IDLE_BEAT_MS: Final = 1_000
+LOOK_S: Final = 1.0
 MERGE_S: Final = 0.008
 """What it takes to compute a portion of what a view owes, and to store it."""
 RESTFUL_LAG: Final = 200  # records; what came while the last commit was under way is no reason to go on at once
@@ -69,6 +71,7 @@ class Aggregator:
         self._retention = ""
         self._room = Room(self._redis, self._facts, settings.memory_budget_mb << 20)
         self._last_turn = time.monotonic()
+        self._beaten_at = 0.0
         self._committed_at = 0.0
         self._merged_at = 0.0
 
@@ -90,7 +93,8 @@ class Aggregator:
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._facts.follow())
-            tasks.create_task(self._facts.every(BEAT_S, self._beat))
+            tasks.create_task(self._facts.every(BEAT_MS / 1000, self._beat))
+            tasks.create_task(self._facts.every(LOOK_S, self._look))
             tasks.create_task(self._facts.every(SWEEP_S, self._sweep))
             tasks.create_task(self._facts.every(WEIGH_S, self._room.look))
             tasks.create_task(self._loop())
@@ -276,22 +280,31 @@ class Aggregator:
         return (self._settings.tick_ms if self._facts.watched else self._settings.idle_tick_ms) / 1000
 
     async def _beat(self) -> None:
+        every_ms = BEAT_MS if self._facts.watched else IDLE_BEAT_MS
+        if time.monotonic() - self._beaten_at < (every_ms - BEAT_MS) / 1000:
+            return
+        self._beaten_at = time.monotonic()
+        folding = self._folding
+        owned = sorted(folding.slots) if folding else []
+        caught_up = [partition for partition in owned if folding and folding.caught_up(partition, stored=True)]
+        now = int(time.time() * 1000)
+        told = self._facts.reach.told(now)
+        lag = sum((folding.lags() if folding else {}).values())
+        beat = Beat(now, *told, lag, owned, [] if self._facts.reach.error else caught_up, every_ms)
+        await self._redis.hset(AGGREGATOR_BEATS, self._membership.instance, msgspec.json.encode(beat))
+
+    async def _look(self) -> None:
+        """See how far it is, and what the others say."""
         folding = self._folding  # another log may begin while this waits for Redis
         lags = folding.lags() if folding else {}
-        lag = sum(lags.values())
-        metrics.LAG.set(lag)
+        metrics.LAG.set(sum(lags.values()))
         metrics.PARTITION_LAG.clear()  # others have those that went
         for partition, behind in lags.items():
             metrics.PARTITION_LAG.labels(str(partition)).set(behind)
-        owned = sorted(folding.slots) if folding else []
-        now = int(time.time() * 1000)
-        caught_up = [partition for partition in owned if folding and folding.caught_up(partition, stored=True)]
-        beat = Beat(now, *self._facts.reach.told(now), lag, owned, [] if self._facts.reach.error else caught_up)
-        await self._redis.hset(AGGREGATOR_BEATS, self._membership.instance, msgspec.json.encode(beat))
-        if folding and len(owned) < folding.partitions:
+        if folding and len(folding.slots) < folding.partitions:
             self._others.heard(await beats(self._redis), int(time.time() * 1000))
         if folding:
-            await lineages.keep(self._redis, self._lineages, now)
+            await lineages.keep(self._redis, self._lineages, int(time.time() * 1000))
             await folding.check()
             await folding.look()
 

@@ -133,10 +133,11 @@ class PanelPlan(msgspec.Struct, frozen=True):
 
 
 class Beat(msgspec.Struct):
-    """What an aggregator says of itself once a second. Times in epoch ms.
+    """What an aggregator says of itself every so often. Times in epoch ms.
 
-    log_since: since when it has read the log without an error, None while it cannot. caught_up: those of its partitions of which everything is folded
-    and stored; None: it does not say.
+    every_ms: how often; who does not say does it once a second.
+    log_since: since when it has read the log without an error, None while it cannot.
+    caught_up: those of its partitions of which everything is folded and stored; None: it does not say.
     """
 
     at: int
@@ -145,6 +146,7 @@ class Beat(msgspec.Struct):
     lag: int = 0
     partitions: list[int] = []
     caught_up: list[int] | None = None
+    every_ms: int = 1_000
 
 
 def plan(dashboard: Dashboard) -> tuple[PanelPlan, ...]:

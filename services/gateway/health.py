@@ -11,7 +11,9 @@ from typing import Final
 from services.contract.live import Part
 from services.contract.views import Beat
 
-BEAT_MS: Final = 3_000  # aggregators beat once a second
+BEATS: Final = 3  # so many beats missing, and an aggregator is away
+LEAST_MS: Final = 1_300
+BEAT_MS: Final = 3_000  # for the first one to come
 SAMPLES_MS: Final = 3_000
 SAMPLES_BUCKETS: Final = 3
 
@@ -89,7 +91,8 @@ class Health:
             return [Part("feed", self._lost_at, f"Redis does not answer: {self._lost_reason}")]
         if not self._alive(now):
             last = max(self._seen.values(), default=0)
-            if now - max(last, self._back_at) <= BEAT_MS:
+            limit = max(map(_limit_ms, self._beats.values()), default=BEAT_MS)
+            if now - max(last, self._back_at) <= limit:
                 return []
             reason = "no aggregator gives a sign of life" if last else "no aggregator is running"
             return [Part("aggregator", last or self._back_at, reason)]
@@ -98,7 +101,7 @@ class Health:
         return self._samples(list(views), now)
 
     def _alive(self, now: int) -> list[tuple[str, Beat]]:
-        return [(instance, beat) for instance, beat in self._beats.items() if now - self._seen[instance] <= BEAT_MS]
+        return [(instance, beat) for instance, beat in self._beats.items() if now - self._seen[instance] <= _limit_ms(beat)]
 
     def _samples(self, views: list[Freshness], now: int) -> list[Part]:
         late = [view for view in views if now - max(view.newest_end, view.opened, self._back_at) > view.limit_ms]
@@ -108,3 +111,8 @@ class Health:
         since = newest or max(view.opened for view in views)
         reason = "no samples arrive from the sources" if newest else "no samples have arrived for this dashboard"
         return [Part("samples", since, reason)]
+
+
+def _limit_ms(beat: Beat) -> int:
+    """How long nothing may be heard of an aggregator."""
+    return max(BEATS * beat.every_ms, LEAST_MS)

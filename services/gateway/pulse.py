@@ -17,7 +17,7 @@ from services.transport.feed import FeedErrors
 
 log = structlog.get_logger()
 
-EVERY_S: Final = 0.5
+EVERY_S: Final = 0.4
 WATCHED_FOR_MS: Final = 5_000
 FORGET_MS: Final = 60_000
 _BEAT: Final = msgspec.json.Decoder(Beat)

@@ -23,6 +23,7 @@ from tests.bench import (
     bench_memory,
     bench_movement,
     bench_published,
+    bench_stale,
     bench_start,
 )
 from tests.bench.report import Table, machine
@@ -41,6 +42,7 @@ BENCHES: dict[str, Callable[[], Table | Sequence[Table]]] = {
     "idle": bench_idle.measure,
     "memory": bench_memory.measure,
     "movement": bench_movement.measure,
+    "stale": bench_stale.measure,
     "catchup": bench_catchup.measure,
     "cardinality": bench_cardinality.measure,
     "fanout": bench_fanout.measure,

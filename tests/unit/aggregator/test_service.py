@@ -3,6 +3,8 @@
 from typing import Any
 from unittest.mock import AsyncMock
 
+import pytest
+
 from services.aggregator.folding import Folding
 from services.aggregator.service import Aggregator
 from services.aggregator.settings import AggregatorSettings
@@ -10,20 +12,20 @@ from services.transport.settings import KafkaSettings, RedisSettings
 from tests.servers import Valkey
 
 
-async def test_a_beat_during_which_another_log_begins_is_a_beat_like_any_other(valkey: Valkey) -> None:
+async def test_a_look_during_which_another_log_begins_is_a_look_like_any_other(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     service = Aggregator(AggregatorSettings(instance="a"), KafkaSettings(), RedisSettings(url=valkey.url))
     checked = AsyncMock()
     folding = Folding(service._redis, KafkaSettings(), "log", 1, [])
     folding.check = folding.look = checked  # type: ignore[method-assign]
     service._folding = folding
-    hset = service._redis.hset
 
-    async def and_another_log_begins(*arguments: Any) -> int:
+    async def and_another_log_begins(*_: Any) -> None:
         service._folding = None
-        return await hset(*arguments)
 
-    service._redis.hset = and_another_log_begins  # type: ignore[method-assign, assignment]
-    await service._beat()
+    monkeypatch.setattr("services.transport.lineages.keep", and_another_log_begins)
+    await service._look()
     assert checked.await_count == 2
     await folding.stop()
     await service._redis.aclose()

@@ -7,8 +7,10 @@ START = 1_000_000
 FRESH = Freshness(1_000, START + 10_000, START)
 
 
-def seen(health: Health, now: int, log_since: int | None = 1, at: int | None = None, error: str = "") -> None:
-    health.beats({"a": Beat(now if at is None else at, log_since, error)}, now)
+def seen(
+    health: Health, now: int, log_since: int | None = 1, at: int | None = None, error: str = "", every_ms: int = 1_000
+) -> None:
+    health.beats({"a": Beat(now if at is None else at, log_since, error, every_ms=every_ms)}, now)
 
 
 def away(health: Health, now: int, *views: Freshness) -> list[tuple[str, int]]:
@@ -48,6 +50,12 @@ def test_an_aggregator_is_away_when_its_beat_has_not_changed_for_three_seconds(h
     assert away(health, START + 4_100) == [("aggregator", START + 1_000)]
     seen(health, START + 5_000)
     assert away(health, START + 5_000, Freshness(1_000, START + 5_000, START)) == []
+
+
+def test_an_aggregator_that_beats_faster_is_missed_sooner(health: Health) -> None:
+    seen(health, START + 1_000, every_ms=400)
+    assert away(health, START + 2_300) == []
+    assert away(health, START + 2_400) == [("aggregator", START + 1_000)]
 
 
 def test_a_beat_of_a_clock_that_goes_wrong_is_still_a_beat_when_it_changes(health: Health) -> None:
