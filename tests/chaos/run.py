@@ -15,13 +15,13 @@ from typing import Final
 from services.transport.history import read_view
 from tests.chaos import wanted
 from tests.chaos.checking import Found, Records, compare, expected
-from tests.chaos.faults import Faults
+from tests.chaos.faults import AWAY_S, Faults
 from tests.chaos.follower import difference
 from tests.chaos.outcome import Outcome
 from tests.chaos.outsiders import brought
 from tests.chaos.points import UNIQUE
 from tests.chaos.reference import all_samples
-from tests.chaos.schedule import Broker, deal, once, process_faults, server_faults
+from tests.chaos.schedule import LONG_AWAY, Broker, deal, once, process_faults, server_faults
 from tests.chaos.world import World
 from tests.servers import ROOT
 
@@ -44,7 +44,7 @@ class Plan:
     broker: Broker = "kafka"
     longest_away_s: float = 10.0
     only: tuple[str, ...] = ()
-    settle_s: float = 90.0
+    settle_s: float = 150.0
     tree: Path = ROOT
 
 
@@ -76,7 +76,9 @@ async def run(plan: Plan, say: Say) -> Outcome:
 
 
 async def _break_things(world: World, faults: Faults, plan: Plan, outcome: Outcome) -> None:
-    until, seed = time.monotonic() + plan.seconds, plan.seed
+    seed = plan.seed
+    special = tuple(kind for kind in once(plan.broker, seed) if not plan.only or kind in plan.only)
+    until = time.monotonic() + plan.seconds + (AWAY_S[1] if LONG_AWAY in special else 0.0)
 
     async def lane(kinds: tuple[str, ...], name: str) -> None:
         chance, cards, put_off = random.Random(f"{name} {seed}"), deal(kinds, seed), list[str]()
@@ -91,14 +93,16 @@ async def _break_things(world: World, faults: Faults, plan: Plan, outcome: Outco
             outcome.found("ended", world.crashed())
             await asyncio.sleep(chance.choice((0.1, 0.8, 2.0)))
 
-    async def once_each(kinds: tuple[str, ...]) -> None:
+    async def once_each() -> None:
+        """With something said before and after each."""
         chance = random.Random(f"once {seed}")
-        for kind in kinds:
-            await asyncio.sleep(chance.uniform(0, plan.seconds / 3))
+        for kind in special:
+            await asyncio.sleep(plan.seconds * chance.uniform(0.25, 0.5))
             assert await faults.do(kind), f"{kind} was not done"
+            await asyncio.sleep(plan.seconds * 0.25)
 
     async with asyncio.TaskGroup() as lanes:
-        lanes.create_task(once_each(tuple(kind for kind in once(plan.broker, seed) if not plan.only or kind in plan.only)))
+        lanes.create_task(once_each())
         for name, kinds in (("processes", process_faults(plan.broker, seed)), ("servers", server_faults(plan.broker, seed))):
             if allowed := tuple(kind for kind in kinds if not plan.only or kind in plan.only):
                 lanes.create_task(lane(allowed, name))
