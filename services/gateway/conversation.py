@@ -5,6 +5,7 @@ The shell (websocket) feeds it what arrives and does what it says. RFC 6455 sect
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from services.contract.live import CloseCode
 from services.gateway import frames
@@ -33,7 +34,14 @@ class End:
     reason: str
 
 
-Action = Text | Send | End
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Do nothing, but count it: a frame that asks for nothing."""
+
+
+Action = Text | Send | End | Heard
+
+_HEARD: Final = Heard()
 
 
 class Conversation:
@@ -48,7 +56,7 @@ class Conversation:
         self.ended = False
 
     def receive(self, data: bytes) -> Iterator[Action]:
-        """To be consumed whole. 1.4: after a close frame "the peer discards any further data received"."""
+        """To be consumed whole, or else nothing more is heard. 1.4: after a close frame "the peer discards any further data"."""
         if not self.ended:
             yield from self._receive(data)
 
@@ -59,10 +67,17 @@ class Conversation:
         self.closing, self._code = True, code
         return frames.encode_close(code, reason)
 
+    def abandon(self) -> None:
+        """Hear nothing more."""
+        self.ended = True
+
     def _receive(self, data: bytes) -> Iterator[Action]:
         try:
-            for opcode, payload in self._reader.feed(data):
-                yield from self._answer(opcode, payload)
+            for message in self._reader.feed(data):
+                if message is None:
+                    yield _HEARD
+                else:
+                    yield from self._answer(*message)
                 if self.ended:
                     return
         except FrameError as error:
@@ -73,8 +88,8 @@ class Conversation:
             code, reason = frames.decode_close(payload)
             # 5.5.1: "When sending a Close frame in response, the endpoint typically echos the status code it received."
             yield from self._end(code, reason, Closed.NORMAL if code == Closed.NO_STATUS else code)
-        elif self.closing:
-            return
+        elif self.closing or opcode is Opcode.PONG:
+            yield _HEARD
         elif opcode is Opcode.TEXT:
             yield Text(payload)
         elif opcode is Opcode.PING:

@@ -106,8 +106,10 @@ class Reader:
         self._frame: _Frame | None = None  # that is on its way
         self._message: _Message | None = None  # that is on its way in fragments
 
-    def feed(self, data: bytes) -> Iterator[Message]:
-        """The messages that these bytes complete, then FrameError where they break the protocol. To be consumed whole."""
+    def feed(self, data: bytes) -> Iterator[Message | None]:
+        """For each frame that these bytes complete: its message, or None where more of it is to come. Then FrameError where
+        they break the protocol. Who does not consume it whole may feed nothing more.
+        """
         if self._head:
             data, self._head = self._head + data, b""
         at = 0
@@ -125,8 +127,7 @@ class Reader:
             if frame.left:
                 return
             self._frame = None
-            if frame.final:
-                yield self._whole(frame.message)
+            yield self._whole(frame.message) if frame.final else None
 
     def _whole(self, message: "_Message") -> Message:
         if message is self._message:

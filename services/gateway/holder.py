@@ -87,7 +87,7 @@ class Holder:
         return refusal(denied.status, denied.reason, [*denied.headers])
 
     def says_too_much(self) -> bool:
-        """Whether one more message is too many; then it is closed."""
+        """Whether one more frame is too many, whatever it says; then it is closed."""
         self._full_at, wait = self.sockets.door.messages.take(self._full_at, self.sockets.clock())
         if wait:
             self.close(CloseCode.too_many_messages, json.dumps({"retry_in_ms": HASTE_MS}))

@@ -145,7 +145,7 @@ class LimitSettings:
     messages_per_s: float = setting(
         20.0,
         "TIDEBOARD_GATEWAY_MESSAGES",
-        "Messages that a client may send on a socket, for good; then it is closed with 4005",
+        "Frames that a client may send on a socket, for good: messages, or their fragments, pings and pongs. Then it is closed with 4005",
         "1/s",
         between=(0, 1e6),
     )

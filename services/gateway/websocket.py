@@ -179,7 +179,8 @@ class WebSocket(Holder, asyncio.Protocol):
                     self._code = code
                     self._finish()
                 case _ if self.says_too_much():
-                    pass
+                    self._finish()
+                    return
                 case Text(payload):
                     self._hand_on(payload)
                 case Send(answer):
@@ -293,6 +294,8 @@ class WebSocket(Holder, asyncio.Protocol):
 
         To close with bytes unread would reset the connection, and the reset may overtake our close frame.
         """
+        if self._conversation:
+            self._conversation.abandon()
         if not self.transport.is_closing():
             self.transport.write_eof()
         self.sockets.closing[self] = self.sockets.clock() + CLOSE_S

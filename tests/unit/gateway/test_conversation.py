@@ -1,7 +1,7 @@
 import pytest
 
 from services.contract.live import CloseCode
-from services.gateway.conversation import Action, Conversation, End, Send, Text
+from services.gateway.conversation import Action, Conversation, End, Heard, Send, Text
 from services.gateway.frames import Closed, Opcode, encode, encode_close
 from tests.unit.gateway.masked import frame
 
@@ -19,7 +19,24 @@ def test_text_is_handed_on_and_a_ping_is_answered(conversation: Conversation) ->
     assert hear(conversation, frame(1, b"{}"), frame(9, b"42"), frame(10, b"unasked")) == [
         Text(b"{}"),
         Send(encode(Opcode.PONG, b"42")),
+        Heard(),
     ]
+
+
+def test_every_frame_is_counted(conversation: Conversation) -> None:
+    assert hear(conversation, frame(1, b"{", fin=False), frame(0, b"", fin=False), frame(0, b"}")) == [
+        Heard(),
+        Heard(),
+        Text(b"{}"),
+    ]
+
+
+def test_after_it_was_abandoned_nothing_is_heard(conversation: Conversation) -> None:
+    said = conversation.receive(frame(9) * 1_000)
+    next(said)
+    conversation.abandon()
+    assert list(said) == []
+    assert hear(conversation, frame(9)) == []
 
 
 def test_a_close_is_echoed_and_ends_it(conversation: Conversation) -> None:
@@ -36,7 +53,7 @@ def test_a_close_without_a_code_is_answered_with_1000(conversation: Conversation
 def test_our_close_waits_for_the_other_one(conversation: Conversation) -> None:
     assert conversation.close(4000, "bye") == encode_close(4000, "bye")
     assert conversation.close(4001) == b"", "only one close frame is sent"
-    assert hear(conversation, frame(1, b"still talking"), frame(9)) == []
+    assert hear(conversation, frame(1, b"still talking"), frame(9)) == [Heard(), Heard()]
     assert hear(conversation, frame(8, encode_close(4000)[2:])) == [End(4000, "")]
 
 

@@ -193,6 +193,20 @@ def test_after_a_closing_handshake_the_other_side_is_left_to_close(world: World)
     assert wire.written[-1][0] == 0x88
 
 
+@pytest.mark.parametrize(
+    "said",
+    [frame(10), frame(9), frame(1, b"hi"), frame(1, fin=False) + frame(0, fin=False) * 400],
+    ids=["pongs", "pings", "texts", "fragments"],
+)
+def test_who_sends_too_many_frames_is_heard_no_longer(world: World, said: bytes) -> None:
+    socket, wire = world.connect()
+    socket.data_received(said * 400)
+    assert (close_code(wire), wire.over) == (4005, "said all")
+    assert len(wire.written) <= 302, "the handshake, 300 answers, and the close"
+    socket.data_received(said)
+    assert len(wire.written) <= 302
+
+
 def test_who_does_not_close_after_the_closing_handshake_is_cut_after_a_while(world: World) -> None:
     socket, wire = world.connect()
     socket.data_received(frame(3))
