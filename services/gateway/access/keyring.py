@@ -6,6 +6,7 @@ nobody gets in. What a key is good for is `keys`.
 """
 
 import asyncio
+import contextlib
 import ssl
 import time
 import urllib.error
@@ -94,12 +95,10 @@ class Keyring:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            self._wanted.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._schedule.due_at - self._clock())):
                     await self._wanted.wait()
-            except TimeoutError:
-                pass
+            self._wanted.clear()
             await self._read()
 
     def renewed(self) -> "asyncio.Future[None] | None":

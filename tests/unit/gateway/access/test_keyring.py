@@ -1,0 +1,116 @@
+"""When keys are read, and what becomes of those that cannot be. Over HTTP it is tests/pipeline/test_gateway_access.py that looks."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from services.gateway.access.keyring import Keyring, Schedule
+from services.gateway.settings import AccessSettings
+from services.runtime.service import StartupError
+from tests.tokens import SECRET, jwk, jwks, pem
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def names(keyring: Keyring) -> list[str]:
+    return [key.kid for key in keyring.keys.keys]
+
+
+def test_keys_are_read_at_once_then_after_a_while() -> None:
+    schedule = Schedule(every_s=300, again_s=5)
+    assert schedule.due_at <= 100
+    schedule.read(100, failed=False)
+    assert schedule.due_at == 400
+
+
+def test_after_a_failure_they_are_read_sooner_and_less_and_less_often() -> None:
+    schedule, waits, now = Schedule(every_s=20, again_s=5), [], 100.0
+    for _ in range(8):
+        schedule.read(now, failed=True)
+        waits.append(schedule.due_at - now)
+        now = schedule.due_at
+    assert waits == [1, 2, 4, 8, 16, 20, 20, 20]
+    schedule.read(now, failed=False)
+    schedule.read(now, failed=True)
+    assert schedule.due_at - now == 1
+
+
+def test_unknown_keys_are_a_reason_once_in_a_while() -> None:
+    schedule = Schedule(every_s=300, again_s=5)
+    assert schedule.grants(0)
+    schedule.read(100, failed=False)
+    assert not schedule.grants(104.9)
+    assert schedule.grants(105)
+
+
+async def test_all_sources_together_are_the_keys(tmp_path: Path) -> None:
+    (tmp_path / "pem").write_bytes(pem("RS256"))
+    (tmp_path / "secret").write_bytes(SECRET)
+    (tmp_path / "set").write_bytes(jwks(jwk("ES256", "a"), jwk("EdDSA", "b")))
+    settings = AccessSettings(key_file=str(tmp_path / "pem"), secret_file=str(tmp_path / "secret"), jwks=str(tmp_path / "set"))
+    keyring = Keyring(settings)
+    await keyring.start()
+    assert names(keyring) == ["", "", "a", "b"]
+    assert SECRET.decode() not in str(keyring.status())
+
+
+async def test_a_file_that_is_replaced_is_read_again_and_one_that_goes_keeps_its_keys(tmp_path: Path) -> None:
+    clock, file = Clock(), tmp_path / "set"
+    file.write_bytes(jwks(jwk("ES256", "a")))
+    keyring = Keyring(AccessSettings(jwks=str(file)), again_s=5, clock=clock)
+    await keyring.start()
+    assert keyring.renewed() is None, "it was read a moment ago"
+    running = asyncio.create_task(keyring.run())
+    try:
+        file.write_bytes(jwks(jwk("ES256", "b", 1)))
+        clock.now += 5
+        renewed = keyring.renewed()
+        assert renewed is not None
+        assert keyring.renewed() is renewed, "one reading for all who wait"
+        await renewed
+        assert names(keyring) == ["b"]
+        for away in (b"rubbish", None):
+            file.unlink() if away is None else file.write_bytes(away)
+            clock.now += 5
+            renewed = keyring.renewed()
+            assert renewed is not None
+            await renewed
+            assert names(keyring) == ["b"]
+            assert keyring.away
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_keys_are_read_when_they_are_due(tmp_path: Path) -> None:
+    file = tmp_path / "set"
+    file.write_bytes(jwks(jwk("ES256", "a")))
+    keyring = Keyring(AccessSettings(jwks=str(file), refresh_s=0.01))
+    await keyring.start()
+    running = asyncio.create_task(keyring.run())
+    try:
+        file.write_bytes(jwks(jwk("ES256", "b", 1)))
+        async with asyncio.timeout(10):
+            while names(keyring) != ["b"]:
+                await asyncio.to_thread(time.sleep, 0.01)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+def test_a_user_in_the_address_is_not_told() -> None:
+    keyring = Keyring(AccessSettings(jwks="https://ada:secret@id.example/keys?token=secret"))
+    assert "secret" not in repr([source.name for source in keyring._sources])
+
+
+def test_certificates_that_are_none_end_the_start(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="JWKS_CA_FILE"):
+        Keyring(AccessSettings(jwks="https://id.example/", jwks_ca_file=str(tmp_path / "none")))
