@@ -35,8 +35,8 @@ MOST_BYTES: Final = 256 << 10
 class Slot:
     """One owned partition. held: digest of the configuration that lies in Redis, '' where nothing does; stamp: of the commit that lies there.
 
-    catching: the fold of what is lacking here; target: what the live one computes once both have joined; caught_up: it stands where the live one
-    does, or ahead. doubted: what was stored may be gone. before: the state of the fold of this partition in the log before this one.
+    catching: the fold of what is lacking here; begun: it is known from where it is read; target: what the live one computes once both have joined;
+    caught_up: it stands where the live one does, or ahead. doubted: what was stored may be gone. before: the state of the fold of this partition in the log before this one.
     """
 
     partition: int
@@ -44,6 +44,7 @@ class Slot:
     held: str
     stamp: str = ""
     catching: Fold | None = None
+    begun: bool = False
     target: Config = field(default_factory=lambda: Config({}, {}))
     caught_up: bool = False
     doubted: bool = False
@@ -106,24 +107,29 @@ class CatchUp:
         self._task: asyncio.Task[None] | None = None
 
     async def plan(self, wanted: Config) -> None:
-        """Begin folds of what the live ones lack, and forget those that were under way."""
+        """Begin folds of what the live ones lack; those that are under way go on where that is what they fold, and are forgotten where not."""
         await self.stop()
         behind: dict[int, Fold] = {}
         for slot in self._slots.values():
-            slot.catching, slot.caught_up = None, False
             if slot.fold.config.digest == wanted.digest:
+                slot.catching, slot.caught_up = None, False
                 continue
             part = lacking(slot.fold.config, wanted)
-            slot.catching, slot.target = Fold(part, slot.fold.offset), joined(slot.fold.config, part, wanted)
-            if slot.before is not None:  # ingestors may have written again what that one has folded
-                slot.catching.remember(slot.before)
-            if slot.catching.counts:
-                await self._seed(slot.catching, slot.partition)
-            slot.caught_up = not part.selections
-            if not slot.caught_up:
+            slot.target = joined(slot.fold.config, part, wanted)
+            if slot.catching is None or slot.catching.config.digest != part.digest:
+                await self._begin(slot, part)
+            if slot.catching is not None and not slot.caught_up:
                 behind[slot.partition] = slot.catching
         if behind:
             self._task = asyncio.create_task(self._run(behind))
+
+    async def _begin(self, slot: Slot, part: Config) -> None:
+        fold = Fold(part, slot.fold.offset)
+        if slot.before is not None:  # ingestors may have written again what that one has folded
+            fold.remember(slot.before)
+        if fold.counts:
+            await self._seed(fold, slot.partition)
+        slot.catching, slot.begun, slot.caught_up = fold, False, not part.selections
 
     def check(self) -> None:
         """Raise what ended the work before its time."""
@@ -146,8 +152,11 @@ class CatchUp:
         """Read the past for these folds, one after the other, beside the live ones, until each has reached its partition's live fold."""
         reader = LogReader(self._kafka, partition_bytes=READ_BYTES)
         try:
-            for partition, where in (await self._where_to_begin(reader, behind)).items():
-                begin(behind[partition], *where)
+            new = {p: fold for p, fold in behind.items() if (slot := self._slots.get(p)) and not slot.begun}
+            for partition, where in (await self._where_to_begin(reader, new)).items() if new else ():
+                begin(new[partition], *where)
+                if (slot := self._slots.get(partition)) and slot.catching is new[partition]:
+                    slot.begun = True
             for partition, fold in sorted(behind.items()):
                 while not self._reached(partition, fold):
                     reader.assign({partition: fold.offset})

@@ -36,7 +36,7 @@ class Combined:
         self._mirrors = mirrors
         self._numbers: dict[bytes, int] = {}
         self._places = [Column() for _ in mirrors]  # by mirror: its group -> ours
-        self._generations = [mirror.generation for mirror in mirrors]
+        self._generations = [mirror.generations[name] for mirror in mirrors]
         self._seen: tuple[int, ...] = ()
         self.limit = limits.rolled(selection.limit) if selection.finer is not None else selection.limit
         self.admitted = Admitted()
@@ -85,8 +85,8 @@ class Combined:
     def seen(self) -> tuple[int, ...]:
         """Number the groups that are there by now. The answer changes when the partitions' lists do."""
         for i, mirror in enumerate(self._mirrors):
-            if mirror.generation != self._generations[i]:
-                self._places[i], self._generations[i] = Column(), mirror.generation
+            if mirror.generations[self.name] != self._generations[i]:
+                self._places[i], self._generations[i] = Column(), mirror.generations[self.name]
             for key in mirror.keys[self.name][len(self._places[i]) :]:
                 self._places[i].append(self._number(key))
         return *map(len, self._places), *self._generations

@@ -289,9 +289,8 @@ class Fold:
                 cells.cells.dirty.update(cells.cells.pages())
         self.config = config
         self._state.begun = {name: cells.whole_from for name, cells in self.cells.items() if cells.whole_from}
-        self._rollups = RollUps(self.cells)
+        self._rollups = self._rollups.over(self.cells)
         self._cold_after = config.cold_after()
-        self._rollups.touch_all()
         self._join_counters(other.counters)
         self._begin_series()
 

@@ -63,6 +63,7 @@ class Folding:
         )
         self._was_away = False
         self._joined = False  # some fold has been joined since the last plan
+        self._planned = True  # what is wanted is there, or under way
         self._watchdog = Watchdog()
         self._stuck = False
         self._group = GroupOffsets(kafka)
@@ -71,7 +72,7 @@ class Folding:
 
     async def want(self, owned: Iterable[int], config: Config) -> None:
         """Own these partitions and compute this from now on. LogError, redis errors: call again."""
-        changed = config.digest != self._wanted.digest
+        self._planned = self._planned and config.digest == self._wanted.digest
         self._wanted = config
         owned = set(owned)
         for partition in set(self.slots) - owned:
@@ -81,7 +82,7 @@ class Folding:
             self.slots.update(zip(some, await asyncio.gather(*map(self._claim, some)), strict=True))
         for slot in self.slots.values():
             slot.fold.share_room(len(self.slots))
-        if new or changed:
+        if new or not self._planned:
             await self._plan()
         self._assign()
 
@@ -101,8 +102,9 @@ class Folding:
 
     async def _read(self, timeout_ms: int) -> list[Record]:
         self._catch_up.check()
-        if self._joined and self._catch_up.idle and all(slot.catching is None for slot in self.slots.values()):
-            await self._plan()  # what is made of samples is there: now what is rolled up from it
+        joined = self._joined and self._catch_up.idle and all(slot.catching is None for slot in self.slots.values())
+        if joined or not self._planned:  # what is made of samples is there: now what is rolled up from it
+            await self._plan()
         if self._stuck:
             await self._replace_reader()
         try:
@@ -254,12 +256,14 @@ class Folding:
         log.error("records were deleted before they were read", partition=error.partition, offset=error.offset, start=starts)
         slot.fold.offset = max(starts[error.partition], 0)
         slot.fold.cut()
+        slot.catching, slot.caught_up = None, False  # it may be about to join where the live one has just passed
         await self._plan()
         self._assign()
 
     async def _plan(self) -> None:
-        self._joined = False
+        self._planned = self._joined = False
         await self._catch_up.plan(self._wanted)
+        self._planned = True
 
     def _assign(self) -> None:
         self._reader.assign({partition: slot.fold.offset for partition, slot in self.slots.items()})

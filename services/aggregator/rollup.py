@@ -22,15 +22,24 @@ LEAST_MS: Final = 5_000
 class RollUps:
     """The selections of a fold that are rolled up, each after the finer one that it is rolled up from."""
 
-    def __init__(self, cells: Mapping[str, SelectionCells]) -> None:
+    def __init__(self, cells: Mapping[str, SelectionCells], before: "Mapping[str, _RollUp] | None" = None) -> None:
         found = []
         for name, coarse in cells.items():
             coarse.coarser_ms = ()
             if (finer := coarse.selection.finer) is not None and finer.id in cells:
-                found.append(_RollUp(name, coarse, cells[finer.id]))
+                item = before.get(name) if before is not None else None
+                if item is None or item.coarse is not coarse or item.finer is not cells[finer.id]:
+                    item = _RollUp(name, coarse, cells[finer.id])
+                    if before is not None:
+                        item.note(item.finer.cells.pages())
+                found.append(item)
         self._rollups = sorted(found, key=lambda item: item.every_ms)
         for item in self._rollups:
             item.finer.coarser_ms = tuple(sorted({*item.finer.coarser_ms, item.every_ms}))
+
+    def over(self, cells: Mapping[str, SelectionCells]) -> "RollUps":
+        """The same of other selections: those that are still there go on, of all others every finer bucket counts as changed."""
+        return RollUps(cells, {item.name: item for item in self._rollups})
 
     def due(self, now_ms: int) -> bool:
         """Whether it is time to compute some bucket again. now_ms: epoch ms, of whatever clock the caller goes by."""

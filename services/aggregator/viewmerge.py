@@ -133,6 +133,11 @@ class ViewMerge:
     def selections(self) -> set[str]:
         return {item.combined.name for item in self._inputs}
 
+    @property
+    def kept_ms(self) -> dict[str, int]:
+        """By selection, for how long its cells are needed."""
+        return {item.selection.id: self.window_ms + item.over_ms for item in self.view.inputs}
+
     def affected(self, dirty: Mapping[str, Iterable[int]], reached: int) -> set[int]:
         """The buckets whose values may have changed now that others did. dirty: buckets by selection.
 

@@ -105,8 +105,10 @@ class NewKeys(msgspec.Struct, frozen=True, array_like=True):
 class Header(msgspec.Struct, frozen=True):
     """The head of a log entry. from_, to: offsets. clock: newest ingest time folded, max_time: newest sample time, both epoch ms.
 
-    whole: the commit was too large for an entry; read the cells instead. notes: of selections of which they changed.
+    whole: read the cells instead, unless `reset` says of which selections. notes: of selections of which they changed.
     after, stamp: names of the commit before this one, and of this one; empty where an older version wrote it.
+    reset: selections whose cells and groups are others than before, or gone; the entry has what changed in all others. before: digest of the
+    configuration before this commit; empty where all is to be read, and where an older version wrote it.
     """
 
     v: int
@@ -120,14 +122,17 @@ class Header(msgspec.Struct, frozen=True):
     notes: dict[str, SelectionNotes] = {}
     after: str = ""
     stamp: str = ""
+    reset: list[str] = []
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One commit of a fold, as a merge takes it."""
+    """One commit of a fold, as a merge takes it. config: of an entry that has all pages, also of what was reset; None where they are to be read."""
 
     header: Header
     pages: Sequence[tuple[Page, bytes]]
+    config: Config | None = None
 
 
 class FoldState(msgspec.Struct):

@@ -62,7 +62,7 @@ for k = 3, #KEYS, 2 do
   local sets, dels, pushes = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   at = at + 5
   if reset then redis.call('DEL', cells, groups) end
-  if not whole then
+  if not whole and not reset then
     for i = at, at + 2 * sets - 1, 2 do
       entry[#entry + 1] = name .. ':' .. ARGV[i]
       entry[#entry + 1] = ARGV[i + 1]
@@ -101,14 +101,14 @@ class Commit(msgspec.Struct, frozen=True):
     stamp: str = ""
 
     def entry(self) -> Entry:
-        """What merges are told of it. Where a fold or a selection began anew, they cannot go on from what they hold."""
-        whole = bool(set(self.reset) - {COUNTERS}) or not self.expected
-        state = self.state
+        """What merges of this process are told of it. Where a fold began anew, they cannot go on from what they hold."""
+        reset, state = sorted(set(self.reset) - {COUNTERS}), self.state
+        whole = bool(reset) or not self.expected
         header = Header(
             VERSION, self.config.digest, self.from_, self.to, state.clock, state.max_time, whole, list(self.keys),
-            dict(self.notes), self.after, self.stamp,
+            dict(self.notes), self.after, self.stamp, reset if self.expected else [], self.expected,
         )  # fmt: skip
-        return Entry(header, () if whole else self.pages)
+        return Entry(header, self.pages if self.expected else (), self.config)
 
 
 async def commit(redis: Redis, lineage: str, partition: int, step: Commit) -> None:
@@ -123,10 +123,12 @@ async def commit(redis: Redis, lineage: str, partition: int, step: Commit) -> No
 
 def _call(lineage: str, partition: int, step: Commit) -> tuple[list[str], list[Argument]]:
     header = step.entry().header
-    if len(step.pages) > MAX_ENTRY_PAGES:
-        header = msgspec.structs.replace(header, whole=True)
+    told = [blob for page, blob in step.pages if page.selection not in header.reset]
+    all_to_be_read = not step.expected or len(told) > MAX_ENTRY_PAGES
+    if all_to_be_read:
+        header = msgspec.structs.replace(header, whole=True, reset=[], before="")
     least, most = LOG_ENTRIES
-    room = LOG_BYTES // max(1, sum(len(blob) for _, blob in step.pages))
+    room = LOG_BYTES // max(1, sum(map(len, told)))
     keys = [fold_key(lineage, partition, "meta"), fold_key(lineage, partition, "log")]
     arguments: list[Argument] = [
         str(step.from_) if step.expected else "",
@@ -138,7 +140,7 @@ def _call(lineage: str, partition: int, step: Commit) -> tuple[list[str], list[A
         msgspec.msgpack.encode(step.state),
         max(least, min(most, room)),
         msgspec.msgpack.encode(header),
-        int(header.whole),
+        int(all_to_be_read),
         step.after,
         step.stamp,
     ]

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from services.aggregator.claiming import step_of
 from services.aggregator.combine import Combined, Values, values_of
 from services.aggregator.fold import Changes, Fold
 from services.aggregator.matching import group_labels
 from services.aggregator.mirror import Mirror
 from services.contract.batch import Batch, encode
 from services.contract.dashboards import parse
-from services.contract.partials import VERSION, Config, Entry, FoldState, Header, Stored
+from services.contract.partials import Config, Entry, FoldState, Stored
 from services.contract.series import series_key
 from services.contract.views import View, retentions
 
@@ -95,14 +96,16 @@ def config(*wanted: View, retention_ms: int = DAY) -> Config:
 
 @dataclass
 class Store:
-    """One fold's place in Redis, as services.transport.partials keeps it."""
+    """One fold's place in Redis, as services.transport.partials keeps it. named: commits have names."""
 
     stored: Stored = field(default_factory=lambda: Stored(Config({}, {}), -1, FoldState()))
     log: list[Entry] = field(default_factory=list)
+    named: bool = False
 
     def commit(self, fold: Fold, now_ms: int | None = None) -> Changes:
         """Store what changed in a fold, and tell it. now_ms: for what is rolled up, by default everything."""
         changes = fold.changes(now_ms)
+        before = self.stored.config.digest if self.stored.offset >= 0 else ""
         if self.stored.offset >= 0:
             assert changes.from_ == self.stored.offset
         for name in changes.reset:
@@ -119,11 +122,10 @@ class Store:
             held += new.keys
         self.stored.config, self.stored.offset = fold.config, changes.to
         self.stored.state = copy.deepcopy(changes.state)
-        header = Header(
-            VERSION, fold.config.digest, changes.from_, changes.to, changes.state.clock, changes.state.max_time,
-            bool(changes.reset), changes.keys, changes.notes,
-        )  # fmt: skip
-        self.log.append(Entry(header, () if changes.reset else changes.pages))
+        after = self.stored.stamp
+        if self.named:
+            self.stored.stamp = f"s{len(self.log)}"
+        self.log.append(step_of(fold.config, changes, before, after, self.stored.stamp).entry())
         fold.committed(changes)
         return changes
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.aggregator.catchup import Slot, _cut, begin, first_time
 from services.aggregator.fold import Fold
@@ -18,7 +19,7 @@ from services.transport.settings import KafkaSettings, RedisSettings
 from tests.servers import Valkey
 from tests.unit.aggregator.logs import config, counter, gauge, view, write
 
-OLD, NEW = view(fn="max", by=["host"]), view(fn="p50", by=["host"])
+OLD, NEW, OTHER = view(fn="max", by=["host"]), view(fn="p50", by=["host"]), view(fn="sum", by=["host"])
 BOTH = config(OLD, NEW)
 
 
@@ -233,3 +234,42 @@ def test_the_past_that_is_read_begins_with_the_first_bucket_that_is_shown() -> N
 def test_records_of_the_past_are_cut_by_their_bytes(size: int, first: int) -> None:
     given = [Record(0, at, 0, b"." * 10) for at in range(3)]
     assert _cut(given, size) == (given[:first], given[first:])
+
+
+async def test_what_is_being_folded_from_the_past_goes_on_when_something_else_is_let_go(folding: Folding) -> None:
+    slot = folding.slots[0]
+    slot.fold = Fold(config(OLD, OTHER), 0)
+    await folding._catch_up.plan(config(OLD, OTHER, NEW))
+    try:
+        assert slot.catching is not None
+        slot.begun, under_way = True, slot.catching
+        under_way.apply(log(0, 1))
+        await folding._catch_up.plan(config(OLD, NEW))
+        assert slot.catching is under_way
+        assert slot.target == config(OLD, NEW)
+        await folding._catch_up.plan(config(OLD, OTHER))
+        assert folding.slots[0].catching is None
+        await folding._catch_up.plan(config(OLD, NEW))
+        assert slot.catching is not None and (slot.catching is under_way, slot.begun, slot.caught_up) == (False, False, False)
+    finally:
+        await folding._catch_up.stop()
+
+
+async def test_a_plan_that_failed_is_made_again(folding: Folding, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = folding._catch_up.plan
+    tries = iter([RedisConnectionError("away"), None])
+
+    async def plan(wanted: Config) -> None:
+        if (error := next(tries)) is not None:
+            raise error
+        await planned(wanted)
+
+    monkeypatch.setattr(folding._catch_up, "plan", plan)
+    folding._wanted = config(OLD)
+    with pytest.raises(RedisConnectionError):
+        await folding.want([0], BOTH)
+    await folding.want([0], BOTH)
+    try:
+        assert folding.slots[0].catching is not None
+    finally:
+        await folding.stop()

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -297,6 +298,88 @@ async def test_a_view_that_nobody_shows_expires_and_is_kept_when_it_comes_back(
     assert 0 < await lives(redis, OTHER) <= EXPIRE_MS
     await mine.want(LINEAGE, [0, 1], ALL, ALL)
     assert await lives(redis, OTHER) == -1
+
+
+async def test_views_that_stay_are_neither_read_nor_computed_again_when_another_comes(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [Partition(redis, number, config(HOSTS)) for number in range(2)]
+    for item in both:
+        await item.write()
+    mine = await merging(redis, ONE)
+    await turn(mine, (0, await both[0].write(load(1))))
+    read: list[object] = []
+
+    async def counted(
+        redis: Redis, lineage: str, partition: int, selections: Sequence[str] | None = None, *rest: Any, **more: Any
+    ) -> object:
+        read.append(selections)
+        return await found(redis, lineage, partition, selections, *rest, **more)
+
+    found = partials.load
+    monkeypatch.setattr(partials, "load", counted)
+    await mine.want(LINEAGE, [0, 1], ALL, ALL)
+    await turn(mine, (1, await both[1].write(load(2, "b"))))
+    assert await shown(redis) == {"a": 1, "b": 2}, "they go on meanwhile"
+    for item in both:
+        part = Fold(config(OTHER), 0)
+        part.apply(records(*item.log))
+        item.fold.join(part, config(HOSTS, OTHER))
+        await turn(mine, (item.number, await item.commit()))
+    assert list((await shown(redis, OTHER)).values()) == [pytest.approx(1.5, rel=0.5)]
+    assert read == []
+    held = await history.read_view(redis, HOSTS.id)
+    await turn(mine)
+    again = await history.read_view(redis, HOSTS.id)
+    assert held is not None and again is not None and held.version == again.version
+    await mine.want(LINEAGE, [0, 1], ONE, ONE)
+    await mine.want(LINEAGE, [0, 1], ALL, ALL)
+    await turn(mine)
+    assert read == [[OTHER.inputs[0].selection.id]] * 2, "what is merged again is read, and nothing else"
+
+
+async def test_what_began_anew_in_another_process_is_read_alone(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [Partition(redis, number, config(HOSTS)) for number in range(2)]
+    for item in both:
+        await item.write()
+    mine = await merging(redis, ALL, [0])
+    await both[1].write(load(1, "b"))
+    await turn(mine)
+    read: list[object] = []
+
+    async def counted(
+        redis: Redis, lineage: str, partition: int, selections: Sequence[str] | None = None, *rest: Any, **more: Any
+    ) -> object:
+        read.append((partition, selections))
+        return await found(redis, lineage, partition, selections, *rest, **more)
+
+    found = partials.load
+    monkeypatch.setattr(partials, "load", counted)
+    for item in both:
+        part = Fold(config(OTHER), 0)
+        part.apply(records(*item.log))
+        item.fold.join(part, config(HOSTS, OTHER))
+        entry = await item.commit()
+        await turn(mine, *([(0, entry)] if item.number == 0 else []))
+    assert read == [(1, [OTHER.inputs[0].selection.id])]
+    assert (await shown(redis), list(await shown(redis, OTHER))) == ({"b": 1}, [""])
+
+
+async def test_a_view_stands_still_while_a_partition_does_not_fold_what_it_is_made_of(
+    redis: Redis, partitions: Sequence[Partition]
+) -> None:
+    """As where the aggregator of that partition has taken up another dashboard, and this one has not yet."""
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1))), (1, await partitions[1].write(load(2, "b"))))
+    one = partitions[0]
+    one.fold.join(Fold(Config({}, {}), one.fold.offset), config(OTHER))
+    await turn(mine, (0, await one.commit()), (1, await partitions[1].write(load(3, "b"))))
+    assert await shown(redis) == {"a": 1, "b": 2}
+    back = Fold(config(HOSTS), 0)
+    back.apply(records(*one.log))
+    one.fold.join(back, config(HOSTS, OTHER))
+    await turn(mine, (0, await one.commit()))
+    assert await shown(redis) == {"a": 1, "b": 3}
 
 
 # Where folds are stored

@@ -1,6 +1,7 @@
 """Mirrors: following the fold of a partition by its log entries."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from services.aggregator.combine import Combined, values_of
 from services.aggregator.fold import Fold
 from services.aggregator.mirror import Mirror
+from services.aggregator.wanted import missing
 from services.contract.partials import Config, Entry
+from services.contract.views import View
 from tests.unit.aggregator.logs import (
     T0,
     Record,
@@ -74,6 +77,118 @@ def test_a_mirror_that_follows_holds_what_one_that_reads_everything_holds(
         assert cells(wanted, [mirror]) == cells(wanted, [store.mirror(wanted)])
     read = store.mirror(*VIEWS)
     assert (mirror.position, mirror.clock, mirror.max_time) == (read.position, read.clock, read.max_time)
+
+
+class Changing:
+    """A fold whose selections change, and two mirrors of it: of its own process, and of another, which reads a stream without what began anew."""
+
+    def __init__(self) -> None:
+        self.store, self.log, self.wanted = Store(named=True), list[Record](), VIEWS[:1]
+        self.fold = Fold(config(*self.wanted), 0)
+        self.store.commit(self.fold)
+        self.own, self.other = self.store.mirror(*self.wanted), self.store.mirror(*self.wanted)
+        self.unread = 0  # times that the other had to read everything
+
+    def write(self, *samples: object) -> None:
+        self.log += records(write(samples, len(self.log)), first=len(self.log))  # type: ignore[arg-type]
+        self.fold.apply(self.log[self.fold.offset :])
+
+    def change(self, *wanted: View) -> None:
+        """Other selections from now on: those that are new are folded from the beginning."""
+        new = config(*wanted)
+        part = Fold(missing(self.fold.config, new), 0)
+        part.apply(self.log)
+        part.sweep()
+        part.pass_over(self.fold.offset)
+        self.fold.join(part, new)
+        self.wanted = list(wanted)
+
+    def commit(self) -> None:
+        self.store.commit(self.fold)
+        entry = self.store.log[-1]
+        assert self.own.apply(entry) == "applied"
+        pages = [item for item in entry.pages if item[0].selection not in entry.header.reset]
+        assert self.other.apply(Entry(entry.header, pages)) == "applied"
+
+    def ask(self) -> None:
+        """Both mirrors are to hold what is wanted."""
+        for mirror in (self.own, self.other):
+            mirror.follow(config(*self.wanted).selections)
+
+    def read(self) -> None:
+        """What they lack."""
+        for mirror in (self.own, self.other):
+            while mirror.lacking or mirror.untold:
+                held, names = self.store.stored, mirror.asks_for()
+                assert mirror.extend(replace(held, pages={name: held.pages.get(name, {}) for name in names}), names)
+
+
+steps = st.one_of(
+    st.lists(samples, min_size=1, max_size=5),
+    st.sets(st.sampled_from(range(len(VIEWS))), min_size=1),
+    st.sampled_from(["ask", "read"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(steps, max_size=12))
+def test_a_mirror_goes_on_through_changes_of_what_is_folded_and_of_what_is_merged(taken: list[object]) -> None:
+    world = Changing()
+    for step in taken:
+        match step:
+            case list():
+                world.write(*step)
+                world.commit()
+            case set():
+                world.change(*(VIEWS[place] for place in sorted(step)))
+                world.commit()
+            case "ask":
+                world.ask()
+            case "read":
+                world.read()
+    world.ask()
+    world.read()
+    read = world.store.mirror(*world.wanted)
+    for mirror in (world.own, world.other):
+        assert (mirror.available, mirror.retentions, mirror.lacking) == (read.available, read.retentions, frozenset())
+        assert (mirror.position, mirror.clock, mirror.notes) == (read.position, read.clock, read.notes)
+        for wanted in world.wanted:
+            assert cells(wanted, [mirror]) == cells(wanted, [read])
+
+
+def test_what_was_there_before_does_not_change_when_other_selections_join() -> None:
+    world = Changing()
+    world.write(gauge(1.0, host="a"), counter(5.0, host="a"))
+    world.commit()
+    for mirror in (world.own, world.other):
+        mirror.dirty.clear()
+    world.change(*VIEWS)
+    world.ask()
+    world.commit()
+    world.read()
+    held = VIEWS[0].inputs[0].selection.id
+    for mirror in (world.own, world.other):
+        assert mirror.dirty and held not in {name for name, _ in mirror.dirty}
+
+
+def test_what_is_stored_elsewhere_than_a_mirror_stands_does_not_extend_it() -> None:
+    world = Changing()
+    world.change(*VIEWS)
+    world.ask()
+    world.commit()
+    world.write(gauge(1.0, host="a"))
+    world.store.commit(world.fold)
+    assert world.other.untold
+    assert not world.other.extend(world.store.stored, world.other.asks_for())
+
+
+def test_an_entry_under_other_selections_that_does_not_join_on_is_a_gap() -> None:
+    world = Changing()
+    world.write(gauge(1.0, host="a"))
+    world.store.commit(world.fold)  # this entry is missing
+    world.change(*VIEWS)
+    world.store.commit(world.fold)
+    assert world.own.apply(world.store.log[-1]) == "gap"
 
 
 def test_two_commits_at_one_offset_are_told_apart_by_their_names() -> None:
