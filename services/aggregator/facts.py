@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 from redis.asyncio import Redis
 
+from services.aggregator.lingering import Lingering
 from services.aggregator.reach import Reach
 from services.aggregator.wanted import Wanted, wanted
 from services.contract.names import AGGREGATORS_CHANNEL, WATCHED, WATCHED_CHANNEL
@@ -47,6 +48,7 @@ class Facts:
         self._watched_until = 0.0
         self._entries: Mapping[str, Entry] | None = None
         self._cap_ms = 0
+        self._lingering = Lingering()
         self._others = asyncio.Event()
         self._log_doubted = asyncio.Event()
 
@@ -100,7 +102,22 @@ class Facts:
     async def _follow_registry(self) -> None:
         async for entries in registry.watch(self._redis):
             self._entries = entries
+            before = self.wanted.views if self.wanted else {}
+            self._lingering.leave(before, wanted(entries, self._cap_ms).views, time.monotonic())
+            try:
+                await self._let_go()
+            except FeedErrors as error:
+                self.feed_away(error)  # it is looked at again, every second
             self._ask()
+
+    async def _let_go(self) -> bool:
+        """Of what nobody watches any more; whether there was something."""
+        if not (lingering := list(self._lingering.views)):
+            return False
+        now = int(time.time() * 1000)
+        until = await self._redis.zmscore(WATCHED, lingering)
+        watched = {view_id for view_id, at in zip(lingering, until, strict=True) if at is not None and at >= now}
+        return self._lingering.keep(watched, time.monotonic())
 
     def keep_coarse(self, cap_ms: int) -> None:
         """For how long coarse data is kept at most from now on, 0: for as long as dashboards say."""
@@ -111,7 +128,7 @@ class Facts:
     def _ask(self) -> None:
         if self._entries is None:
             return
-        asked = wanted(self._entries, self._cap_ms)
+        asked = wanted(self._entries, self._cap_ms, self._lingering.views)
         if self.wanted is None or (asked.views, asked.config) != (self.wanted.views, self.wanted.config):
             self.wanted = asked
             self.changed.set()
@@ -155,6 +172,8 @@ class Facts:
             _, watched = await pipe.execute()
         if watched:
             self._somebody_watches()
+        if await self._let_go():
+            self._ask()
 
     def _somebody_watches(self) -> None:
         if not self.watched:

@@ -313,7 +313,7 @@ class Aggregator:
         while self._folding is None or not self._taken:  # noqa: ASYNC110, once, at the beginning
             await asyncio.sleep(RETRY_S)
         if 0 in self._folding.slots:
-            await sweep(self._redis)
+            await sweep(self._redis, self._facts.wanted.views if self._facts.wanted else ())
 
 
 def create(settings: AggregatorSettings, kafka: KafkaSettings, redis: RedisSettings) -> Aggregator:

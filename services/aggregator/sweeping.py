@@ -4,6 +4,7 @@ Whoever merges a view lets it go when it is asked for no more (`merging`); this 
 a fold that is loaded drops what it is not asked for.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 import structlog
@@ -19,13 +20,16 @@ EXPIRE_MS: Final = 30_000
 """How long a view that nobody asks for any more stays, for gateways that still show it."""
 
 
-async def sweep(redis: Redis) -> list[str]:
-    """Let go of the views that are known and that the registry, as it is at this moment, does not ask for; which they are."""
+async def sweep(redis: Redis, spared: Collection[str] = ()) -> list[str]:
+    """Let go of the views that are known and that the registry, as it is at this moment, does not ask for; which they are.
+
+    spared: views that are merged, though a dashboard may ask for them no more.
+    """
     known = await history.known_views(redis)
     if not known:
         return []
     asked = wanted(await registry.read_all(redis)).views
-    gone = sorted(known - asked.keys())
+    gone = sorted(known - asked.keys() - set(spared))
     for view in gone:
         await history.expire_view(redis, view, EXPIRE_MS)
     if gone:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from services.contract.levels import kept
 from services.contract.partials import Config
@@ -17,9 +18,13 @@ class Wanted:
     config: Config = field(default_factory=lambda: Config({}, {}))
 
 
-def wanted(entries: Mapping[str, Entry], cap_ms: int = 0) -> Wanted:
-    """Over all dashboards; one that cannot be read asks for nothing. cap_ms: for how long what is coarse is kept at most, 0: as the dashboards say."""
-    views: dict[str, tuple[View, int]] = {}
+def wanted(
+    entries: Mapping[str, Entry], cap_ms: int = 0, lingering: Mapping[str, tuple[View, int]] = MappingProxyType({})
+) -> Wanted:
+    """Over all dashboards; one that cannot be read asks for nothing. cap_ms: for how long what is coarse is kept at most, 0: as the dashboards say.
+    lingering: views that are wanted though no dashboard asks for them.
+    """
+    views: dict[str, tuple[View, int]] = dict(lingering)
     for _, entry in sorted(entries.items()):
         if (dashboard := entry.dashboard()) is not None:
             for view, window in kept(dashboard).items():
