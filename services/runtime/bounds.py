@@ -114,4 +114,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self.arrivals.end(self)
-        super().handle_websocket_upgrade()
+        if self.parser.get_http_version() == "1.1":
+            super().handle_websocket_upgrade()
+        else:  # RFC 6455 4.2.1: "An HTTP/1.1 or higher GET request"; what is higher has no Upgrade
+            self.send_400_response("a WebSocket is opened with HTTP/1.1")

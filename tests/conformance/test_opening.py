@@ -40,6 +40,8 @@ NOT_ACCEPTED: dict[str, tuple[bytes, int]] = {
     "a header with a zero": (request(x="a\0b"), 400),
     "a blank before a colon": (request(**{"x ": "y"}), 400),
     "no request at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100), 400),
+    "HTTP/1.0": (request(version="HTTP/1.0"), 400),
+    "a version of HTTP that has no upgrade": (request(version="HTTP/2.0"), 400),
     "a version of HTTP that is none": (request(version="HTTP/x"), 400),
 }
 
