@@ -27,6 +27,7 @@ _PREFLIGHT: Final = (
     ("access-control-allow-headers", "Authorization, Last-Event-ID"),
     ("access-control-max-age", "600"),
 )
+_GOODBYE_S: Final = 2.0
 _LONGEST_S: Final = 86_400.0 * 365
 
 
@@ -48,7 +49,7 @@ class Guard:
         guest = None
         try:
             right = await self._right(scope, headers, origin)
-            if scope["path"].endswith(_STREAM):
+            if (named := _DASHBOARD.fullmatch(scope["path"])) and named[2] == _STREAM:
                 guest = self._door.enter(self._address(scope, headers), right)
         except DeniedError as denied:
             self._door.tell(denied, self._address(scope, headers), scope["path"])
@@ -83,8 +84,10 @@ class Guard:
         except TimeoutError:
             if not watch.expired():
                 raise
-            with contextlib.suppress(RuntimeError):  # it had just ended by itself, or never begun
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            # It may have ended by itself, or never begun; and who reads nothing shall not be waited for.
+            with contextlib.suppress(RuntimeError, TimeoutError):
+                async with asyncio.timeout(_GOODBYE_S):
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             if guest:
                 self._door.leave(guest)

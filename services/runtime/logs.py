@@ -109,7 +109,9 @@ def _formatter(service: str, *, human: bool, colors: bool) -> logging.Formatter:
 
     rendering: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if human:
-        rendering += [_for_a_person, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)]
+        # Where rich is installed, structlog would print the variables of every frame: tokens and passwords among them.
+        plain = structlog.dev.plain_traceback
+        rendering += [_for_a_person, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0, exception_formatter=plain)]
     else:
         rendering += [name_service, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     return structlog.stdlib.ProcessorFormatter(

@@ -232,6 +232,42 @@ async def test_a_token_that_names_nothing_gets_nowhere(gateway: GatewayProcess) 
     assert (await request(gateway.port, "/api/v1/dashboards", **bearer(held)))[0] == 403
 
 
+EVENTS = "/api/v1/dashboards/{}/events"
+
+
+async def streamed(gateway: GatewayProcess, name: str, held: str) -> bytes:
+    """An event stream until it ends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        f"GET {EVENTS.format(name)} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {held}\r\nConnection: close\r\n\r\n".encode()
+    )
+    found = await asyncio.wait_for(reader.read(), PATIENCE_S)
+    writer.close()
+    return found
+
+
+async def test_event_streams_are_asked_too_and_end_with_their_token(gateway: GatewayProcess) -> None:
+    assert (await request(gateway.port, EVENTS.format("team-a")))[0] == 401
+    assert (await request(gateway.port, EVENTS.format("host"), **bearer(good())))[0] == 403
+    ends = time.time() + 2
+    found = await streamed(gateway, "team-a", good(ends_in_s=2))
+    assert ends - 1 < time.time() < ends + 5
+    assert found.startswith(b"HTTP/1.1 200 ")
+    assert b"event: snapshot" in found
+    assert found.endswith(b"0\r\n\r\n"), "in order: with the last chunk"
+
+
+async def test_event_streams_are_counted(redis_url: str, folder: Path, tmp_path: Path) -> None:
+    with running(GatewayProcess(redis_url, tmp_path, **settings(folder, connections_per_token="1"))) as gateway:
+        first = asyncio.create_task(streamed(gateway, "team-a", good(ends_in_s=3)))
+        async with asyncio.timeout(PATIENCE_S):
+            while not gateway.status()["watched"]:
+                await asyncio.to_thread(time.sleep, 0.01)
+        assert await refused(gateway, good()) == 503
+        assert (await first).startswith(b"HTTP/1.1 200 ")
+        await let_in(gateway, good())
+
+
 async def test_plotly_is_asked_too(gateway: GatewayProcess) -> None:
     async with watching(gateway, good(), path="/api/v1/plotly?dashboard=host&panel=cpu", protocols=()) as socket:
         assert json.loads(await socket.recv())["action"] == "error"

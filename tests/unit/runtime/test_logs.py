@@ -91,3 +91,19 @@ def test_the_memory_of_what_was_said_is_bounded() -> None:
     for key in range(10_000):
         assert collapse.admit(key, 0.0) == 0
     assert len(collapse._seen) <= 1_000
+
+
+@pytest.mark.parametrize("console", [True, False])
+def test_a_traceback_does_not_show_what_variables_hold(capsys: pytest.CaptureFixture[str], console: bool) -> None:
+    configure("gateway", console=console)
+
+    def check(token: str) -> None:
+        raise ValueError("no")
+
+    try:
+        check("-".join(["not", "to", "be", "seen"]))
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    said = capsys.readouterr().err
+    assert "ValueError: no" in said
+    assert "not-to-be-seen" not in said
