@@ -24,7 +24,7 @@ from services.contract.series import Kind, series_key
 from services.local.embedded import free_port
 from services.transport.history import read_view
 from services.transport.log import LogReader
-from services.transport.registry import SOURCE_SHELF, write_entry
+from services.transport.registry import SOURCE_SHELF, delete_entry, write_entry
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.fleet import Fleet
 from tests.kafka.server import Kafka, empty
@@ -32,6 +32,7 @@ from tests.pipeline.world import aggregating, entry, feed, register
 from tests.servers import Broker, Valkey, running
 
 TOPIC = "shop.orders"
+OTHER = "shop.others"
 PATIENCE_S = 60.0
 HOSTS = 5
 ORDERS = {"metric": "orders", "kind": "delta", "value": "$.count", "time": "$.at", "labels": {"host": "$.host"}}
@@ -48,7 +49,7 @@ async def servers(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Valkey,
     with running(Valkey()) as valkey:
         if request.param == "kafka":
             shared: Kafka = request.getfixturevalue("kafka_server")
-            await empty(shared, TOPIC, *(f"jobs.{name}" for name in ("mapped", "json", "ndjson", "tideboard")))
+            await empty(shared, TOPIC, OTHER, *(f"jobs.{name}" for name in ("mapped", "json", "ndjson", "tideboard")))
             yield valkey, shared
         else:
             with running(Broker()) as broker:
@@ -312,17 +313,13 @@ async def test_a_topic_that_is_made_later_is_read_from_its_start_and_one_that_is
     assert status["sources"]["late"]["records"] == 0
 
 
-@pytest.mark.parametrize("servers", ["kafka"], indirect=True)
-async def test_a_topic_that_is_made_again_is_another_one_and_is_read_from_its_start(
-    world: World, servers: tuple[Valkey, Broker | Kafka]
-) -> None:
+async def test_a_topic_that_is_made_again_is_another_one_and_is_read_from_its_start(world: World) -> None:
     chance = random.Random(7)
     await world.make()
     await world.register()
     world.ingestors("a")
     await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(300)])
     await world.settled()
-    assert isinstance(servers[1], Kafka)
     await drop(world, TOPIC)
     await world.make()
     await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(60)])
@@ -533,3 +530,36 @@ def post(port: int, samples: Sequence[dict[str, Any]]) -> None:
     )
     with urllib.request.urlopen(request, timeout=20) as answer:
         assert json.load(answer)["rejected"] == 0
+
+
+async def test_a_source_that_is_removed_and_comes_back_goes_on_where_it_was_also_after_it_read_another_topic(
+    world: World,
+) -> None:
+    chance = random.Random(13)
+    await world.make()
+    await world.make(2, OTHER)
+    await world.register()
+    world.ingestors("a", "b")
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(500)])
+    await world.settled()
+    await delete_entry(world.redis, "orders", SOURCE_SHELF)
+    for name in ("a", "b"):
+        await world.until(name, lambda status: status["sources"] == {}, "it is still read")
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(100)])
+    await produce(world, [(chance.randrange(2), world.order(chance)) for _ in range(100)], topic=OTHER)
+    await world.register(topic=OTHER)
+    await world.until("a", lambda status: status["sources"]["orders"]["topic"] == OTHER, "it is not read")
+    await produce(world, [(chance.randrange(2), world.order(chance)) for _ in range(100)], topic=OTHER)
+    await world.until("b", lambda status: status["sources"]["orders"]["topic"] == OTHER, "it is not read")
+    await asyncio.sleep(1)
+    await asyncio.to_thread(world.fleet.kill, "a")
+    await world.register()
+    await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(100)])
+
+    def taken_over(status: Any) -> bool:
+        source = status["sources"]["orders"]
+        return len(source["partitions"]) == 3 and all_read(source)
+
+    await world.until("b", taken_over, "it does not take over and go on")
+    await world.register(topic=OTHER)
+    await world.settled()

@@ -59,6 +59,7 @@ class Reader(Protocol):
 
     def looked_at(self) -> float | None: ...
     def highwater(self, partition: int) -> int | None: ...
+    async def end_offsets(self, partitions: Iterable[int]) -> Mapping[int, int]: ...
 
 
 class Placing:
@@ -86,9 +87,11 @@ class Placing:
         if looked is None or looked < due:
             return
         await self._look(writer)
+        # A leader that was just elected may not know yet how far others have read: it refuses to say its end, and reading tells a lower one. And the
+        # embedded broker, asked for its end, names the start of its last batch.
+        ends = await reader.end_offsets(behind)
         for partition in behind:
-            if (end := reader.highwater(partition)) is not None:
-                await self._turn(partition, end, writer.partitions)
+            await self._turn(partition, max(ends[partition], reader.highwater(partition) or 0), writer.partitions)
 
     async def runs(self, writer: Writer, records: Mapping[int, Sequence[Record]]) -> list[Run]:
         """How records that are in hand are placed. By partition; those of a partition in their order."""

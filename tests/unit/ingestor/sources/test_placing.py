@@ -8,6 +8,7 @@ import contextlib
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,10 @@ class Bridge:
 
     def highwater(self, partition: int) -> int | None:
         return self.end
+
+    async def end_offsets(self, partitions: Iterable[int]) -> dict[int, int]:
+        """A broker that says too little when it is asked, as the embedded one does."""
+        return dict.fromkeys(partitions, max(0, self.end - 10))
 
     async def watch(self) -> None:
         """What the writer does by itself."""
@@ -193,6 +198,34 @@ async def test_while_redis_is_away_records_are_placed_as_long_as_nothing_has_cha
     with pytest.raises(OSError, match="away"):
         await bridge.write()
     assert len(world.placed) == 10
+
+
+async def test_a_leader_that_was_just_elected_and_tells_a_lower_end_to_who_reads_is_asked_for_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(end=100)
+    bridge = Bridge(world, 100, 0.0)
+    await bridge.poll()
+    world.grow()
+    world.now += SETTLE_S + 1
+    answers: list[Any] = [LogError("it does not say"), {0: 100}]
+
+    async def says(_: Any) -> Any:
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(bridge, "end_offsets", says)
+    await bridge.watch()
+    await bridge.poll()
+    world.now += SETTLE_S + 1
+    await bridge.poll()
+    bridge.end = 90
+    with pytest.raises(LogError, match="does not say"):
+        await bridge.poll()
+    bridge.end = 90
+    await bridge.poll()
+    assert world.agreed.held[0].spans == ((0, 2), (100, 3))
 
 
 async def test_fewer_partitions_are_believed_when_they_stay_and_until_then_nothing_is_placed() -> None:
