@@ -159,6 +159,7 @@ class WebSocket(Holder, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
+        self._conversation = None  # a tick that is writing may still come by, and uvloop's closed transports take nothing
         if self._slot >= 0:
             self.sockets.remove(self, self._slot, self._code)
             self.let_out()
@@ -282,6 +283,8 @@ class WebSocket(Holder, asyncio.Protocol):
 
     def _resume(self, data: bytes) -> None:
         """The handshake, after it has waited for keys."""
+        if self.transport.is_closing():
+            return
         self.transport.resume_reading()
         self._shake_hands(data, waited=True)
 

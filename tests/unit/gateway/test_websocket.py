@@ -34,6 +34,8 @@ class Wire(asyncio.Transport):
         self.over = ""
 
     def write(self, data: Any) -> None:
+        if self.over == "lost":
+            raise RuntimeError("unable to perform operation; the handler is closed")  # as uvloop says it
         self.written.append(bytes(data))
 
     def get_write_buffer_size(self) -> int:
@@ -280,6 +282,18 @@ def test_who_takes_nothing_for_too_long_is_dropped_and_who_goes_on_is_not(world:
         world.turns(1)
         world.sockets.turn(0)
     assert (slow_wire.over, brief_wire.over, steady_wire.over) == ("aborted", "", "")
+
+
+def test_a_frame_for_who_has_just_gone_harms_nobody(world: World) -> None:
+    """A tick writes in slices, and knows from its beginning to whom."""
+    socket, wire = world.connect()
+    socket.connection_lost(ConnectionResetError())
+    wire.over = "lost"
+    socket.send(Outgoing("echo", b"late"))
+    socket.ping()
+    socket.move(100)
+    socket.go_away(100)
+    socket.shutdown()
 
 
 def test_a_session_that_fails_closes_its_socket_only(world: World) -> None:
