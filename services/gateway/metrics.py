@@ -8,7 +8,9 @@ SOCKETS = Gauge(f"{_PREFIX}_sockets", "Open WebSockets")
 STREAMS = Gauge(f"{_PREFIX}_event_streams", "Open streams of server-sent events")
 VIEWERS = Gauge(f"{_PREFIX}_viewers", "Subscriptions of dashboards and Plotly panels by open WebSockets")
 ACCEPTED = Counter(f"{_PREFIX}_sockets_accepted_total", "WebSockets that were opened")
-REFUSED = Counter(f"{_PREFIX}_sockets_refused_total", "Opening handshakes that were refused", ["status"])
+REFUSED = Counter(
+    f"{_PREFIX}_sockets_refused_total", "Opening handshakes, and requests under /api/, that the door refused", ["status"]
+)
 CLOSED = Counter(f"{_PREFIX}_sockets_closed_total", "WebSockets that ended, by the code of the close", ["code"])
 MOVED = Counter(f"{_PREFIX}_sockets_moved_total", "WebSockets that were asked to go elsewhere")
 FRAMES = Counter(f"{_PREFIX}_frames_total", "Frames written to viewers", ["type"])
