@@ -210,6 +210,10 @@ class Folding:
             return False
         return (slot.fold.stored_offset if stored else slot.fold.offset) >= end
 
+    def silent_s(self) -> float:
+        """For how long a log of which everything was read has not answered, 0 while it does."""
+        return self._reader.overdue_s() if self.lag() == 0 else 0.0
+
     def lag(self) -> int:
         """Records of the owned partitions that are not committed yet."""
         return sum(self.lags().values())

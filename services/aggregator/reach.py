@@ -2,7 +2,7 @@
 
 from typing import Final
 
-GRACE_MS: Final = 1_000
+GRACE_MS: Final = 800
 """An absence this short is told nobody: a broker that is replaced, or a partition that gets another leader, is no news for viewers."""
 
 

@@ -42,6 +42,7 @@ log = structlog.get_logger()
 BEAT_MS: Final = 400  # while somebody watches: viewers hear within 2 s that nothing is aggregated any more
 IDLE_BEAT_MS: Final = 1_000
 LOOK_S: Final = 1.0
+SILENT_S: Final = 0.3  # after an answer of the log is due; what stands still may come back within `reach.GRACE_MS` untold
 MERGE_S: Final = 0.008
 """What it takes to compute a portion of what a view owes, and to store it."""
 RESTFUL_LAG: Final = 200  # records; what came while the last commit was under way is no reason to go on at once
@@ -141,11 +142,15 @@ class Aggregator:
         }
 
     async def _loop(self) -> None:
+        away = False
         while True:
             self._last_turn = time.monotonic()
             try:
                 await self._turn()
                 self._facts.feed_error = ""
+                if away != (away := self._facts.reach.told(int(time.time() * 1000))[0] is None):
+                    self._beaten_at = 0.0  # that is news, and does not wait for its turn
+                    await self._beat()
             except LogError as error:
                 self._facts.log_away(str(error))
                 await asyncio.sleep(RETRY_S)
@@ -172,7 +177,10 @@ class Aggregator:
                 left = 0.0 if merged else left
                 with self._rests.until(time.monotonic() + left):
                     await folding.poll(int(left * 1000))
-                self._facts.log_back()
+                if (silent_s := folding.silent_s()) > SILENT_S:
+                    self._facts.log_away(f"Kafka has not answered for {silent_s:.1f} s")
+                else:
+                    self._facts.log_back()
         except LogError as error:  # what was folded before goes its way nevertheless
             self._facts.log_away(str(error))
             await asyncio.sleep(RETRY_S)

@@ -119,6 +119,14 @@ class LogReader:
         """The offset that the next record of the partition will get, as of the last answer; None before the first."""
         return self._highwater.get(partition)
 
+    def overdue_s(self) -> float:
+        """For how long an answer has been missing that should have come, 0 where none is.
+
+        A broker that is asked for what is not there yet answers after `fetch_wait_ms`; one that has much to send may need longer.
+        """
+        waited = [time.monotonic() - at for _, task, at in self._flying.values() if not task.done()]
+        return max(0.0, max(waited, default=0.0) - self._settings.fetch_wait_ms / 1000)
+
     def looked_at(self) -> float | None:
         """As of when `highwater` tells the end of every assigned partition, monotonic seconds; None while one was never answered.
 

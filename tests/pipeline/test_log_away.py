@@ -1,7 +1,9 @@
 """Apache Kafka goes away while somebody watches: viewers are told with its age, and when it is back all goes on by itself and every cell is right."""
 
 import asyncio
+import os
 import random
+import signal
 
 import pytest
 from redis.asyncio import Redis
@@ -56,4 +58,26 @@ async def test_while_kafka_is_away_viewers_see_the_age_and_then_all_goes_on(
                 again.instance, again.written = 8, log.written
                 await again.write(points(random.Random(2), 20))
                 await settled(redis, again, wanted, 30)
+                await screen.hear_a("status", stale=False)
+
+
+async def test_a_broker_that_stands_still_is_away_before_any_request_has_failed(
+    kafka_server: Kafka, kafka: KafkaSettings, settings: RedisSettings, redis: Redis
+) -> None:
+    async with aggregating(kafka, settings), serving(settings.url) as gateway:
+        wanted = await register(redis, EVERYTHING)
+        async with writing(kafka) as log:
+            await log.write(points(random.Random(1), 20))
+            await settled(redis, log, wanted)
+            async with viewing(gateway.port, EVERYTHING.name) as screen:
+                await screen.hear_a("snapshot")
+                os.kill(kafka_server.pid, signal.SIGSTOP)
+                try:
+                    said = await heard_of_the_log(screen)
+                finally:
+                    os.kill(kafka_server.pid, signal.SIGCONT)
+                assert "Kafka has not answered for" in said["parts"][0]["reason"]
+                assert said["panels"], "how old the newest value of each panel is"
+                await log.write(points(random.Random(2), 20))
+                await settled(redis, log, wanted, 30)
                 await screen.hear_a("status", stale=False)
