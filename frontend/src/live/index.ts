@@ -8,3 +8,4 @@ export type { Fault, Labels, LineInfo, Notes, PanelInfo, PanelType, Part, Status
 export type { DashboardState, Gap, View } from "./store";
 export { BRIDGED, lastShown } from "./store";
 export { LiveClient, liveUrl } from "./socket";
+export type { TokenSource } from "./token";

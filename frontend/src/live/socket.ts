@@ -7,8 +7,9 @@ import { observe, serverTime, type Clock } from "./clock";
 import { IDLE, step, wakeAt, type Command, type Connection, type Happening } from "./connection";
 import { decode } from "./decode";
 import { newFeed, receive, type Feed } from "./feed";
-import { encode, MAX_MESSAGE_BYTES, SUBPROTOCOL, type ServerMessage, type Status } from "./protocol";
+import { encode, MAX_MESSAGE_BYTES, type ServerMessage, type Status, type TokenEnds } from "./protocol";
 import { since } from "./store";
+import { fetchToken, protocolsWith, renewAfter, type TokenSource } from "./token";
 
 type Dashboards = Exclude<ServerMessage, { type: "moved" | "pong" | "token" }>;
 
@@ -19,13 +20,13 @@ export interface Surroundings {
   /** Monotonic, ms. */
   readonly now: () => number;
   readonly random: () => number;
-  readonly open: (url: string) => WebSocket;
+  readonly open: (url: string, protocols: readonly string[]) => WebSocket;
 }
 
 const BROWSER: Surroundings = {
   now: () => performance.now(),
   random: Math.random,
-  open: (url) => new WebSocket(url, SUBPROTOCOL),
+  open: (url, protocols) => new WebSocket(url, [...protocols]),
 };
 
 interface Subscription {
@@ -50,11 +51,14 @@ export class LiveClient {
   private readonly sockets = new Map<number, WebSocket>();
   private readonly subscriptions = new Map<string, Subscription>();
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private renewal: ReturnType<typeof setTimeout> | undefined;
 
+  /** token: where tokens come from; without it the gateway asks nobody, or reads a cookie. */
   constructor(
     private readonly url: string,
     private hz = 10,
     private readonly around: Surroundings = BROWSER,
+    private readonly token: TokenSource | null = null,
   ) {}
 
   /** Follow a dashboard; `changed` is called after every message. Gives the way to stop. */
@@ -99,6 +103,7 @@ export class LiveClient {
   }
 
   close(): void {
+    clearTimeout(this.renewal);
     this.happen({ type: "stop" });
   }
 
@@ -158,7 +163,27 @@ export class LiveClient {
   }
 
   private open(number: number): void {
-    const socket = this.around.open(this.url);
+    if (this.token === null) {
+      this.connect(number, null);
+      return;
+    }
+    fetchToken(this.token).then(
+      (token) => {
+        if (this.awaits(number)) this.connect(number, token);
+      },
+      (error: unknown) => {
+        if (this.awaits(number)) this.happen({ type: "closed", socket: number, code: 1006, reason: `there is no token: ${String(error)}` });
+      },
+    );
+  }
+
+  private awaits(number: number): boolean {
+    const { phase, socket, successor } = this.connection;
+    return successor === number || (socket === number && phase === "connecting");
+  }
+
+  private connect(number: number, token: string | null): void {
+    const socket = this.around.open(this.url, protocolsWith(token));
     this.sockets.set(number, socket);
     socket.addEventListener("open", () => this.happen({ type: "opened", socket: number }));
     socket.addEventListener("message", (event: MessageEvent<unknown>) => this.hear(number, event.data));
@@ -183,7 +208,27 @@ export class LiveClient {
     if (message === null) return;
     if ("now" in message) this.clock = observe(this.clock, message.now, at);
     if (message.type === "moved") this.happen({ type: "moved", socket: number, withinMs: message.retry_in_ms });
-    else if (message.type !== "pong" && message.type !== "token") this.deliver(number, message, at);
+    else if (message.type === "token") this.keep(number, message);
+    else if (message.type !== "pong") this.deliver(number, message, at);
+  }
+
+  /** A token counts on this socket: bring another before it ends, and ask again for what the one before did not name. */
+  private keep(number: number, { now, ends }: TokenEnds): void {
+    const { token } = this;
+    if (token === null) return;
+    for (const { feed } of this.subscriptions.values()) if (feed.fault?.code === "forbidden") this.ask(number, feed);
+    clearTimeout(this.renewal);
+    this.renewal = setTimeout(
+      () => {
+        fetchToken(token).then(
+          (renewed) => this.send(number, encode({ type: "token", token: renewed })),
+          (error: unknown) => {
+            this.problem = `there is no token: ${String(error)}`;
+          },
+        );
+      },
+      renewAfter(now, ends, this.around.random()),
+    );
   }
 
   private deliver(socket: number, message: Dashboards, at: number): void {

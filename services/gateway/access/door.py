@@ -144,6 +144,8 @@ class Door:
         if right.subject and self._subjects.full(right.subject):
             raise _unavailable("this token's subject has too many connections", 5)
         _wait(self._accepts.take(_EVERYBODY, now), "too many connections at once")
+        if right is EVERYTHING and not self._addresses.counts:
+            return NOBODY  # nothing has to be remembered of anybody
         self._addresses.take(address)
         if right.subject:
             self._subjects.take(right.subject)

@@ -61,6 +61,10 @@ class Held:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def counts(self) -> bool:
+        return self._most > 0
+
     def full(self, key: Hashable) -> bool:
         return self._most > 0 and self._held[key] >= self._most
 

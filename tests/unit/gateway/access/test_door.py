@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.access.door import DeniedError, Door, gathered
+from services.gateway.access.door import NOBODY, DeniedError, Door, gathered
 from services.gateway.access.keyring import Keyring
 from services.gateway.access.origins import Origin
 from services.gateway.access.tokens import EVERYTHING, Pass
@@ -83,6 +83,11 @@ def test_limits_are_per_address_and_per_subject_and_given_back() -> None:
         door.leave(guest)
     for address in ("a1", "a1", "a2"):
         door.enter(address, Pass("", ("*",), 1e12))
+
+
+def test_where_nothing_is_counted_nothing_is_remembered() -> None:
+    assert Door().enter("a1", EVERYTHING) is NOBODY
+    assert Door(limits=LimitSettings(per_address=1)).enter("a1", EVERYTHING).address == "a1"
 
 
 def test_who_is_refused_holds_nothing() -> None:
