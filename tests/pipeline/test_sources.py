@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import json
+import os
 import random
 import signal
 import time
@@ -21,6 +22,7 @@ from services.contract.batch import Batch, encode
 from services.contract.names import DEAD_LETTER_TOPIC, SAMPLES_TOPIC
 from services.contract.registry import VERSION, Entry
 from services.contract.series import Kind, series_key
+from services.ingestor.sources.placing import SETTLE_S
 from services.local.embedded import free_port
 from services.transport.history import read_view
 from services.transport.log import LogReader
@@ -464,6 +466,46 @@ async def test_partitions_that_are_added_while_bridges_are_killed_and_sleep_make
         await asyncio.to_thread(world.fleet.kill, "a")
         world.ingestors("a")
         await stream(3)
+    assert await world.settled() > 2 * HOSTS
+
+
+@pytest.mark.parametrize("servers", ["kafka"], indirect=True)
+async def test_partitions_that_are_added_while_redis_hangs_and_kafka_is_killed_make_nothing_count_twice(
+    world: World, servers: tuple[Valkey, Broker | Kafka]
+) -> None:
+    chance, broker = random.Random(14), servers[1]
+    assert isinstance(broker, Kafka)
+    await world.make()
+    await world.register()
+    world.ingestors("a", "b")
+    await world.until("a", lambda status: len(status["members"]) == 2, "they do not know of each other")
+
+    async def stream(times: int) -> None:
+        for _ in range(times):
+            await produce(world, [(chance.randrange(3), world.order(chance)) for _ in range(300)])
+            await asyncio.sleep(chance.random() * 0.2)
+
+    await stream(5)
+    os.kill(world.valkey.pid, signal.SIGSTOP)
+    try:
+        await stream(5)
+        await grow(world, 7)
+        await stream(5)
+        await asyncio.sleep(8)
+        broker.restart(keep=True)  # not in a thread: the broker would end with it
+        await stream(5)
+        await asyncio.sleep(SETTLE_S - 8)
+    finally:
+        os.kill(world.valkey.pid, signal.SIGCONT)
+    await stream(5)
+    await asyncio.to_thread(world.fleet.kill, "a")
+    await stream(5)
+    world.ingestors("a")
+    await asyncio.to_thread(world.fleet.kill, "b")
+    deadline = time.monotonic() + PATIENCE_S
+    while not any((await ends(world, range(4, 7))).values()):
+        assert time.monotonic() < deadline, f"the new partitions are not used: {world.statuses()}"
+        await stream(1)
     assert await world.settled() > 2 * HOSTS
 
 
