@@ -79,6 +79,11 @@ class Fleet:
     def send(self, name: str, number: signal.Signals) -> None:
         self._processes[name].send_signal(number)
 
+    @property
+    def alive(self) -> set[str]:
+        """Who runs."""
+        return {name for name, process in self._processes.items() if process.poll() is None}
+
     def code(self, name: str) -> int | None:
         """Its exit code; None while it runs."""
         return self._processes[name].poll()

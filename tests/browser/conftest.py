@@ -55,7 +55,7 @@ def running(system: System) -> Iterator[System]:
 
 @pytest.fixture
 def visit(browser: Browser, system: System) -> Iterator[Open]:
-    """visit(path, before=called with the page first, **options of the context): a page of the running system.
+    """visit(path, before=called with the page first, **options of the context): a page of the running system, or of another where the whole address is given.
 
     At the end nothing must have gone wrong in any of them.
     """
@@ -67,7 +67,7 @@ def visit(browser: Browser, system: System) -> Iterator[Open]:
         watched = Watched(context)
         pages.append(watched)
         before(watched)
-        watched.page.goto(system.url(path))
+        watched.page.goto(path if path.startswith("http") else system.url(path))
         return watched
 
     yield opened

@@ -126,14 +126,19 @@ class Watched:
 
 
 class Frames:
-    """What went over one WebSocket of a page, decoded, in order."""
+    """What went over one WebSocket of a page, decoded, in order. closed: it has ended."""
 
     def __init__(self, socket: WebSocket) -> None:
         self.url = socket.url
+        self.closed = False
         self.sent: list[dict[str, Any]] = []
         self.received: list[dict[str, Any]] = []
+        socket.on("close", self._end)
         socket.on("framesent", lambda frame: self.sent.append(json.loads(frame)))
         socket.on("framereceived", lambda frame: self.received.append(json.loads(frame)))
+
+    def _end(self, _: WebSocket) -> None:
+        self.closed = True
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """The received messages of a type."""

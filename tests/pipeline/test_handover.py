@@ -87,6 +87,18 @@ class Hall:
     def behind(self, newest: dict[str, int]) -> int:
         return sum(seat.viewer.versions != newest for seat in self.audience.seats)
 
+    async def leave(self) -> None:
+        """All viewers go at once and without a word, which ends no gateway."""
+        there = self.ports.keys() & self.fleet.alive
+        assert there
+        self.audience.leave()
+        until = time.monotonic() + PATIENCE_S
+        for name in there:
+            while (await asyncio.to_thread(self.fleet.status, name))["sockets"]:
+                assert time.monotonic() < until, f"{name} has viewers"
+                await asyncio.sleep(0.1)
+        assert there <= self.fleet.alive
+
     async def heard_on(self) -> None:
         """Wait until the truth has heard of whatever the viewers have."""
         until = time.monotonic() + PATIENCE_S
@@ -174,6 +186,7 @@ async def hall(valkey: Valkey, broker: Broker, *gateways: str, viewers: int = VI
             await found.audience.come(viewers, 400)
             await found.audience.until(lambda seat: seat.live and bool(seat.viewer.views), PATIENCE_S, "see nothing")
             yield found
+            await found.leave()
         finally:
             producing.cancel()
             found.audience.leave()
