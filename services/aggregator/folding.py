@@ -78,11 +78,12 @@ class Folding:
         for partition in set(self.slots) - owned:
             del self.slots[partition]
         new = sorted(owned - set(self.slots))
+        self._planned = self._planned and not new
         for some in (new[at : at + CLAIMS] for at in range(0, len(new), CLAIMS)):
             self.slots.update(zip(some, await asyncio.gather(*map(self._claim, some)), strict=True))
         for slot in self.slots.values():
             slot.fold.share_room(len(self.slots))
-        if new or not self._planned:
+        if not self._planned:
             await self._plan()
         self._assign()
 

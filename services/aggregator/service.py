@@ -49,6 +49,7 @@ RESTFUL_LAG: Final = 200  # records; what came while the last commit was under w
 DRAIN_MS: Final = 60  # a little more than the embedded broker holds a fetch that finds nothing
 KEEP_LINEAGE_MS: Final = 600_000  # beyond the longest window
 STUCK_S: Final = 30.0
+IN_PART: Final = ("in part",)  # are facts that never were
 
 
 class Aggregator:
@@ -239,6 +240,8 @@ class Aggregator:
         if facts != self._taken:
             await self._check_retention(asked)
             views = {k: v for k, v in asked.views.items() if ownership.merger(k, folding.partitions) in owned}
+            if self._taken:  # what fails half-way is taken up again, also where the facts are by then what they were before
+                self._taken = IN_PART
             await folding.want(owned, asked.config)
             await self._merging.want(self._lineages, owned, views, asked.views)
             self._taken = facts

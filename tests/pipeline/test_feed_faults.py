@@ -4,13 +4,16 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from services.aggregator.folding import MAX_DIRTY_PAGES
 from services.aggregator.service import Aggregator
+from services.contract.names import AGGREGATORS
 from services.transport import registry
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.chaos.proxy import Proxy
@@ -118,6 +121,34 @@ async def test_while_the_feed_hangs_partitions_pause_and_viewers_see_the_age_and
                 os.kill(valkey.pid, signal.SIGCONT)
             await settled(redis, log, wanted, 30)
             await screen.hear_a("status", stale=False)
+
+
+async def test_what_was_taken_up_in_part_is_given_up_again_when_the_others_come_back(
+    valkey: Valkey, kafka: KafkaSettings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The feed loses the other's lease and fails before everything is taken up; then the other is there again, and all facts are what they were."""
+    far = time.time() * 1000 + 3_600_000
+    await redis.zadd(AGGREGATORS, {"other": far})
+    async with writing(kafka), aggregating(kafka, RedisSettings(url=valkey.url)) as aggregator:
+        await register(redis, EVERYTHING)
+        await until(lambda: "" if aggregator.readiness() == "" else aggregator.readiness())
+        mine = set(aggregator.status()["partitions"])  # type: ignore[call-overload]
+        assert len(mine) == 2
+        want, alone = aggregator._merging.want, asyncio.Event()
+
+        async def fail(*args: Any) -> None:
+            monkeypatch.setattr(aggregator._merging, "want", want)
+            await redis.zadd(AGGREGATORS, {"other": far})
+            while len(aggregator._membership.members) < 2:  # noqa: ASYNC110, it renews its lease once a second
+                await asyncio.sleep(0.01)
+            alone.set()
+            raise ConnectionError("closed by server")
+
+        monkeypatch.setattr(aggregator._merging, "want", fail)
+        await redis.zrem(AGGREGATORS, "other")
+        async with asyncio.timeout(30):
+            await alone.wait()
+        await until(lambda: "" if set(aggregator.status()["partitions"]) == mine else "it folds what is another's")  # type: ignore[call-overload]
 
 
 def where(status: dict[str, object]) -> dict[str, int]:
