@@ -11,10 +11,11 @@ from typing import Final
 
 import httptools
 
-from tests.conformance.peer import Peer, request
+from tests.conformance.peer import PING, PONG, Peer, request
 from tests.conformance.talk import SMALL, text
 from tests.fuzz.mutation import pieces
 from tests.gateway_process import GatewayProcess
+from tests.unit.gateway.masked import frame
 
 AT_ONCE: Final = 32
 IDLE_S: Final = 0.05
@@ -131,7 +132,9 @@ class Bystander:
 
     def _watch(self) -> None:
         last = time.monotonic()
-        for _ in self._peer.everything():
+        for heard in self._peer.everything():
+            if heard.opcode == PING:
+                self._peer.send(frame(PONG, heard.payload))
             now = time.monotonic()
             self.longest_s, last = max(self.longest_s, now - last), now
             self._heard.set()
