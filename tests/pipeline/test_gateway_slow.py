@@ -1,0 +1,182 @@
+"""A viewer on a slow line among a thousand fast ones: it keeps seeing numbers that are new, and the others notice nothing."""
+
+import asyncio
+import json
+import random
+import resource
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.transport.registry import write_entry
+from tests.gateway_process import UNLIMITED, GatewayProcess, running
+from tests.pipeline.gateway_world import Pen, desk, document, entry, now_ms, panel, view_ids
+from tests.servers import Valkey
+
+HOST = document("host", panel("cpu", "cpu_busy"))
+(CPU,) = view_ids(HOST)
+FAST = 1_000
+LINE_BYTES_S = 7_000  # 56 kbit/s
+STEP_S = 0.05
+SETTLE_S, WATCH_S = 8.0, 10.0
+UPGRADE = (
+    "GET /api/v1/live HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Protocol: tideboard.v1.json\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+)
+SUBSCRIBE = json.dumps({"type": "subscribe", "dashboard": "host", "hz": 10}).encode()
+
+
+@pytest.fixture
+def gateway(valkey: Valkey, tmp_path: Path) -> Iterator[GatewayProcess]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 8_192)), hard))
+    with running(GatewayProcess(valkey.url, tmp_path, TIDEBOARD_GATEWAY_CONNECTIONS_PER_ADDRESS="0", **UNLIMITED)) as started:
+        yield started
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def masked(payload: bytes) -> bytes:
+    """A text frame of a client, with a mask of zeros."""
+    return struct.pack("!BB4x", 0x81, 0x80 | len(payload)) + payload
+
+
+class Fast(asyncio.Protocol):
+    """Reads as fast as it can and looks at nothing."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.reads = 0
+        self.lost = False
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.write(UPGRADE.format(port=self.port).encode())
+
+    def data_received(self, data: bytes) -> None:
+        if not self.reads:
+            self.transport.write(masked(SUBSCRIBE))
+        self.reads += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+
+
+class Slow:
+    """Takes LINE_BYTES_S, as a modem does. shown: (when a frame with cells was whole, the server's time in it), ms."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[int, int]] = []
+        self.kinds: list[str] = []
+        self.status: dict[str, Any] = {}
+        self._data = b""
+        self._upgraded = False
+
+    async def read(self, port: int) -> None:
+        wire = socket.socket()
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        wire.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(wire, ("127.0.0.1", port))
+        await loop.sock_sendall(wire, UPGRADE.format(port=port).encode())
+        taken, begun = 0, time.monotonic()
+        with wire:
+            while True:
+                allowed = int((time.monotonic() - begun) * LINE_BYTES_S) - taken
+                if allowed > 0:
+                    data = await loop.sock_recv(wire, allowed)
+                    assert data, "it was cut off"
+                    taken += len(data)
+                    if self._take(data):
+                        await loop.sock_sendall(wire, masked(SUBSCRIBE))
+                await asyncio.sleep(STEP_S)
+
+    def _take(self, data: bytes) -> bool:
+        """Whether it has been let in by these bytes."""
+        self._data += data
+        if not self._upgraded:
+            head, end, self._data = self._data.partition(b"\r\n\r\n")
+            self._upgraded = bool(end)
+            if not end:
+                self._data = head
+                return False
+            assert b"permessage-deflate" in head
+            return True
+        while (frame := self._frame()) is not None:
+            self._hear(json.loads(frame))
+        return False
+
+    def _frame(self) -> bytes | None:
+        """The next text message."""
+        while len(self._data) >= 2:
+            first, size = self._data[0], self._data[1]
+            at = 2
+            if size >= 126:
+                at = 4 if size == 126 else 10
+                size = int.from_bytes(self._data[2:at], "big")
+            if len(self._data) < at + size:
+                return None
+            payload, self._data = self._data[at : at + size], self._data[at + size :]
+            if first & 0x0F == 1:
+                return zlib.decompressobj(-15).decompress(payload + b"\x00\x00\xff\xff") if first & 0x40 else payload
+            assert first & 0x0F == 9, "nothing but pings beside text"
+        return None
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        self.kinds.append(message["type"])
+        if message["type"] == "status":
+            self.status = message
+        elif message["type"] == "snapshot" or message["views"]:
+            self.shown.append((now_ms(), message["now"]))
+
+    def oldest_ms(self, since: int) -> int:
+        """How old what it showed ever was since then: just before the next frame came."""
+        return max(after - told for (_, told), (after, _) in pairwise(self.shown) if after >= since)
+
+
+async def _write(pen: Pen) -> None:
+    """250 lines change ten times a second: 16 KB/s compressed at 10 Hz, and less than 4 at 1 Hz."""
+    chance = random.Random(1)
+    while True:
+        start = now_ms() // 1_000 * 1_000
+        await pen.write({(start, str(line)): round(chance.random() * 100, 3) for line in range(250)}, closed=start)
+        await asyncio.sleep(0.1)
+
+
+async def test_a_viewer_on_a_slow_line_among_a_thousand_fast_ones(valkey: Valkey, gateway: GatewayProcess) -> None:
+    loop = asyncio.get_running_loop()
+    async with desk(valkey.url) as redis:
+        await write_entry(redis, entry(HOST))
+        writer = asyncio.create_task(_write(Pen(redis, CPU)))
+        pairs = [await loop.create_connection(lambda: Fast(gateway.port), "127.0.0.1", gateway.port) for _ in range(FAST)]
+        fast = [protocol for _, protocol in pairs]
+        slow = Slow()
+        reading = asyncio.create_task(slow.read(gateway.port))
+        await asyncio.sleep(SETTLE_S)
+        begun, before = now_ms(), [one.reads for one in fast]
+        await asyncio.sleep(WATCH_S)
+        assert not reading.done(), reading
+        status = await asyncio.to_thread(gateway.status)
+        lost = sum(one.lost for one in fast)
+        reads = [one.reads - earlier for one, earlier in zip(fast, before, strict=True)]
+        writer.cancel()
+        reading.cancel()
+        await asyncio.gather(writer, reading, return_exceptions=True)
+        for transport, _ in pairs:
+            transport.close()
+        await asyncio.sleep(0.1)
+    watched = status["watched"]["host"]
+    assert watched["viewers"] == FAST + 1 and not lost
+    assert watched["rates"]["10"] >= FAST, "the fast ones keep their rate"
+    assert min(reads) >= 0.7 * max(reads), "and all alike"
+    assert slow.kinds[0] in ("snapshot", "delta") and slow.kinds.count("snapshot") == 1
+    assert slow.status.get("limit") == "reader" or watched["slow"] == 1, "it has been given a slower rate"
+    assert len(slow.shown) >= 10
+    assert slow.oldest_ms(begun) <= 2_500  # the aim is 2 s; a busy machine is not the gateway
