@@ -3,6 +3,7 @@
 import asyncio
 import faulthandler
 import os
+import resource
 import signal
 from collections.abc import Coroutine
 from types import FrameType
@@ -20,13 +21,22 @@ log = structlog.get_logger()
 
 STOP_S: Final = 4.0  # for Service.stop
 END_S: Final = 4.8  # after a signal the process is gone by then, whatever hangs
+MAX_FILES: Final = 1_048_576  # what the kernel allows at most by default (fs.nr_open)
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def main(service: Service, admin: AdminSettings) -> int:
     """Run a service until a signal or its own end; the exit code: 0 stopped, 1 failed, 2 could not start."""
+    _allow_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_live(service, admin))
+
+
+def _allow_files() -> None:
+    """As many open files as may be: where the soft limit is 1,024, the next viewer after about 1,000 could not connect."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if most == resource.RLIM_INFINITY else min(most, MAX_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def _live(service: Service, settings: AdminSettings) -> int:
@@ -88,12 +98,14 @@ class _Stopping:
         ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as nohup has it
         for number in _SIGNALS:
             if number != signal.SIGHUP or not ignored:
-                loop.add_signal_handler(number, self._first)
+                loop.add_signal_handler(number, self._hear, number)
 
-    def _first(self) -> None:
+    def _hear(self, number: signal.Signals) -> None:
         if not self.event.is_set():
             self.event.set()
             self._limit(END_S)
+        elif number == signal.SIGINT:
+            _end_at_once(number, None)
 
     def wait(self, seconds: float) -> None:
         """The service has so many seconds before the end begins."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from services.local.embedded import free_port
 from tests.servers import ROOT
 
 _SCRIPT = textwrap.dedent("""
-    import asyncio, sys, time
+    import asyncio, resource, sys, time
     from prometheus_client import Counter
     from starlette.responses import PlainTextResponse
     from starlette.routing import Route
@@ -68,7 +69,7 @@ _SCRIPT = textwrap.dedent("""
             return "stuck" if self.mode == "dead" else ""
 
         def status(self):
-            return {"mode": self.mode}
+            return {"mode": self.mode, "files": resource.getrlimit(resource.RLIMIT_NOFILE)}
 
         def admin_routes(self):
             async def hello(_):
@@ -115,7 +116,7 @@ def demo(mode: str) -> Iterator[Demo]:
     port = free_port()
     arguments = [sys.executable, "-c", _SCRIPT, str(port), mode]
     process = subprocess.Popen(
-        arguments, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_hear_hangups
+        arguments, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_prepare
     )
     try:
         yield Demo(process, port)
@@ -124,9 +125,10 @@ def demo(mode: str) -> Iterator[Demo]:
         process.communicate()
 
 
-def _hear_hangups() -> None:
-    """Also where the tests themselves run under nohup."""
+def _prepare() -> None:
+    """Hear hangups also where the tests themselves run under nohup, and begin with few files, as a login does."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 def test_a_service_in_order_answers_all_its_probes() -> None:
@@ -141,6 +143,8 @@ def test_a_service_in_order_answers_all_its_probes() -> None:
         assert status["service"] == "demo"
         assert status["mode"] == "runs"
         assert status["ready"]
+        allowed, most = status["files"]
+        assert allowed == min(most, 1_048_576), "it may open as many files as the machine allows"
         assert status["pid"] == running.process.pid
 
 
