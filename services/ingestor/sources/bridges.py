@@ -115,12 +115,13 @@ class Bridges:
             await asyncio.sleep(AGAIN_S)
 
     async def _end(self, name: str) -> None:
-        task, bridge = self._tasks.pop(name), self._bridges.pop(name)
+        task, bridge = self._tasks[name], self._bridges[name]
         bridge.finish()
         await asyncio.wait([task], timeout=FINISH_S)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await bridge.stop()
+        del self._tasks[name], self._bridges[name]  # not before: who is cancelled on the way here ends it again
         log.info("a source is no longer read", source=name)
 
     # Who else reads

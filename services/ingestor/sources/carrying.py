@@ -5,7 +5,7 @@ It keeps nothing: where it fails, the same records are given to it again.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -19,11 +19,15 @@ from services.ingestor.sources.outlet import Outlet
 from services.ingestor.sources.placing import Run
 from services.ingestor.sources.tally import Tally
 from services.transport.letters import Letter
+from services.transport.log import Record
 from services.transport.log_writer import LogWriter
 
 log = structlog.get_logger()
 
-SLICE: Final = 250  # records decoded before others get their turn: some milliseconds
+SLICE: Final = 250
+"""Records that are decoded before others get their turn: some milliseconds."""
+SLICE_BYTES: Final = 256 * 1024
+"""The same where they are long: some twenty milliseconds."""
 
 
 class Carrier:
@@ -43,9 +47,8 @@ class Carrier:
         for run in runs:
             decoder = self._decoder(run.count)
             instance = instance_of(self._source.name, self._source.topic, run.partition, topic_id)
-            for start in range(0, len(run.records), SLICE):
+            for some in slices(run.records):
                 now_ms = int(time.time() * 1000)
-                some = run.records[start : start + SLICE]
                 decoded = decoder.decode(some, now_ms)
                 made = cut(decoded.placed, instance, self._source.name, now_ms)
                 written += [writer.append(record.partition, record.payload) for record in made]
@@ -93,3 +96,15 @@ class Carrier:
             )
             for record, reason in decoded.poison[:granted]
         ]
+
+
+def slices(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    """All records in their order, a few at a time."""
+    start = size = 0
+    for index, record in enumerate(records):
+        size += len(record.value)
+        if index + 1 - start == SLICE or size >= SLICE_BYTES:
+            yield records[start : index + 1]
+            start, size = index + 1, 0
+    if start < len(records):
+        yield records[start:]
