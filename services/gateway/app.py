@@ -142,6 +142,8 @@ class _Api:
             hz = rate_of(_number(request, "hz", DEFAULT_HZ))
         except ValueError as error:
             return _json(request, _body("bad_parameter", f"hz: {error}"), 400)
+        if request.method == "HEAD":
+            return self._streams.head()
         return self._streams.open(self._hub, name, decode_id(request.headers.get("last-event-id", "")), hz)
 
     async def upgrade(self, request: Request) -> Response:

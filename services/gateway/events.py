@@ -86,6 +86,10 @@ class EventStreams:
         """The response that a stream is. position: what its reader has."""
         return StreamingResponse(self._events(hub, dashboard, position, hz), headers=_HEADERS, media_type="text/event-stream")
 
+    def head(self) -> Response:
+        """For who asks with HEAD: nothing is watched."""
+        return Response(headers=_HEADERS, media_type="text/event-stream")
+
     async def _events(self, hub: Hub, dashboard: str, position: Position | None, hz: int) -> AsyncIterator[bytes]:
         stream = EventStream(dashboard)
         self._open.add(stream)

@@ -49,7 +49,7 @@ class Guard:
         guest = None
         try:
             right = await self._right(scope, headers, origin)
-            if (named := _DASHBOARD.fullmatch(scope["path"])) and named[2] == _STREAM:
+            if (named := _DASHBOARD.fullmatch(scope["path"])) and named[2] == _STREAM and scope["method"] != "HEAD":
                 guest = self._door.enter(self._address(scope, headers), right)
         except DeniedError as denied:
             self._door.tell(denied, self._address(scope, headers), scope["path"])

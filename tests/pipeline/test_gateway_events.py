@@ -180,6 +180,12 @@ async def test_what_cannot_be_listened_to_says_why(gateway: Gateway, path: str, 
     assert (found, json.loads(body)["error"]) == (status, {"code": code, "reason": reason})
 
 
+async def test_who_asks_for_the_head_of_a_stream_gets_that_and_no_stream(gateway: Gateway) -> None:
+    status, headers, body = await request(gateway.port, PATH, "HEAD")
+    assert (status, headers["content-type"].split(";")[0], body) == (200, "text/event-stream", b"")
+    assert gateway.hub.status()["watched"] == {}
+
+
 async def test_a_listener_that_does_not_read_gets_one_message_when_it_does(gateway: Gateway, redis: Redis) -> None:
     """What it has not taken is merged: it does not read yesterday's frames first."""
     cpu = Pen(redis, CPU)
