@@ -36,6 +36,7 @@ Histories = Mapping[str, ViewHistory | None]
 COMPACT_MS: Final = 60_000
 FORGET_MS: Final = 1_000
 BEHIND_MS: Final = 10_000
+STOPPED_MS: Final = 2_000  # no step takes so long to compute by itself
 """A view is not filled while what is folded of a partition ends so long ago or longer, and there is more."""
 COARSE_BUCKETS: Final = 2
 """How many buckets of a coarse view one step computes; of more, the newest first, and the others between the steps."""
@@ -96,6 +97,7 @@ class Merging:
         self._idle_ms = idle_ms
         self._state: _State | None = None
         self._compacted_at = 0
+        self._dropped = False  # the last step was computed and not committed
 
     @property
     def views(self) -> int:
@@ -225,6 +227,17 @@ class Merging:
         return state is not None and any(owed for view_id, owed in state.owed.items() if view_id not in state.waiting)
 
     async def _commit(self, state: _State, steps: list[tuple[ViewMerge, ViewCommit]], now: int, newest: int) -> None:
+        """Store steps whose versions were made at epoch ms `now`.
+
+        Where the process was stopped since then, others may have published newer ones, and a feed that has lost these (a replica was promoted)
+        would take ours. Readers of those would pass over them. So that step is dropped and computed again; never two in a row, for one may also be slow.
+        """
+        self._dropped = not self._dropped and int(time.time() * 1000) - now > STOPPED_MS
+        if self._dropped:
+            log.warning("stopped before a commit, everything is read again", views=len(steps))
+            state.waiting.update(step.view for _, step in steps)
+            self.doubt()
+            return
         try:
             taken = await history.commit_all(self._redis, [step for _, step in steps])
         except BaseException:

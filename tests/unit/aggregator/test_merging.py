@@ -1,13 +1,16 @@
 """Merging over a real Valkey: what happens to views when replies are lost, feeds forget, and others have been there."""
 
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from redis.asyncio import Redis
 
+from services.aggregator import merging as merging_module
 from services.aggregator.fold import Fold
 from services.aggregator.merging import Merging
 from services.aggregator.sweeping import EXPIRE_MS
@@ -229,6 +232,47 @@ async def _version(redis: Redis) -> int:
     held = await history.read_view(redis, HOSTS.id)
     assert held is not None
     return held.version
+
+
+async def test_one_that_was_stopped_before_its_commit_does_not_give_it_a_version_from_before(
+    redis: Redis, partitions: Sequence[Partition], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may have published since, on a feed that has lost it: then nothing compares, and only time tells."""
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1))))
+    before, slept_ms, compute = await _version(redis), 0, merging_module._compute
+
+    def stopped(*args: Any) -> Any:
+        nonlocal slept_ms
+        slept_ms = 7_000
+        return compute(*args)
+
+    clock = SimpleNamespace(time=lambda: time.time() + slept_ms / 1000, perf_counter=time.perf_counter)
+    monkeypatch.setattr(merging_module, "time", clock)
+    monkeypatch.setattr(merging_module, "_compute", stopped)
+    await turn(mine, (0, await partitions[0].write(load(5))))
+    assert await _version(redis) == before
+    await turn(mine)
+    assert await _version(redis) >= (time.time() + 6) * 1_000_000
+    assert await shown(redis) == {"a": 5}
+
+
+async def test_one_that_is_only_slow_commits_every_other_step(
+    redis: Redis, partitions: Sequence[Partition], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, slow_ms, compute = await merging(redis), 0, merging_module._compute
+
+    def slow(*args: Any) -> Any:
+        nonlocal slow_ms
+        slow_ms += 3_000
+        return compute(*args)
+
+    clock = SimpleNamespace(time=lambda: time.time() + slow_ms / 1000, perf_counter=time.perf_counter)
+    monkeypatch.setattr(merging_module, "time", clock)
+    monkeypatch.setattr(merging_module, "_compute", slow)
+    await turn(mine, (0, await partitions[0].write(load(5))))
+    await turn(mine)
+    assert await shown(redis) == {"a": 5}
 
 
 async def test_a_feed_that_lost_versions_of_a_view_goes_on_in_another_epoch(
