@@ -70,9 +70,8 @@ async def _unless(stopping: "_Stopping", part: Coroutine[Any, Any, None], leavin
     signalled = asyncio.create_task(stopping.event.wait())
     try:
         await asyncio.wait((task, signalled), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done() and leaving and (patience_s := leaving.leave()):
-            stopping.wait(patience_s)
-            await asyncio.wait((task,), timeout=patience_s + STOP_S)
+        if not task.done() and leaving and not stopping.now.is_set() and (patience_s := leaving.leave()):
+            await stopping.wait(task, patience_s)
         if stopping.event.is_set():
             stopping.begin()
         if task.done():
@@ -88,11 +87,13 @@ async def _unless(stopping: "_Stopping", part: Coroutine[Any, Any, None], leavin
 class _Stopping:
     """The first signal asks for an orderly end and sets a limit to it; another one then ends the process at once.
 
-    While a service takes its time to leave, only another SIGINT does: whoever sends SIGTERM twice means the same.
+    SIGTERM gives a service time to leave, and once more means the same. SIGINT and SIGHUP come from a person, who does not
+    want to wait: they cut that short.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.event = asyncio.Event()
+        self.now = asyncio.Event()
         self._loop = loop
         self._limited = False
         ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as nohup has it
@@ -101,28 +102,27 @@ class _Stopping:
                 loop.add_signal_handler(number, self._hear, number)
 
     def _hear(self, number: signal.Signals) -> None:
+        if number != signal.SIGTERM:
+            self.now.set()
         if not self.event.is_set():
             self.event.set()
             self._limit(END_S)
-        elif number == signal.SIGINT:
-            _end_at_once(number, None)
 
-    def wait(self, seconds: float) -> None:
-        """The service has so many seconds before the end begins."""
+    async def wait(self, task: asyncio.Task[None], seconds: float) -> None:
+        """Let a task end by itself, which may take so many seconds."""
         self._limit(seconds + STOP_S + END_S)
-        self._limited = False
-        self._hear_for_the_end(signal.SIGINT)
+        cut_short = asyncio.create_task(self.now.wait())
+        await asyncio.wait((task, cut_short), timeout=seconds + STOP_S, return_when=asyncio.FIRST_COMPLETED)
+        cut_short.cancel()
+        self._limit(END_S)
 
     def begin(self) -> None:
         """From here on any signal ends it, and there is a limit."""
         for number in _SIGNALS:
-            self._hear_for_the_end(number)
+            if self._loop.remove_signal_handler(number):
+                signal.signal(number, _end_at_once)
         if not self._limited:
             self._limit(END_S)
-
-    def _hear_for_the_end(self, number: signal.Signals) -> None:
-        if self._loop.remove_signal_handler(number):
-            signal.signal(number, _end_at_once)
 
     def _limit(self, seconds: float) -> None:
         """Also for what runs after the loop: a thread of the C library ends the process."""

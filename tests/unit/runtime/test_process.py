@@ -205,7 +205,6 @@ def test_who_is_in_use_runs_on_until_everybody_has_left() -> None:
         running.process.terminate()
         _until_said(running, "leaving")
         running.process.terminate()  # whoever sends it twice means the same
-        running.process.send_signal(signal.SIGHUP)
         code, out, err = running.end()
         assert code == 0, err
         assert out.splitlines() == ["everybody has left", "stopping", "stopped"]
@@ -221,14 +220,27 @@ def test_who_is_never_left_alone_ends_all_the_same() -> None:
         assert out.splitlines() == ["configured", "leaving", "stopping", "stopped"]
 
 
-def test_a_second_interrupt_ends_at_once_who_is_still_leaving() -> None:
+def test_an_interrupt_cuts_leaving_short() -> None:
     with demo("leaves later") as running:
         running.wait_until_it_answers()
         _until_started(running)
-        running.process.send_signal(signal.SIGINT)
+        running.process.terminate()
         _until_said(running, "leaving")
         running.process.send_signal(signal.SIGINT)
-        assert running.end()[0] == 128 + signal.SIGINT
+        code, out, err = running.end()
+        assert code == 0, err
+        assert out.splitlines() == ["stopping", "stopped"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_person_need_not_wait_for_others_to_leave(number: signal.Signals) -> None:
+    with demo("leaves later") as running:
+        running.wait_until_it_answers()
+        _until_started(running)
+        running.process.send_signal(number)
+        code, out, err = running.end()
+        assert code == 0, err
+        assert out.splitlines() == ["configured", "stopping", "stopped"]
 
 
 def test_who_refuses_to_start_says_one_sentence() -> None:
