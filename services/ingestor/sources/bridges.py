@@ -46,6 +46,7 @@ class Bridges:
         self._outlet = Outlet(kafka)
         self._bridges: dict[str, Bridge] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ending: dict[str, tuple[asyncio.Task[None], Bridge]] = {}
         self._entries: Mapping[str, Entry] = {}
         self._feed = "not reached yet"
         self._others = asyncio.Event()
@@ -58,7 +59,7 @@ class Bridges:
             tasks.create_task(self._listen())
 
     async def stop(self) -> None:
-        await asyncio.gather(*(self._end(name) for name in list(self._bridges)))
+        await asyncio.gather(*map(self._finish, list(self._ending)), *map(self._end, list(self._bridges)))
         with contextlib.suppress(*FeedErrors):
             await self._membership.leave()
         await self._outlet.stop()
@@ -115,13 +116,18 @@ class Bridges:
             await asyncio.sleep(AGAIN_S)
 
     async def _end(self, name: str) -> None:
-        task, bridge = self._tasks[name], self._bridges[name]
+        self._ending[name] = self._tasks.pop(name), self._bridges.pop(name)
+        await self._finish(name)
+
+    async def _finish(self, name: str) -> None:
+        """Again, where whoever did it was cancelled on the way."""
+        task, bridge = self._ending[name]
         bridge.finish()
         await asyncio.wait([task], timeout=FINISH_S)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await bridge.stop()
-        del self._tasks[name], self._bridges[name]  # not before: who is cancelled on the way here ends it again
+        del self._ending[name]
         log.info("a source is no longer read", source=name)
 
     # Who else reads
