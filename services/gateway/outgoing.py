@@ -7,15 +7,18 @@ from services.gateway.frames import encode_text
 
 
 class Outgoing:
-    """kind: as metrics name it. payload: JSON, UTF-8. mark: what its reader has then, None where it does not say."""
+    """kind: as metrics name it. payload: JSON, UTF-8. mark: what its reader has then, None where it does not say.
 
-    __slots__ = ("_deflated", "_plain", "kind", "mark", "payload")
+    plain, deflated: its frames, empty before somebody has asked for them.
+    """
+
+    __slots__ = ("deflated", "kind", "mark", "payload", "plain")
 
     def __init__(self, kind: str, payload: bytes, mark: Mark | None = None) -> None:
         self.kind = kind
         self.payload = payload
         self.mark = mark
-        self._plain = self._deflated = b""
+        self.plain = self.deflated = b""
 
     def __len__(self) -> int:
         """Bytes of the payload."""
@@ -24,10 +27,10 @@ class Outgoing:
     def frame(self, deflated: bool) -> bytes:
         """As a WebSocket's text message. deflated: for those with whom permessage-deflate was agreed on."""
         if deflated:
-            self._deflated = self._deflated or encode_text(self.payload, deflated=True)
-            return self._deflated
-        self._plain = self._plain or encode_text(self.payload)
-        return self._plain
+            self.deflated = self.deflated or encode_text(self.payload, deflated=True)
+            return self.deflated
+        self.plain = self.plain or encode_text(self.payload)
+        return self.plain
 
 
 def outgoing(message: ServerMessage, mark: Mark | None = None) -> Outgoing:

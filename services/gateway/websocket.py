@@ -10,6 +10,7 @@ at all for MAX_STALL_S, or has more than MAX_BUFFER bytes waiting, is closed wit
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -29,6 +30,7 @@ log = structlog.get_logger()
 
 NOTSENT_BYTES: Final = 8 * 1024
 """What the kernel takes beyond what is on its way. At 56 kbit/s, 8 KiB are on the way for 1.2 s."""
+SHUT: Final = -1
 MAX_BUFFER: Final = 16 * 1024 * 1024  # a snapshot, and what is said beside it
 MAX_STALL_S: Final = 30.0
 PING_EVERY_S: Final = 20
@@ -135,7 +137,18 @@ class Sockets:
 class WebSocket(Holder, asyncio.Protocol):
     """One connection. deflated: permessage-deflate was agreed on."""
 
-    __slots__ = ("_code", "_connections", "_conversation", "_pinged", "_session", "_slot", "clogged", "deflated", "transport")
+    __slots__ = (
+        "_code",
+        "_connections",
+        "_conversation",
+        "_fd",
+        "_pinged",
+        "_session",
+        "_slot",
+        "clogged",
+        "deflated",
+        "transport",
+    )
 
     sockets: Sockets
 
@@ -145,6 +158,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self._conversation: Conversation | None = None
         self._session: Session | None = None
         self._slot = -1
+        self._fd = SHUT  # where frames may be written past the transport, while that has nothing waiting
         self.deflated = False
         self._pinged = 0  # pings that have not been answered
         self._code = int(Closed.ABNORMAL)
@@ -158,6 +172,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._fd = SHUT
         self._connections.discard(self)
         self._conversation = None  # a tick that is writing may still come by, and uvloop's closed transports take nothing
         if self._slot >= 0:
@@ -206,7 +221,17 @@ class WebSocket(Holder, asyncio.Protocol):
 
     def send(self, message: Outgoing) -> None:
         """Write a message. Does nothing where the socket is closing."""
-        self._write(message.frame(self.deflated))
+        frame = (message.deflated if self.deflated else message.plain) or message.frame(self.deflated)
+        if self._fd < 0 or self.clogged:
+            self._write(frame)
+            return
+        # A transport that is not clogged has nothing waiting (its limit is 0), so this cannot overtake anything.
+        try:
+            sent = os.write(self._fd, frame)
+        except OSError:  # no room, or nobody there: the transport knows what to do
+            sent = 0
+        if sent < len(frame):
+            self._write(frame[sent:])
 
     def _write(self, frame: bytes) -> None:
         conversation = self._conversation
@@ -219,6 +244,7 @@ class WebSocket(Holder, asyncio.Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake."""
         if self._conversation and (frame := self._conversation.close(code, reason)):
+            self._fd = SHUT
             self._code = code
             self.transport.write(frame)
             self.sockets.closing[self] = self.sockets.clock() + CLOSE_S
@@ -245,6 +271,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self.abort()
 
     def abort(self) -> None:
+        self._fd = SHUT
         self.transport.abort()
 
     def ping(self) -> None:
@@ -276,6 +303,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self._slot = self.sockets.add(self)
         self.transport.set_write_buffer_limits(high=0)  # what is not sent yet stays here, where it is known
         self.transport.write(accepted.answer)
+        self._fd = _descriptor(self.transport)
         if endpoint.subprotocols and not accepted.subprotocol:
             self.close(CloseCode.no_subprotocol, f"offer the subprotocol {endpoint.subprotocols[0]}")
         else:
@@ -297,6 +325,7 @@ class WebSocket(Holder, asyncio.Protocol):
 
         To close with bytes unread would reset the connection, and the reset may overtake our close frame.
         """
+        self._fd = SHUT
         if self._conversation:
             self._conversation.abandon()
         if not self.transport.is_closing():
@@ -314,3 +343,11 @@ class WebSocket(Holder, asyncio.Protocol):
 
 
 _PING: Final = frames.encode(Opcode.PING, b"")
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    """The socket's, where bytes that are written to it are what the other side reads, and nothing is waiting before them."""
+    socket = transport.get_extra_info("socket")
+    if socket is None or transport.get_extra_info("sslcontext") is not None or transport.get_write_buffer_size():
+        return SHUT
+    return int(socket.fileno())

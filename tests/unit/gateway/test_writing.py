@@ -1,0 +1,141 @@
+"""Frames on real sockets, by both event loops: they come in order, and never to anybody else."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from services.gateway.frames import encode_text
+from services.gateway.outgoing import Outgoing
+from services.gateway.websocket import WebSocket
+from tests.unit.gateway.test_websocket import REQUEST, World
+
+Play = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
+PATIENCE_S = 5.0
+
+
+class Pair:
+    """A socket of ours, after its handshake, and the other end of it."""
+
+    def __init__(self, ours: WebSocket, theirs: socket.socket) -> None:
+        self.ours = ours
+        self.theirs = theirs
+
+    async def hear(self, size: int) -> bytes:
+        loop, heard = asyncio.get_running_loop(), b""
+        while len(heard) < size:
+            more = await asyncio.wait_for(loop.sock_recv(self.theirs, 65_536), PATIENCE_S)
+            assert more, f"it ended after {len(heard)} of {size} bytes"
+            heard += more
+        return heard
+
+
+@contextlib.asynccontextmanager
+async def pair(world: World) -> AsyncIterator[Pair]:
+    loop = asyncio.get_running_loop()
+    left, right = socket.socketpair()
+    left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
+    right.setblocking(False)
+    kind: Any = world.sockets.protocol()
+    _, ours = await loop.connect_accepted_socket(lambda: kind(config=None, server_state=world.state, app_state={}), left)
+    await loop.sock_sendall(right, REQUEST)
+    while not (await loop.sock_recv(right, 65_536)).endswith(b"\r\n\r\n"):
+        pass
+    try:
+        yield Pair(ours, right)
+    finally:
+        ours.abort()
+        right.close()
+        await asyncio.sleep(0.01)  # until the event loop has closed it
+
+
+@pytest.fixture(params=[uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def play(request: pytest.FixtureRequest) -> Play:
+    def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            runner.run(story())
+
+    return run
+
+
+def message(n: int, size: int = 3_000) -> Outgoing:
+    return Outgoing("delta", (b"%d " % n).ljust(size, b"."))
+
+
+def frames(numbers: range) -> bytes:
+    return b"".join(encode_text(message(n).payload) for n in numbers)
+
+
+def test_frames_to_a_reader_that_stops_and_goes_on_come_whole_and_in_order(play: Play) -> None:
+    async def story() -> None:
+        async with pair(World()) as both:
+            for _ in range(3):
+                sent = 0
+                while not both.ours.clogged:
+                    both.ours.send(message(sent))
+                    sent += 1
+                heard = both.theirs.recv(65_536)  # there is room again, and the loop does not know yet
+                for _ in range(3):  # what is sent all the same waits behind the others
+                    both.ours.send(message(sent))
+                    sent += 1
+                expected = frames(range(sent))
+                assert heard + await both.hear(len(expected) - len(heard)) == expected
+                await until(lambda: not both.ours.clogged)
+
+    play(story)
+
+
+def test_who_is_gone_is_not_written_to_and_its_number_is_anothers(play: Play) -> None:
+    async def story() -> None:
+        world = World()
+        async with pair(world) as gone:
+            number = gone.ours.transport.get_extra_info("socket").fileno()
+            gone.theirs.close()
+            await until(lambda: world.echo.ended_sessions == 1)
+            await asyncio.sleep(0.01)  # until the event loop has closed it
+            with contextlib.ExitStack() as stack:
+                heirs = [stack.enter_context(end) for _ in range(4) for end in socket.socketpair()]
+                assert number in [end.fileno() for end in heirs], "somebody has its number now"
+                gone.ours.send(message(1))
+                assert [frames_of(end) for end in heirs] == [b""] * len(heirs)
+
+    play(story)
+
+
+def test_nothing_follows_a_close_frame(play: Play) -> None:
+    async def story() -> None:
+        async with pair(World()) as both:
+            both.ours.send(message(0, 10))
+            both.ours.close(4000)
+            both.ours.send(message(1, 10))
+            both.ours.abort()
+            both.ours.send(message(2, 10))
+            assert frames_of(both.theirs) == encode_text(message(0, 10).payload) + b"\x88\x02\x0f\xa0"
+
+    play(story)
+
+
+def frames_of(end: socket.socket) -> bytes:
+    """Everything that is there now."""
+    end.setblocking(False)
+    heard = b""
+    while True:
+        try:
+            more = end.recv(65_536)
+        except (BlockingIOError, ConnectionResetError):
+            return heard
+        if not more:
+            return heard
+        heard += more
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(5_000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("never came true")
