@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench chaos fuzz screenshot build clean docs lock
+.PHONY: help run test check fmt bench chaos fuzz soak screenshot build clean docs lock
 
 help: ## print the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{printf "  %s %-12s", $$1, $$2; $$1=$$2=""; print $$0}'
@@ -28,6 +28,9 @@ chaos: ## break the engine and compare every cell: SEEDS=n SECONDS=s BROKER=kafk
 
 fuzz: ## give the gateway a million inputs of any bytes: INPUTS=n SEED=n
 	@$(PYTHON) -m tools fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: ## keep a gateway under a crowd that comes and goes, and see that its memory stays flat: MINUTES=n
+	@$(PYTHON) -m tools soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 screenshot: ## take the README's picture of the wall
 	@$(PYTHON) -m tools screenshot $(ARGS)

@@ -125,6 +125,12 @@ def fuzz(rest: list[str]) -> int:
     return subprocess.run([_BIN / "python", "-m", "tests.fuzz", *rest], cwd=ROOT, check=False).returncode
 
 
+def soak(rest: list[str]) -> int:
+    with _set_up():
+        machine.set_up("test", wall=False)
+    return subprocess.run([_BIN / "python", "-m", "tests.soak", *rest], cwd=ROOT, check=False).returncode
+
+
 def screenshot(rest: list[str]) -> int:
     with _set_up():
         machine.test_machine()
@@ -170,5 +176,5 @@ def _set_up() -> Iterator[None]:
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "lock": lock, "bench": bench,
-    "chaos": chaos, "fuzz": fuzz, "screenshot": screenshot, "clean": clean,
+    "chaos": chaos, "fuzz": fuzz, "soak": soak, "screenshot": screenshot, "clean": clean,
 }  # fmt: skip

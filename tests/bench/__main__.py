@@ -78,5 +78,14 @@ def _sections(page: str) -> dict[str, str]:
     return {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}
 
 
+def keep(*tables: Table) -> None:
+    """Put tables into the page, in the place of those of the same title; the rest stays."""
+    page = PAGE.read_text()
+    sections = _sections(page)
+    for table in tables:
+        sections[table.title] = table.markdown()
+    PAGE.write_text(f"{page.partition(chr(10) + '## ')[0].rstrip()}\n\n" + "\n".join(sections.values()))
+
+
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -13,8 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from tests.bench.__main__ import PAGE, _sections
-from tests.bench.report import Table
+from tests.bench.__main__ import keep
 from tests.chaos.mutants import MUTANTS, Mutant, grow
 from tests.chaos.outcome import Outcome
 from tests.chaos.report import faults_table, mutants_table, run_and_tell, runs_table, too_few
@@ -35,7 +34,7 @@ def main(arguments: list[str]) -> int:
     for outcome in _side_by_side([_plan(options, seed) for seed in seeds], options):
         outcomes.append(outcome)
         if options.write:  # as far as it is, should it not get to the end
-            _write(runs_table(outcomes), faults_table(outcomes))
+            keep(runs_table(outcomes), faults_table(outcomes))
     faults = too_few(outcomes) if options.seeds > 1 else []
     for text in faults:
         print(text, file=sys.stderr)
@@ -56,19 +55,11 @@ def _side_by_side(plans: list[Plan], options: argparse.Namespace) -> Iterator[Ou
         yield from processes.map(run_and_tell, plans, [options.tell] * len(plans))
 
 
-def _write(*tables: Table) -> None:
-    sections = _sections(PAGE.read_text())
-    for table in tables:
-        sections[table.title] = table.markdown()
-    head = PAGE.read_text().partition("\n## ")[0].rstrip()
-    PAGE.write_text(f"{head}\n\n" + "\n".join(sections.values()))
-
-
 def _mutants(options: argparse.Namespace) -> int:
     """The product must be green under the plan of every mutant, and every mutant found out by what it breaks."""
     tried = [_found_out(mutant, options) for mutant in MUTANTS]
     if options.write:
-        _write(mutants_table(tried))
+        keep(mutants_table(tried))
     red = [mutant.name for mutant, control, _ in tried if control.wrong]
     missed = [mutant.name for mutant, _, outcome in tried if not mutant.is_found_by(outcome)]
     for text, names in (("THE PRODUCT ITSELF IS RED", red), ("NOT FOUND OUT", missed)):
