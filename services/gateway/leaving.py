@@ -133,8 +133,8 @@ class Leaving(Generic[Viewer]):
         return None if self._drained_since is None else max(0.0, self._drained_since + self.terms.deadline_s - now)
 
     def _line_up(self, viewers: Collection[Viewer], per_second: float, now: float) -> None:
-        if not self._queue:
-            self._next_at = max(self._next_at, now)
+        # The last one may have been asked at a slower pace.
+        self._next_at = min(max(self._next_at, now), now + 1 / per_second)
         self._queue.extend(viewers)
         self._per_second = per_second
 

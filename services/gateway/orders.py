@@ -24,7 +24,7 @@ class ShedOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """per_second: None: as fast as a drain."""
 
     viewers: Annotated[int, msgspec.Meta(ge=1)]
-    per_second: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    per_second: Annotated[float, msgspec.Meta(ge=0.01)] | None = None
 
 
 Order = TypeVar("Order", DrainOrder, ShedOrder)

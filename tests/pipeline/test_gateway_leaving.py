@@ -228,7 +228,7 @@ BAD = {
     "{}": "not an order: Object missing required field `viewers`",
     '{"viewers": 0}': "not an order: Expected `int` >= 1 - at `$.viewers`",
     '{"viewers": "3"}': "not an order: Expected `int`, got `str` - at `$.viewers`",
-    '{"viewers": 3, "per_second": 0}': "not an order: Expected `float` > 0.0 - at `$.per_second`",
+    '{"viewers": 3, "per_second": 0}': "not an order: Expected `float` >= 0.01 - at `$.per_second`",
     '{"viewers": 3, "persecond": 1}': "not an order: Object contains unknown field `persecond`",
     '{"viewers": 3}' + " " * 5_000: "an order has 4,096 bytes at most",
 }

@@ -165,6 +165,21 @@ def test_a_drain_takes_over_from_a_shed() -> None:
     assert sorted(viewer for _, viewer in world.asked) == list(range(100))
 
 
+@pytest.mark.parametrize("per_second", [0.01, 1e-320])
+def test_a_slow_shed_holds_up_neither_a_drain_nor_a_faster_one(per_second: float) -> None:
+    for drain in (True, False):
+        world = World(100)
+        world.leaving.shed(list(world.here), 5, per_second, world.now)
+        world.run(1)
+        assert len(world.asked) == 1
+        if drain:
+            world.leaving.drain(world.now)
+        else:
+            world.leaving.shed(list(world.here), 50, 50, world.now)
+        world.run(8)
+        assert len({viewer for _, viewer in world.asked}) == (100 if drain else 55)
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=200), st.integers(1, 250))
 def test_evenly_takes_of_each_dashboard_its_share(dashboards: list[int], n: int) -> None:
     viewers = [(dashboard, at) for at, dashboard in enumerate(sorted(dashboards))]
