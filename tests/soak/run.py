@@ -59,6 +59,8 @@ async def _soak(
     report = Report(seconds)
     async with desk(url) as redis:
         writers = [asyncio.create_task(_write(redis, f"board-{number}")) for number in range(DASHBOARDS)]
+        while len((await asyncio.to_thread(gateway.status))["registry"] or {}) < DASHBOARDS:
+            await asyncio.sleep(0.1)
         crowd: dict[Life, float] = {}  # until when each stays
         process = psutil.Process(gateway.pid)
         begun, measured = time.monotonic(), 0
