@@ -59,8 +59,7 @@ async def _soak(
     report = Report(seconds)
     async with desk(url) as redis:
         writers = [asyncio.create_task(_write(redis, f"board-{number}")) for number in range(DASHBOARDS)]
-        while len((await asyncio.to_thread(gateway.status))["registry"] or {}) < DASHBOARDS:
-            await asyncio.sleep(0.1)
+        await asyncio.to_thread(_known, gateway)
         crowd: dict[Life, float] = {}  # until when each stays
         process = psutil.Process(gateway.pid)
         begun, measured = time.monotonic(), 0
@@ -95,6 +94,12 @@ async def _soak(
     if not gateway.alive:
         report.faults.append("the gateway has ended")
     return report
+
+
+def _known(gateway: GatewayProcess) -> None:
+    """Wait until the gateway has read of the dashboards."""
+    while len(gateway.status()["registry"] or {}) < DASHBOARDS:
+        time.sleep(0.1)
 
 
 async def _come(crowd: dict[Life, float], port: int, chance: random.Random, report: Report, now: float) -> None:
