@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from services.runtime.parting import PartingProtocol
 
 MAX_HEAD_BYTES: Final = 65_536
 _TOO_LONG: Final = (
@@ -38,7 +40,7 @@ class Arrivals:
         self._clock = clock
         self._since: dict[BoundedProtocol, float] = {}
 
-    def protocol(self) -> type[HttpToolsProtocol]:
+    def protocol(self) -> type[PartingProtocol]:
         """The class for uvicorn."""
         return type("BoundedHttp", (BoundedProtocol,), {"arrivals": self})
 
@@ -65,7 +67,7 @@ class Arrivals:
         return len(late)
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class BoundedProtocol(PartingProtocol):
     arrivals: Arrivals
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

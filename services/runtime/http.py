@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from services.runtime.bounds import Arrivals, Bounds
+from services.runtime.parting import PartingProtocol
 from services.runtime.service import StartupError
 
 _DATE_EVERY_S: Final = 1.0
@@ -44,7 +45,7 @@ class HttpServer:
         self._arrivals = Arrivals(bounds, time.monotonic) if bounds else None
         # uvicorn reads WEB_CONCURRENCY and FORWARDED_ALLOW_IPS where it is not told.
         config = uvicorn.Config(
-            app, host, port, http="httptools" if self._arrivals is None else self._arrivals.protocol(), ws="none" if ws is None else ws, lifespan="off", log_config=None, access_log=False,
+            app, host, port, http=PartingProtocol if self._arrivals is None else self._arrivals.protocol(), ws="none" if ws is None else ws, lifespan="off", log_config=None, access_log=False,
             workers=1, proxy_headers=False, forwarded_allow_ips=[], server_header=False, backlog=_BACKLOG,
         )  # fmt: skip
         if bounds:
