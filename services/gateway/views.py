@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 READERS: Final = 8  # at once; the rest of a large dashboard waits its turn
 RETRY_S: Final = 0.3
+_COUNTS: Final = {verdict: metrics.CHANGES.labels(verdict.value) for verdict in Verdict}
 MAX_PENDING: Final = 256  # changes that wait for the first read of a view; what is beyond is read
 
 
@@ -133,7 +134,7 @@ class Views:
 
     def _apply(self, held: Held, change: Change) -> None:
         verdict = held.state.apply(change)
-        metrics.CHANGES.labels(verdict.value).inc()
+        _COUNTS[verdict].inc()
         match verdict:
             case Verdict.applied:
                 self.on_changed()

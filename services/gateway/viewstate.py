@@ -70,7 +70,7 @@ class ViewState:
         self._add_groups(history.version, history.groups.items())
         for start, rows in history.rows.items():
             if len(rows):
-                self._merge(start, rows)
+                self._merge(start, rows, int(rows["version"].min()), int(rows["version"].max()))
         self._latest = dict(sorted(self._latest.items(), key=lambda item: item[1]))
         self.version = max(self.version, history.version)
         self.closed = max(self.closed, history.closed)
@@ -92,7 +92,7 @@ class ViewState:
             self._add_groups(change.version, ((group.number, group.labels) for group in change.groups))
             for cells in change.cells:
                 if cells.groups:
-                    self._merge(cells.start, _rows(cells, change.version))
+                    self._merge(cells.start, _rows(cells, change.version), change.version, change.version)
             self.version = change.version
         self.closed = max(self.closed, change.closed)
         return Verdict.applied
@@ -154,11 +154,14 @@ class ViewState:
                 self._born[number] = version
                 self.groups[number] = dict(labels)
 
-    def _merge(self, start: int, rows: Rows) -> None:
-        held = self._buckets.get(start)
-        self._buckets[start] = rows if held is None else _newer(held, rows)
-        latest = max(self._latest.pop(start, 0), int(rows["version"].max()))
-        self._latest[start] = latest
+    def _merge(self, start: int, rows: Rows, oldest: int, newest: int) -> None:
+        """oldest, newest: the versions that the rows are of."""
+        held, latest = self._buckets.get(start), self._latest.pop(start, 0)
+        if held is None or (oldest >= latest and _same_groups(held, rows)):
+            self._buckets[start] = rows  # as nearly always: every group of a bucket has changed
+        else:
+            self._buckets[start] = _newer(held, rows)
+        self._latest[start] = max(latest, newest)
         self.newest = max(self.newest, start)
 
 
@@ -166,7 +169,11 @@ def _rows(cells: Cells, version: int) -> Rows:
     rows = np.empty(len(cells.groups), ROW)
     rows["group"], rows["version"] = cells.groups, version
     rows["value"] = np.array(cells.values, np.float64)  # None becomes NaN
-    return rows if len(rows) < 2 or bool((rows["group"][1:] > rows["group"][:-1]).all()) else _sorted(rows)
+    return rows if cells.groups == sorted(cells.groups) else _sorted(rows)
+
+
+def _same_groups(one: Rows, other: Rows) -> bool:
+    return len(one) == len(other) and one["group"].tobytes() == other["group"].tobytes()
 
 
 def _sorted(rows: Rows) -> Rows:
