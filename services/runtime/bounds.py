@@ -118,5 +118,6 @@ class BoundedProtocol(PartingProtocol):
         self.arrivals.end(self)
         if self.parser.get_http_version() == "1.1":
             super().handle_websocket_upgrade()
+            self.parser = None  # type: ignore[assignment]  # it holds us as we hold it: both would wait for a collection
         else:  # RFC 6455 4.2.1: "An HTTP/1.1 or higher GET request"; what is higher has no Upgrade
             self.send_400_response("a WebSocket is opened with HTTP/1.1")

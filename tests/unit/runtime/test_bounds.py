@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from services.runtime.bounds import MAX_HEAD_BYTES, Arrivals, Bounds
+from services.runtime.bounds import MAX_HEAD_BYTES, Arrivals, BoundedProtocol, Bounds
 from services.runtime.http import HttpServer
 
 HOST = "127.0.0.1"
@@ -27,11 +28,11 @@ class Clock:
 
 
 @contextlib.asynccontextmanager
-async def serving(bounds: Bounds) -> AsyncIterator[HttpServer]:
+async def serving(bounds: Bounds, ws: type[asyncio.Protocol] | None = None) -> AsyncIterator[HttpServer]:
     async def hello(_: Request) -> Response:
         return PlainTextResponse("hello")
 
-    server = HttpServer(Starlette(routes=[Route("/", hello, methods=["GET", "POST"])]), HOST, 0, bounds=bounds)
+    server = HttpServer(Starlette(routes=[Route("/", hello, methods=["GET", "POST"])]), HOST, 0, bounds=bounds, ws=ws)
     await server.start()
     try:
         yield server
@@ -114,6 +115,32 @@ async def test_a_long_body_is_no_head() -> None:
         body = b"x" * (4 * MAX_HEAD_BYTES)
         head = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
         assert (await said(server, head, body)).startswith(b"HTTP/1.1 200 ")
+
+
+class Upgraded(asyncio.Protocol):
+    """A WebSocket as far as uvicorn knows: it answers what it gets, and that is all."""
+
+    def __init__(self, config: object, server_state: object, app_state: object) -> None:
+        pass
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"upgraded")
+
+
+async def test_nothing_is_left_of_http_after_an_upgrade() -> None:
+    async with serving(ROOMY, Upgraded) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            reader, writer = await asyncio.open_connection(HOST, server.port)
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+            assert await asyncio.wait_for(reader.read(8), PATIENCE_S) == b"upgraded"
+            await asyncio.sleep(0)
+            assert not [found for found in gc.get_objects() if isinstance(found, BoundedProtocol)]
+        finally:
+            gc.enable()
+            writer.close()
 
 
 class Connection:
