@@ -44,3 +44,9 @@ DELAY = Histogram(
     "From a record's arrival at the ingestor to the frame that shows it being written to sockets",
     buckets=(0.01, 0.02, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10),
 )
+GC_PAUSE = Histogram(
+    f"{_PREFIX}_gc_pause_seconds",
+    "Time of one run of Python's garbage collector, by the oldest generation that it looked at",
+    ["generation"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
+)

@@ -14,6 +14,7 @@ from services.gateway.app import application
 from services.gateway.departure import Connections, Departure
 from services.gateway.endpoints import LiveEndpoint, PlotlyEndpoint
 from services.gateway.events import EventStreams
+from services.gateway.garbage import Garbage
 from services.gateway.hub import Hub
 from services.gateway.orders import routes
 from services.gateway.settings import AccessSettings, GatewaySettings, LeavingSettings, LimitSettings
@@ -32,7 +33,10 @@ GOODBYE_S: Final = 1.5  # for viewers to answer the close frame
 
 
 class Gateway:
-    """A Service. Ready once the registry has been read, and from then on: a gateway without Redis still shows last values."""
+    """A Service. Ready once the registry has been read, and from then on: a gateway without Redis still shows last values.
+
+    garbage: how Python's collector is set, where the process is this gateway's alone.
+    """
 
     name = "gateway"
 
@@ -43,11 +47,13 @@ class Gateway:
         leaving: LeavingSettings | None = None,
         limits: LimitSettings | None = None,
         access: AccessSettings | None = None,
+        garbage: Garbage | None = None,
     ) -> None:
         self._settings = settings
         self._limits = limits or LimitSettings()
         self._access = access or AccessSettings()
         self._redis_settings = redis
+        self._garbage = garbage
         self._leaving = leaving or LeavingSettings()
         self.departure: Departure | None = None
 
@@ -75,6 +81,8 @@ class Gateway:
         connections = Connections(self.sockets, self.streams)
         self.departure = Departure(connections, self._leaving, self._accepts_per_s, self._http.wind_down)
         await self._http.start()
+        if self._garbage:
+            self._garbage.begin()
         log.info("viewers are served", address=f"http://{settings.host}:{self.port}/", port=self.port)
 
     @property
@@ -112,6 +120,8 @@ class Gateway:
         self.departure.dismiss()
         await self.sockets.emptied(GOODBYE_S)
         await self._http.stop(grace_s=1.0)
+        if self._garbage:
+            self._garbage.end()
         with contextlib.suppress(OSError):
             await self._redis.aclose()
 
@@ -142,4 +152,4 @@ def create(
     settings: GatewaySettings, redis: RedisSettings, leaving: LeavingSettings, limits: LimitSettings, access: AccessSettings
 ) -> Gateway:
     metrics.SOCKETS.set(0)
-    return Gateway(settings, redis, leaving, limits, access)
+    return Gateway(settings, redis, leaving, limits, access, Garbage())

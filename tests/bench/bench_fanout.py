@@ -199,7 +199,7 @@ def _seed(world: World) -> Table:
 def _crowd(world: World) -> Table:
     with world.running(VARIANTS[1], "small") as (server, viewers):
         before = server.memory()
-        viewers.open(CROWD, 2_000)
+        viewers.open(CROWD, 1_000)
         viewers.wait(CROWD, live=True)
         time.sleep(3 * SETTLE_S)
         viewers.say("clear")

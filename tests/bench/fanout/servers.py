@@ -49,6 +49,7 @@ def gateway(port: int, admin: int, url: str) -> tuple[list[str], dict[str, str]]
     """The command and the environment of the gateway as it is deployed."""
     settings = {
         "REDIS_URL": url, "TIDEBOARD_GATEWAY_PORT": str(port), "TIDEBOARD_ADMIN_PORT": str(admin), "TIDEBOARD_LOG_LEVEL": "warning",
+        "TIDEBOARD_GATEWAY_ACCEPTS": "0",
     }  # fmt: skip
     return [str(_PYTHON), "-m", "services", "gateway"], settings
 
