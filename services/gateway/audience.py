@@ -85,6 +85,15 @@ class Audience:
         """Who has missed frames lately."""
         return self._slow
 
+    def behind_ms(self, viewer: Viewer, now: int) -> int:
+        """How old the newest change is that a viewer has. Versions are the microseconds at which they were made."""
+        for tier in self.tiers.values():
+            mark = tier.behind[viewer].mark if viewer in tier.behind else tier.mark if viewer in tier.members else None
+            if mark is not None:
+                newest = max((version for version, _, _ in mark.views), default=0)
+                return max(0, now - newest // 1_000) if newest else 0
+        return 0
+
     def ask(self, viewer: Viewer, since: Since | Position | None, hz: int, now: int) -> None:
         """A viewer comes, or comes again with what it has."""
         known = len(self)

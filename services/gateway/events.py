@@ -23,11 +23,12 @@ _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}  # th
 class EventStream:
     """A viewer. `events` is what its response writes."""
 
-    __slots__ = ("_closed", "_pending", "_wake", "clogged", "watches")
+    __slots__ = ("_closed", "_pending", "_wake", "clogged", "deflated", "watches")
 
     def __init__(self, dashboard: str) -> None:
         self.watches = (dashboard,)
         self.clogged = False
+        self.deflated = False
         self._pending: list[bytes] = [b"retry: %d\n\n" % RETRY_MS]
         self._wake = asyncio.Event()
         self._wake.set()

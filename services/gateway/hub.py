@@ -19,13 +19,13 @@ from services.contract.history import ViewHistory
 from services.contract.live import Since
 from services.contract.registry import Entry
 from services.contract.views import View
-from services.gateway import metrics
+from services.gateway import metrics, outside
 from services.gateway.dashboard import Position
 from services.gateway.health import Health
 from services.gateway.outgoing import Outgoing
 from services.gateway.past import MAX_CELLS, ParameterError
 from services.gateway.pulse import Pulse
-from services.gateway.rates import FASTEST, PAUSED, RATES, Throttle
+from services.gateway.rates import FASTEST, Throttle
 from services.gateway.stage import LINGER_MS, Stage
 from services.gateway.streams import PanelStream
 from services.gateway.viewer import Out, Viewer
@@ -61,6 +61,7 @@ class Hub:
         self.registry_away = ""
         self._stages: dict[str, Stage] = {}
         self._streams: dict[tuple[str, str, int], PanelStream] = {}
+        self._gauges = outside.Gauges()
         self._watched = asyncio.Event()
         self._changed = asyncio.Event()
         self._readers = asyncio.Semaphore(PAST_READERS)
@@ -140,21 +141,13 @@ class Hub:
 
     def status(self) -> dict[str, Any]:
         """For a person."""
+        now, stages = self._clock(), list(self._stages.values())
         return {
-            "registry": None if self.entries is None else {name: _described(entry) for name, entry in self.entries.items()},
+            "registry": outside.registry(self.entries),
             "feed": {"away": self.health.feed_away or None, "views": len(self.views)},
-            "watched": {
-                stage.name: {
-                    "viewers": len(stage.audience),
-                    "rates": {str(hz): len(tier) for hz, tier in stage.audience.tiers.items() if len(tier)},
-                    "slow": len(stage.audience.slow),
-                    "ready": stage.ready,
-                    "epoch": stage.picture.epoch if stage.picture else None,
-                    "versions": {held.view: held.state.version for held in stage.held},
-                    "away": [{"part": part.part, "since": part.since, "reason": part.reason} for part in stage.parts],
-                }
-                for stage in self._stages.values()
-            },
+            "pace": {"busy": round(self.throttle.busy, 3), "times_slower": self.throttle.factor},
+            "watched": outside.dashboards(stages, now),
+            "slowest": outside.slowest(stages, now),
             "plotly": {" ".join(map(str, key)): len(stream.viewers) for key, stream in self._streams.items()},
         }
 
@@ -198,6 +191,8 @@ class Hub:
             took = loop.time() - begun
             metrics.TICKS.inc()
             metrics.TICK_SECONDS.observe(took)
+            if took > TICK_S:
+                metrics.OVERRUNS.inc()
             await asyncio.sleep(max(TICK_S - took, TICK_S / 10))
             self._observe(took)
             await self._something_to_say()
@@ -240,7 +235,7 @@ class Hub:
             for out in self._guarded(name, stream.tick(now)):
                 await self._write(out)
         self._sweep(now)
-        self._count()
+        self._gauges.set(self._stages.values(), self._streams.values(), now)
 
     def _guarded(self, name: str, outs: Iterable[Out]) -> Iterable[Out]:
         """One dashboard's trouble is not the others'."""
@@ -251,7 +246,7 @@ class Hub:
 
     async def _write(self, out: Out) -> None:
         message, viewers, clock = out.message, out.viewers, time.monotonic
-        missed = 0
+        missed = deflated = 0
         until = clock() + SLICE_S
         for at in range(0, len(viewers), SLICE):
             if clock() > until:
@@ -263,8 +258,10 @@ class Hub:
                     missed += 1
                 else:
                     viewer.send(message)
+                    deflated += viewer.deflated
         metrics.FRAMES.labels(message.kind).inc(len(viewers) - missed)
-        metrics.BYTES.inc(len(message) * (len(viewers) - missed))
+        metrics.PAYLOAD_BYTES.inc(len(message) * (len(viewers) - missed))
+        metrics.BYTES.inc(message.written(len(viewers) - missed, deflated))
 
     def _sweep(self, now: int) -> None:
         """Let go of what nobody has watched for a while."""
@@ -277,17 +274,3 @@ class Hub:
             if stage.idle and now - stage.idle_since > LINGER_MS:
                 stage.close()
                 del self._stages[stage.name]
-
-    def _count(self) -> None:
-        stages, streams = self._stages.values(), self._streams.values()
-        metrics.DASHBOARDS.set(len(stages))
-        metrics.VIEWERS.set(sum(len(stage.audience) for stage in stages) + sum(len(stream.viewers) for stream in streams))
-        for hz in (*RATES, PAUSED):
-            metrics.TIERS.labels(str(hz)).set(sum(len(stage.audience.tiers[hz]) for stage in stages))
-        away = [part.part for stage in stages for part in stage.parts]
-        for part in ("feed", "aggregator", "log", "samples"):
-            metrics.PARTS_AWAY.labels(part).set(away.count(part))
-
-
-def _described(entry: Entry) -> dict[str, Any]:
-    return {"revision": entry.revision, "source": entry.source, "fault": entry.fault.reason if entry.fault else None}

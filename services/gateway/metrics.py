@@ -14,7 +14,8 @@ REFUSED = Counter(
 CLOSED = Counter(f"{_PREFIX}_sockets_closed_total", "WebSockets that ended, by the code of the close", ["code"])
 MOVED = Counter(f"{_PREFIX}_sockets_moved_total", "WebSockets that were asked to go elsewhere")
 FRAMES = Counter(f"{_PREFIX}_frames_total", "Frames written to viewers", ["type"])
-BYTES = Counter(f"{_PREFIX}_frame_bytes_total", "Bytes of frames written to viewers")
+PAYLOAD_BYTES = Counter(f"{_PREFIX}_payload_bytes_total", "Bytes of JSON that viewers were sent, before compression")
+BYTES = Counter(f"{_PREFIX}_frame_bytes_total", "Bytes of frames written to viewers, after compression")
 RESUMES = Counter(f"{_PREFIX}_resumes_total", "Subscriptions with `since`, by what answered them", ["answer"])
 MISSED = Counter(
     f"{_PREFIX}_frames_coalesced_total", "Frames that a viewer was not sent because the last one was still on its way"
@@ -28,17 +29,32 @@ TICK_SECONDS = Histogram(
     "Time of one tick: composing and writing",
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
 )
+OVERRUNS = Counter(
+    f"{_PREFIX}_tick_overruns_total", "Ticks that took longer than the time between two frames of the fastest rate"
+)
 BUSY = Gauge(f"{_PREFIX}_tick_busy_ratio", "Share of the time that ticks take, lately")
 THROTTLE = Gauge(
     f"{_PREFIX}_throttle_factor", "How much slower than asked all viewers are told of changes; 1 where the gateway keeps up"
 )
-TIERS = Gauge(f"{_PREFIX}_viewers_by_rate", "Subscriptions of dashboards by frames a second; 0: paused", ["hz"])
+TIERS = Gauge(
+    f"{_PREFIX}_viewers_by_rate", "Subscriptions of known dashboards by frames a second; 0: paused", ["dashboard", "hz"]
+)
 DASHBOARDS = Gauge(f"{_PREFIX}_dashboards", "Dashboards that somebody watches here")
 VIEWS = Gauge(f"{_PREFIX}_views", "Views that are subscribed")
 CHANGES = Counter(f"{_PREFIX}_changes_total", "Messages of views' channels, by what became of them", ["verdict"])
 READS = Counter(f"{_PREFIX}_history_reads_total", "Reads of a view's history, by why", ["why"])
 RECONNECTS = Counter(f"{_PREFIX}_feed_losses_total", "Times the subscription lost Redis")
 PARTS_AWAY = Gauge(f"{_PREFIX}_parts_away", "Dashboards for which a part of the pipeline is away", ["part"])
+PANEL_AGE = Histogram(
+    f"{_PREFIX}_panel_age_seconds",
+    "From the end of the newest bucket that a watched panel shows to now; looked at once a second",
+    buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60, 300),
+)
+HANDSHAKES = Histogram(
+    f"{_PREFIX}_handshake_seconds",
+    "From a connection to the WebSocket that it becomes",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
 DELAY = Histogram(
     f"{_PREFIX}_delay_seconds",
     "From a record's arrival at the ingestor to the frame that shows it being written to sockets",

@@ -24,6 +24,10 @@ class Outgoing:
         """Bytes of the payload."""
         return len(self.payload)
 
+    def written(self, viewers: int, deflated: int) -> int:
+        """Bytes of its frames for so many viewers, so many of whom read it compressed."""
+        return (viewers - deflated) * len(self.plain or self.payload) + deflated * len(self.deflated or self.payload)
+
     def frame(self, deflated: bool) -> bytes:
         """As a WebSocket's text message. deflated: for those with whom permessage-deflate was agreed on."""
         if deflated:

@@ -76,6 +76,7 @@ class Gateway:
             bounds=Bounds(limits.request_s, limits.keep_alive_s, limits.requests),
             ws=self.sockets.protocol(),
             notsent_bytes=NOTSENT_BYTES,
+            upgraded=metrics.HANDSHAKES.observe,
             setting="TIDEBOARD_GATEWAY_PORT",
         )
         connections = Connections(self.sockets, self.streams)

@@ -119,6 +119,10 @@ class Stage:
                 metrics.DELAY.observe((now - newest) / 1000)
             self._newest = newest
 
+    def ages(self, now: int) -> dict[str, int]:
+        """How old the newest value of each panel is (ms)."""
+        return self.picture.ages(now) if self.picture else {}
+
     def close(self) -> None:
         """Let go of the views."""
         self._give_up()

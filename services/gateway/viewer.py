@@ -8,12 +8,13 @@ from services.gateway.outgoing import Outgoing
 
 
 class Viewer(Protocol):
-    """clogged: what was sent last is still on its way; nothing more should be sent until it is not.
+    """clogged: what was sent last is still on its way; nothing more should be sent until it is not. deflated: it is sent compressed.
 
     Sending to one that is closed does nothing.
     """
 
     clogged: bool
+    deflated: bool
 
     def send(self, message: Outgoing) -> None: ...
 

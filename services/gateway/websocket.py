@@ -25,6 +25,7 @@ from services.gateway.conversation import Conversation, End, Send, Text
 from services.gateway.frames import Closed, Opcode
 from services.gateway.holder import Holder, refusal
 from services.gateway.outgoing import Outgoing
+from services.runtime.logs import Collapse
 
 log = structlog.get_logger()
 
@@ -34,6 +35,7 @@ SHUT: Final = -1
 MAX_BUFFER: Final = 16 * 1024 * 1024  # a snapshot, and what is said beside it
 MAX_STALL_S: Final = 30.0
 PING_EVERY_S: Final = 20
+TOLD_EVERY_S: Final = 5.0  # of the same thing, into the log
 CLOSE_S: Final = 2.0  # for the other side to answer a close frame, and then to close
 
 
@@ -70,6 +72,7 @@ class Sockets:
         self.stalled: dict[WebSocket, tuple[float, int]] = {}  # since when so many bytes have been waiting
         self.closing: dict[WebSocket, float] = {}  # until when
         self._wheel: list[dict[WebSocket, None]] = [{} for _ in range(PING_EVERY_S)]
+        self.told = Collapse(TOLD_EVERY_S)
         self._made = 0
 
     def protocol(self) -> type[asyncio.Protocol]:
@@ -266,7 +269,9 @@ class WebSocket(Holder, asyncio.Protocol):
 
     def drop(self, reason: str) -> None:
         """Close a reader that does not read: the frame may not reach it, so its end does not wait for that."""
-        log.info("a viewer was too slow", reason=reason)
+        held = self.sockets.told.admit(reason, self.sockets.clock())
+        if held is not None:
+            log.info("a viewer was too slow", reason=reason, **({"repeated": held} if held else {}))
         self.close(CloseCode.too_slow, reason)
         self.abort()
 

@@ -37,6 +37,7 @@ class Arrivals:
     def __init__(self, bounds: Bounds, clock: Callable[[], float]) -> None:
         self.bounds = bounds
         self.last = False
+        self.upgraded: Callable[[float], None] = lambda _: None  # hears after how many seconds a connection became a WebSocket
         self._clock = clock
         self._since: dict[BoundedProtocol, float] = {}
 
@@ -50,8 +51,10 @@ class Arrivals:
     def begin(self, connection: "BoundedProtocol") -> None:
         self._since.setdefault(connection, self._clock())
 
-    def end(self, connection: "BoundedProtocol") -> None:
-        self._since.pop(connection, None)
+    def end(self, connection: "BoundedProtocol") -> float:
+        """How many seconds it has taken."""
+        now = self._clock()
+        return now - self._since.pop(connection, now)
 
     def sweep(self) -> int:
         """Cut who is late; how many that were."""
@@ -75,6 +78,7 @@ class BoundedProtocol(PartingProtocol):
         self._head = 0  # bytes since the head began
         self._in_head = True
         self._requests = 0
+        self._took_s = 0.0  # until the last request was there
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -110,12 +114,12 @@ class BoundedProtocol(PartingProtocol):
             cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
-        self.arrivals.end(self)
+        self._took_s = self.arrivals.end(self)
         self._in_head, self._head = True, 0  # of the next one
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        self.arrivals.end(self)
+        self.arrivals.upgraded(self._took_s + self.arrivals.end(self))
         if self.parser.get_http_version() == "1.1":
             super().handle_websocket_upgrade()
             self.parser = None  # type: ignore[assignment]  # it holds us as we hold it: both would wait for a collection

@@ -173,10 +173,14 @@ async def test_a_viewer_on_a_slow_line_among_a_thousand_fast_ones(valkey: Valkey
             transport.close()
         await asyncio.sleep(0.1)
     watched = status["watched"]["host"]
+    slowest = status["slowest"]
+    assert [(one["dashboard"], one["wished"]) for one in slowest] == [("host", 10)] * watched["slow"]
     assert watched["viewers"] == FAST + 1 and not lost
     assert watched["rates"]["10"] >= FAST, "the fast ones keep their rate"
     assert min(reads) >= 0.7 * max(reads), "and all alike"
     assert slow.kinds[0] in ("snapshot", "delta") and slow.kinds.count("snapshot") == 1
-    assert slow.status.get("limit") == "reader" or watched["slow"] == 1, "it has been given a slower rate"
+    assert slow.status.get("limit") in ("reader", "gateway") or watched["slow"] == 1, (
+        "it, or on a busy machine everybody, has a slower rate"
+    )
     assert len(slow.shown) >= 10
     assert slow.oldest_ms(begun) <= 2_500  # the aim is 2 s; a busy machine is not the gateway

@@ -31,6 +31,7 @@ class Seat:
 
     world: "World"
     clogged: bool = False
+    deflated: bool = False
     client: Client = field(default_factory=Client)
     heard: list[tuple[int, ServerMessage, Outgoing]] = field(default_factory=list)
 

@@ -36,7 +36,7 @@ class Seat:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.closed = 0
-        self.clogged = False
+        self.clogged = self.deflated = False
 
     def send(self, message: Outgoing) -> None:
         self.frames.append(message.frame(deflated=False))

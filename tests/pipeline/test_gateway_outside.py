@@ -1,0 +1,95 @@
+"""What a gateway shows to those who run it: its metrics and its status, as they are read."""
+
+import asyncio
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from redis.asyncio import Redis
+
+from services.transport.registry import write_entry
+from tests.gateway_process import GatewayProcess, running
+from tests.pipeline.gateway_world import Pen, desk, document, entry, now_ms, panel, view_ids, viewing
+from tests.servers import Valkey
+
+HOST = document("host", panel("cpu", "cpu_busy"))
+OTHER = document("other", panel("cpu", "cpu_other"))
+(CPU,) = view_ids(HOST)
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
+    async with desk(valkey.url) as found:
+        await write_entry(found, entry(HOST), entry(OTHER))
+        yield found
+
+
+@pytest.fixture
+def gateway(valkey: Valkey, redis: Redis, tmp_path: Path) -> Iterator[GatewayProcess]:
+    with running(GatewayProcess(valkey.url, tmp_path)) as found:
+        yield found
+
+
+def metrics(gateway: GatewayProcess) -> dict[tuple[str, tuple[str, ...]], float]:
+    """(name, values of its labels) -> value."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.admin}/metrics", timeout=5) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        return {
+            (sample.name.removeprefix("tideboard_gateway_"), tuple(sample.labels.values())): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+
+async def test_metrics_say_who_watches_what_at_which_rate_and_what_it_costs(gateway: GatewayProcess, redis: Redis) -> None:
+    pen = Pen(redis, CPU)
+    async with (
+        viewing(gateway.port, "host") as screen,
+        viewing(gateway.port, "nobody-knows-me"),
+        viewing(gateway.port) as paused,
+    ):
+        await paused.say({"type": "subscribe", "dashboard": "host", "hz": 0})
+        for turn in range(5):
+            start = (now_ms() // 1_000 - 1) * 1_000
+            await pen.write({(start, str(line)): float(turn) for line in range(100)}, closed=start)
+            await screen.until(lambda: screen.versions.get(CPU) == pen.version)
+        await asyncio.sleep(1.5)
+        found = await asyncio.to_thread(metrics, gateway)
+    assert (found["viewers_by_rate", ("host", "10")], found["viewers_by_rate", ("host", "0")]) == (1, 1)
+    assert not any("nobody-knows-me" in labels for _, labels in found), "names that viewers make up are no time series"
+    assert (found["sockets", ()], found["sockets_accepted_total", ()], found["handshake_seconds_count", ()]) == (3, 3, 3)
+    assert found["frames_total", ("delta",)] >= 5 and found["frames_total", ("snapshot",)] >= 1
+    assert found["payload_bytes_total", ()] > 0
+    assert found["panel_age_seconds_count", ()] >= 1 and found["delay_seconds_count", ()] >= 1
+    assert found["ticks_total", ()] >= 5 and found["throttle_factor", ()] == 1
+    after = await asyncio.to_thread(_when_gone, gateway)
+    assert after["sockets_closed_total", ("1000",)] == 3
+    assert ("viewers_by_rate", ("host", "10")) not in after, "a dashboard that nobody watches is no time series either"
+
+
+def _when_gone(gateway: GatewayProcess) -> dict[tuple[str, tuple[str, ...]], float]:
+    for _ in range(200):
+        found = metrics(gateway)
+        if not any(name == "viewers_by_rate" for name, _ in found):
+            return found
+        time.sleep(0.1)
+    return metrics(gateway)
+
+
+async def test_the_status_names_the_most_watched_dashboards_first_and_how_new_they_are(
+    gateway: GatewayProcess, redis: Redis
+) -> None:
+    pen = Pen(redis, CPU)
+    await pen.write({((now_ms() // 1_000 - 1) * 1_000, "0"): 1.0})
+    async with viewing(gateway.port, "other"), viewing(gateway.port, "host") as screen, viewing(gateway.port, "host"):
+        await screen.until(lambda: screen.versions.get(CPU) == pen.version)
+        status = await asyncio.to_thread(gateway.status)
+    assert list(status["watched"]) == ["host", "other"]
+    host = status["watched"]["host"]
+    assert (host["viewers"], host["rates"], host["versions"]) == (2, {"10": 2}, {CPU: pen.version})
+    assert 0 <= host["lag_ms"] < 10_000
+    assert status["watched"]["other"]["lag_ms"] is None
+    assert (status["slowest"], status["pace"]["times_slower"]) == ([], 1)
