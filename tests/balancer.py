@@ -1,7 +1,8 @@
 """A TCP balancer as clusters have them, in a process of its own: whoever is ready gets new connections, the one with the fewest first.
 
-It knows nothing of HTTP. Whether a gateway is ready its admin port says; that it is not, the balancer hears late, as kube-proxies do.
-A connection that cannot be made is closed and counted, not tried elsewhere.
+It knows nothing of HTTP. Whether a gateway is ready its admin port says; that it is not, the balancer hears late, as kube-proxies do;
+and as they do it falls back to those that serve without being ready where nobody else is there. A connection that cannot be made is
+closed and counted, not tried elsewhere.
 """
 
 import asyncio
@@ -28,18 +29,20 @@ PATIENCE_S = 60.0
 
 @dataclass
 class Backend:
-    """One gateway. open: connections; unready_at: since when it has not been ready; None: it is."""
+    """One gateway. open: connections; unready_at: since when it has not been ready; None: it is. serving: it answers at all."""
 
     name: str
     port: int
     admin: int
     open: int = 0
     unready_at: float | None = 0.0
+    serving: bool = False
 
 
 def pick(backends: list[Backend], now: float, lag_s: float) -> Backend | None:
     """Who gets the next connection. lag_s: how long nobody has heard that one is not ready."""
     known = [backend for backend in backends if backend.unready_at is None or now - backend.unready_at < lag_s]
+    known = known or [backend for backend in backends if backend.serving]
     return min(known, key=lambda backend: backend.open, default=None)
 
 
@@ -84,7 +87,9 @@ class Balancer:
 
     async def _look_after(self, backend: Backend) -> None:
         while True:
-            if await _ready(backend.admin):
+            status = await _probe(backend.admin)
+            backend.serving = bool(status)
+            if status == 200:
                 backend.unready_at = None
             elif backend.unready_at is None:
                 backend.unready_at = time.monotonic()
@@ -163,16 +168,17 @@ class _Back(_Half):
         super().connection_lost(exc)
 
 
-async def _ready(admin: int) -> bool:
+async def _probe(admin: int) -> int:
+    """The status of /readyz, 0 where there is no answer."""
     try:
         async with asyncio.timeout(PROBE_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", admin)
             writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
             line = await reader.readline()
             writer.close()
-            return b" 200 " in line
-    except (OSError, TimeoutError):
-        return False
+            return int(line.split()[1])
+    except (OSError, TimeoutError, IndexError):
+        return 0
 
 
 class Running:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import resource
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tests.pipeline.world import Log, Point, entry, feed, register, until, writi
 from tests.servers import Broker, Valkey
 
 VIEWERS = 1_000
+SHED = 300
 ACCEPTS_PER_SECOND = 500
 PATIENCE_S = 60.0
 RESUMED_S = 5.0
@@ -198,7 +200,7 @@ async def handed_over(found: Hall, old: str, new: str) -> None:
     found.launch(new)
     await found.ready(old, new)
     before, snapshots = len(audience.opened), audience.snapshots
-    await asyncio.to_thread(found.fleet.order, old, "/drain")
+    found.fleet.send(old, signal.SIGTERM)
     waited = await audience.until(lambda seat: seat.moves == 1 and seat.live, PATIENCE_S, "have not moved")
     await until(lambda: "" if found.fleet.code(old) is not None else "it has not ended")
     assert found.fleet.code(old) == 0
@@ -212,14 +214,29 @@ async def handed_over(found: Hall, old: str, new: str) -> None:
     assert audience.snapshots == snapshots, "a resume sends what is missing only"
 
 
-async def come_back(found: Hall, old: str, new: str) -> None:
-    """A gateway is killed while another is there."""
-    audience = found.audience
+async def shared(found: Hall, old: str, new: str) -> None:
+    """A gateway sheds viewers when another has been added, and stays."""
+    audience, snapshots = found.audience, found.audience.snapshots
     found.launch(new)
     await found.ready(old, new)
-    snapshots = audience.snapshots
+    told = await asyncio.to_thread(found.fleet.order, old, "/shed", b'{"viewers": %d, "per_second": 200}' % SHED)
+    assert told == {"viewers": SHED, "of": len(audience.seats), "per_second": 200, "seconds": SHED / 200}
+    moving = [seat for seat in audience.seats if seat.moves == 1]
+    await until(lambda: "" if sum(seat.moves == 2 for seat in moving) == SHED else "not so many have moved", PATIENCE_S)
+    await audience.until(lambda seat: seat.live, PATIENCE_S, "are not where they go")
+    wanted = {old: len(audience.seats) - SHED, new: SHED}
+    await until(lambda: "" if wanted.items() <= (found.balancer.status()["open"]).items() else "they are elsewhere", PATIENCE_S)
+    assert await asyncio.to_thread(found.fleet.ready, old)
+    assert (audience.lost, audience.refused, audience.snapshots) == (0, 0, snapshots)
+
+
+async def come_back(found: Hall, old: str) -> None:
+    """A gateway is killed while another is there."""
+    audience, snapshots = found.audience, found.audience.snapshots
+    there = found.balancer.status()["open"][old]
     found.fleet.kill(old)
-    waited = await audience.until(lambda seat: seat.losses > 0 and seat.live, PATIENCE_S, "have not come back")
+    waited = await audience.until(lambda seat: seat.live and (seat.losses > 0 or seat.moves == 2), PATIENCE_S, "are not back")
+    assert sum(seat.losses > 0 for seat in audience.seats) == there == len(audience.seats) - SHED
     print(f"back after {waited.took:.1f} s, of which viewers had no CPU for {waited.starved:.1f} s")
     assert waited.took - waited.starved <= RESUMED_S
     assert audience.snapshots == snapshots, "a resume sends what is missing only"
@@ -247,13 +264,12 @@ def peak(times: Sequence[float]) -> int:
     return most
 
 
-def test_a_thousand_viewers_lose_nothing_when_their_gateway_drains_and_when_the_next_is_killed(
-    valkey: Valkey, broker: Broker
-) -> None:
+def test_a_thousand_viewers_lose_nothing_when_gateways_drain_and_share_and_are_killed(valkey: Valkey, broker: Broker) -> None:
     async def story() -> None:
         async with hall(valkey, broker, "first", "second", "third") as found, found.audited():
             await handed_over(found, "first", "second")
-            await come_back(found, "second", "third")
+            await shared(found, "second", "third")
+            await come_back(found, "second")
 
     run(story)
 
