@@ -153,4 +153,5 @@ def create(
     settings: GatewaySettings, redis: RedisSettings, leaving: LeavingSettings, limits: LimitSettings, access: AccessSettings
 ) -> Gateway:
     metrics.SOCKETS.set(0)
+    metrics.THROTTLE.set(1)
     return Gateway(settings, redis, leaving, limits, access, Garbage())
