@@ -78,8 +78,8 @@ MUTANTS: Final = (
     Mutant(
         "one group too many kept apart",
         "aggregator/asked.py",
-        "full = 0 < self.limit <= len(self.keys) - len(self._pools)",
-        "full = 0 < self.limit < len(self.keys) - len(self._pools)",
+        "if key != pool and self.limit <= len(self.keys) - len(self._pools):",
+        "if key != pool and self.limit < len(self.keys) - len(self._pools):",
         ("aggregator_kill",),
         ("cells",),
     ),

@@ -160,7 +160,7 @@ def mutants_table(tried: Sequence[tuple[Mutant, Outcome, Outcome]]) -> Table:
     ]  # fmt: skip
     said = "; ".join(f"{kind}: {text}" for kind, text in MEANINGS.items())
     text = (
-        '`make chaos ARGS="--mutants"`. Each mutant is a copy of the services with one guard taken out. The product and the mutant run under the same '
+        f'`make chaos ARGS="--mutants --seconds {tried[0][1].seconds:.0f}"`. Each mutant is a copy of the services with one guard taken out. The product and the mutant run under the same '
         f"faults, seed and patience; nothing may be found in the one, and the kinds named must be found in the other. {said}."
     )
     return Table("The chaos harness tested", text, head, rows)
