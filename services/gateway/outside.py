@@ -22,8 +22,8 @@ class Gauges:
         self._named: set[str] = set()
 
     def set(self, stages: Collection[Stage], streams: Iterable[PanelStream], now: int) -> None:
-        """Once in EVERY_MS, however often it is called."""
-        if now - self._set_at < EVERY_MS:
+        """Once in EVERY_MS, however often it is called; and when nothing is watched any more, as nobody calls it then."""
+        if stages and now - self._set_at < EVERY_MS:
             return
         self._set_at = now
         metrics.DASHBOARDS.set(len(stages))
