@@ -27,6 +27,8 @@ log = structlog.get_logger()
 RETRY_S: Final = 0.5
 READ_BYTES: Final = 256 << 10  # of one partition in one answer
 LEAST_BYTES: Final = 4 << 10
+PREPARED_BUCKETS: Final = 32
+"""Packed in one go."""
 MOST_BYTES: Final = 256 << 10
 """Of records that are folded in one go, but for one that is longer."""
 
@@ -158,6 +160,12 @@ class CatchUp:
                 if (slot := self._slots.get(partition)) and slot.catching is new[partition]:
                     slot.begun = True
             for partition, fold in sorted(behind.items()):
+                while not self._is_near(partition, fold):
+                    reader.assign({partition: fold.offset})
+                    await self._read_on(reader, partition, fold)
+                await self._rests.portion()
+                for _ in fold.prepare(PREPARED_BUCKETS):
+                    await self._rests.portion()
                 while not self._reached(partition, fold):
                     reader.assign({partition: fold.offset})
                     await self._read_on(reader, partition, fold)
@@ -173,6 +181,11 @@ class CatchUp:
                 return {partition: (offsets[partition], starts[partition]) for partition in behind}
             except LogError as error:
                 await self._wait(error)
+
+    def _is_near(self, partition: int, fold: Fold) -> bool:
+        """Whether a fold is so far on that little of what it holds will change until it joins."""
+        slot = self._slots.get(partition)
+        return slot is None or slot.catching is not fold or fold.offset >= slot.fold.offset
 
     def _reached(self, partition: int, fold: Fold) -> bool:
         """Whether a fold has caught up. From here to the live fold's next records nothing awaits: it cannot be overtaken."""

@@ -5,9 +5,9 @@ alone: no clock, and time moves by what the ingestors wrote. Storing it is servi
 made of the cells of all partitions is `merge`'s.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import Final, Protocol
 from zlib import crc32
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.aggregator.asked import LOOKBACK_MS, NO_NOTES, SLACK_MS, SelectionCells, Tally
+from services.aggregator.bucketed import PageAt
 from services.aggregator.counters import Counters
 from services.aggregator.lanes import Samples
 from services.aggregator.late import Lateness, LateSamples, Reason, part_of
@@ -91,6 +92,8 @@ class Fold:
         self.unread_more = 0  # such records that are not among these, as they were too many
         self._stored_counters = 0
         self._reset: list[str] = []
+        self._whole: set[str] = set()  # selections of which every page is to be stored
+        self.prepared: dict[str, dict[PageAt, bytes]] = {}  # pages that are packed, and have not changed since
         self._gone: list[Page] = []
         self._told: dict[str, SelectionNotes] = {}
         self.late: list[LateSamples] = []  # whoever writes them down takes them away
@@ -101,7 +104,7 @@ class Fold:
             for name, item in config.selections.items()
         }
         self._cut = False
-        self._rollups = RollUps(self.cells)
+        self.rollups = RollUps(self.cells)
         self._cold_after = config.cold_after()
         self._most_series = room(1)
         self._begin_series()
@@ -122,7 +125,7 @@ class Fold:
             cold = fold.clock - fold._cold_after[name] if name in fold._cold_after else 0
             cells.whole_from = max(stored.state.begun.get(name, 0), cells.dropped_to, cold)
             cells.released = name in fold._cold_after
-        fold._rollups.touch_all()
+        fold.rollups.touch_all()
         return fold
 
     @classmethod
@@ -185,7 +188,7 @@ class Fold:
 
     def due(self, now_ms: int) -> bool:
         """Whether it is time to roll something up. now_ms: epoch ms."""
-        return self._rollups.due(now_ms)
+        return self.rollups.due(now_ms)
 
     def crowded(self) -> list[str]:
         """Coarse selections that are to be held whole from now on; see `refill`."""
@@ -197,10 +200,26 @@ class Fold:
 
     def sweep(self) -> None:
         """Forget which pages changed, of a fold that is stored only when it has joined another."""
-        self._rollups.note()
+        self.rollups.note()
         self._gone.clear()
-        for cells in self.cells.values():
+        for name, cells in self.cells.items():
+            if (packed := self.prepared.get(name)) is not None:
+                for at in cells.cells.dirty:
+                    packed.pop(at, None)
             cells.cells.dirty.clear()
+
+    def prepare(self, buckets: int) -> Iterator[None]:
+        """Pack what is to be stored when this has joined another, since that takes longer than live views should wait: so many buckets at a step.
+
+        Nothing may be folded in between.
+        """
+        for name, cells in self.cells.items():
+            packed = self.prepared.setdefault(name, {})
+            left = groupby(sorted(set(cells.cells.pages()) - packed.keys() - cells.cells.dirty), itemgetter(0))
+            while some := [(bucket, [page for _, page in at]) for bucket, at in islice(left, buckets)]:
+                for bucket, pages in some:
+                    packed.update(zip([(bucket, page) for page in pages], cells.cells.blobs(bucket, pages), strict=True))
+                yield
 
     @property
     def dirty(self) -> bool:
@@ -238,9 +257,11 @@ class Fold:
 
     def changes(self, now_ms: int | None = None) -> Changes:
         """What changed since the last commit. What is due by now (epoch ms; None: everything) is rolled up."""
-        self._rollups.roll(now_ms, self._state.edge)
+        self.rollups.roll(now_ms, self._state.edge)
         changes = Changes(self.stored_offset, self.offset, self._state, reset=list(self._reset))
         for name, cells in self.cells.items():
+            if name in self._whole:
+                changes.pages += self._unchanged(name, cells)
             for bucket, at in groupby(sorted(cells.cells.dirty), itemgetter(0)):
                 pages = [page for _, page in at]
                 changes.pages += zip(
@@ -260,9 +281,18 @@ class Fold:
         self._state.notes = notes
         return changes
 
+    def _unchanged(self, name: str, cells: SelectionCells) -> list[tuple[Page, bytes]]:
+        """Of a selection of which every page is to be stored: those that are packed. All others count as changed."""
+        packed = self.prepared.get(name, {})
+        rest = set(cells.cells.pages()) - cells.cells.dirty
+        cells.cells.dirty.update(rest - packed.keys())
+        return [(Page(name, *at), packed[at]) for at in sorted(rest & packed.keys())]
+
     def committed(self, changes: Changes) -> None:
         """The changes are stored. Nothing may have been folded in between."""
         self.stored_offset = changes.to
+        self._whole.clear()
+        self.prepared.clear()
         self._reset.clear()
         self._gone.clear()
         for name, cells in self.cells.items():
@@ -286,17 +316,19 @@ class Fold:
             cells.retention_ms = config.retentions[name]
             if name in other.cells:
                 cells.stored_keys = 0
-                cells.cells.dirty.update(cells.cells.pages())
+        self._whole = (self._whole | other.cells.keys()) & self.cells.keys()
+        self.prepared |= {name: other.prepared.get(name, {}) for name in other.cells}
         self.config = config
         self._state.begun = {name: cells.whole_from for name, cells in self.cells.items() if cells.whole_from}
-        self._rollups = self._rollups.over(self.cells)
+        self.rollups = self.rollups.joined(other.rollups, self.cells)
         self._cold_after = config.cold_after()
         self._join_counters(other.counters)
         self._begin_series()
 
     def _pass_edge(self) -> None:
         """Drop what is old, and forget groups and counters that have come and gone. Where that is, the records alone say."""
-        self._rollups.roll(None, self._state.edge)
+        self.rollups.roll(None, self._state.edge)
+        self.prepared.clear()
         clock = self._state.edge = self._state.clock
         for name, cells in self.cells.items():
             self._gone += (Page(name, *at) for at in cells.forget(clock))

@@ -22,35 +22,36 @@ LEAST_MS: Final = 5_000
 class RollUps:
     """The selections of a fold that are rolled up, each after the finer one that it is rolled up from."""
 
-    def __init__(self, cells: Mapping[str, SelectionCells], before: "Mapping[str, _RollUp] | None" = None) -> None:
+    def __init__(self, cells: Mapping[str, SelectionCells], before: "Iterable[_RollUp] | None" = None) -> None:
+        known = {(id(item.coarse), id(item.finer)): item for item in before or ()}
         found = []
         for name, coarse in cells.items():
             coarse.coarser_ms = ()
             if (finer := coarse.selection.finer) is not None and finer.id in cells:
-                item = before.get(name) if before is not None else None
-                if item is None or item.coarse is not coarse or item.finer is not cells[finer.id]:
+                item = known.get((id(coarse), id(cells[finer.id])))
+                if item is None:
                     item = _RollUp(name, coarse, cells[finer.id])
                     if before is not None:
                         item.note(item.finer.cells.pages())
                 found.append(item)
-        self._rollups = sorted(found, key=lambda item: item.every_ms)
-        for item in self._rollups:
+        self.rollups = sorted(found, key=lambda item: item.every_ms)
+        for item in self.rollups:
             item.finer.coarser_ms = tuple(sorted({*item.finer.coarser_ms, item.every_ms}))
 
-    def over(self, cells: Mapping[str, SelectionCells]) -> "RollUps":
-        """The same of other selections: those that are still there go on, of all others every finer bucket counts as changed."""
-        return RollUps(cells, {item.name: item for item in self._rollups})
+    def joined(self, other: "RollUps", cells: Mapping[str, SelectionCells]) -> "RollUps":
+        """Those of both that are over these very cells go on. Of all others every finer bucket counts as changed."""
+        return RollUps(cells, (*self.rollups, *other.rollups))
 
     def due(self, now_ms: int) -> bool:
         """Whether it is time to compute some bucket again. now_ms: epoch ms, of whatever clock the caller goes by."""
-        return any(item.due(now_ms) for item in self._rollups)
+        return any(item.due(now_ms) for item in self.rollups)
 
     def roll(self, now_ms: int | None, edge: int) -> None:
         """Compute the buckets for which it is time, by epoch ms; None: every bucket that changed. edge: epoch ms when the fold dropped what is old.
 
         Groups are numbered in the order of the finer list each time, so that which ones a limit admits does not depend on the time.
         """
-        for item in self._rollups:
+        for item in self.rollups:
             item.register(edge)
             due = now_ms is None or item.due(now_ms)
             item.note()
@@ -60,12 +61,12 @@ class RollUps:
 
     def note(self) -> None:
         """Remember what changed, for pages are about to count as unchanged."""
-        for item in self._rollups:
+        for item in self.rollups:
             item.note()
 
     def touch_all(self) -> None:
         """Count every finer bucket as changed."""
-        for item in self._rollups:
+        for item in self.rollups:
             item.note(item.finer.cells.pages())
 
 

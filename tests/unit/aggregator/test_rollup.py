@@ -11,6 +11,7 @@ from services.aggregator.asked import LOOKBACK_MS, SLACK_MS
 from services.aggregator.fold import Fold
 from services.aggregator.wanted import Wanted, wanted
 from services.contract.levels import kept
+from services.contract.partials import Config
 from services.contract.registry import VERSION, Entry
 from services.contract.views import View
 from tests import batch_job
@@ -268,6 +269,40 @@ def test_a_catching_fold_of_levels_and_what_they_are_made_of_joins_the_live_one(
         catching.sweep()
     live.join(catching, found.config)
     store.commit(live)
+    assert store.stored.pages == straight.stored.pages
+
+
+@pytest.mark.parametrize(
+    ("packed", "joined", "stored"), [(150, 150, 150), (150, 155, 160), (100, 190, 200), (0, 10, 200), (117, 119, 122)]
+)
+def test_what_was_packed_before_a_fold_joins_is_stored_as_it_is_then(packed: int, joined: int, stored: int) -> None:
+    """Edges of minutes, at which old buckets go, lie between; and some samples are late by seconds."""
+    found = asked(*QUERIES)
+    parts = [[gauge(float(i), -(i % 4) * 1_000, host=f"h{i % 40}"), counter(float(i), 0, host="b")] for i in range(200)]
+    records = log(parts)
+    direct, straight = Fold(found.config, 0), Store()
+    live, store = Fold(Config({}, {}), 0), Store()
+    catching = Fold(found.config, 0)
+    direct.apply(records[:stored])
+    straight.commit(direct)
+    live.apply(records[:joined])
+    store.commit(live)
+    for record in records[:joined]:
+        if record.offset == packed:
+            list(catching.prepare(3))
+        catching.apply([record])
+        catching.sweep()
+    if packed == joined:
+        assert list(catching.prepare(3))
+    live.join(catching, found.config)
+    live.apply(records[joined:stored])
+    live.changes()  # whose commit did not arrive
+    store.commit(live)
+    assert store.stored.pages == straight.stored.pages
+    assert store.stored.keys == straight.stored.keys
+    for fold, place in ((direct, straight), (live, store)):
+        fold.apply(records[stored:])
+        place.commit(fold)
     assert store.stored.pages == straight.stored.pages
 
 
