@@ -128,7 +128,11 @@ function useList(): { readonly items: readonly Item[] | null; readonly failure: 
 
 async function fetchList(signal: AbortSignal): Promise<readonly Item[]> {
   const answer = await fetch("/api/v1/dashboards", { signal });
-  if (!answer.ok) throw new Error(`The server answered ${answer.status}`);
+  if (!answer.ok) {
+    const body = (await answer.json().catch(() => null)) as { readonly error?: { readonly reason?: string } } | null;
+    const reason = body?.error?.reason;
+    throw new Error(`The server answered ${answer.status}${reason === undefined ? "" : `: ${reason}`}`);
+  }
   const { dashboards } = (await answer.json()) as { readonly dashboards: readonly Item[] };
   return dashboards;
 }
