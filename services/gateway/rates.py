@@ -39,24 +39,21 @@ class Throttle:
     LIMIT: Final = 8
     TOO_MUCH: Final = 0.85
     ROOM: Final = 0.35
-    FULL: Final = 0.7
+    FULL: Final = 0.7  # of new viewers; and it is not again full before there is clearly room
+    FREE: Final = 0.5
     OVER_MS: Final = 1_000  # so long too busy before all become slower
     CALM_MS: Final = 5_000  # and so long with room before they become faster again
     _SMOOTH_MS: Final = 500
 
-    __slots__ = ("_at", "_over_since", "_room_since", "busy", "factor")
+    __slots__ = ("_at", "_over_since", "_room_since", "busy", "factor", "full")
 
     def __init__(self, now: int) -> None:
         self.factor = 1
         self.busy = 0.0
+        self.full = False  # more viewers would make it worse for those who are there
         self._at = now
         self._over_since: int | None = None
         self._room_since: int | None = None
-
-    @property
-    def full(self) -> bool:
-        """More viewers would make it worse for those who are there."""
-        return self.factor > 1 or self.busy > self.FULL
 
     def every_ms(self, hz: int) -> float:
         """Time between two frames of a rate."""
@@ -72,6 +69,7 @@ class Throttle:
         self._at = now
         weight = min(1.0, span / self._SMOOTH_MS)
         self.busy += weight * (took_ms / span - self.busy)
+        self.full = self.factor > 1 or self.busy > (self.FREE if self.full else self.FULL)
         self._over_since = (self._over_since or now) if self.busy > self.TOO_MUCH else None
         self._room_since = (self._room_since or now) if self.busy < self.ROOM else None
         if self._over_since and now - self._over_since >= self.OVER_MS and self.factor < self.LIMIT:
@@ -80,5 +78,6 @@ class Throttle:
             self.factor //= 2
         else:
             return False
+        self.full = self.full or self.factor > 1
         self._over_since = self._room_since = None
         return True

@@ -131,6 +131,8 @@ class Gateway:
             return leaves
         if self.keyring and not self.keyring.keys:
             return f"no key for tokens could be read yet: {self.keyring.away}"
+        if self.hub.throttle.full:
+            return f"as many viewers as it can serve: ticks take {self.hub.throttle.busy:.0%} of the time"
         if self.hub.entries is not None:
             return ""
         away = self.hub.registry_away

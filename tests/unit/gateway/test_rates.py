@@ -104,6 +104,19 @@ def test_a_gateway_that_is_too_busy_slows_all_down_and_comes_back() -> None:
     assert (throttle.factor, throttle.full) == (1, False)
 
 
+def test_a_gateway_is_full_before_it_has_to_slow_anybody_down_and_until_there_is_clearly_room() -> None:
+    throttle, now = Throttle(0), 0
+    seen = []
+    for took in [30] * 40 + [37] * 200 + [30] * 100 + [20] * 40:
+        now += 50
+        throttle.observe(took, now)
+        seen.append((throttle.full, throttle.factor))
+    assert seen[39] == (False, 1), "six tenths"
+    assert seen[239] == (True, 1), "three quarters"
+    assert seen[339] == (True, 1), "six tenths again, and still full"
+    assert seen[-1] == (False, 1)
+
+
 @given(st.lists(st.tuples(st.floats(0, 2_000), st.integers(0, 3_000)), max_size=200))
 def test_whatever_ticks_take_the_factor_is_bounded_and_nobody_waits_longer_than_clients_bear(
     ticks: list[tuple[float, int]],
