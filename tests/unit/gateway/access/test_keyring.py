@@ -1,14 +1,20 @@
-"""When keys are read, and what becomes of those that cannot be. Over HTTP it is tests/pipeline/test_gateway_access.py that looks."""
+"""When keys are read, and what becomes of those that cannot be. How a gateway gets by without them, tests/pipeline/test_gateway_access.py shows."""
 
 import asyncio
+import contextlib
+import ssl
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from services.gateway.access.keyring import Keyring, Schedule
+from services.gateway.access.keyring import MAX_BYTES, Keyring, Schedule
 from services.gateway.settings import AccessSettings
 from services.runtime.service import StartupError
+from tests.certificates import Certificates, make
 from tests.tokens import SECRET, jwk, jwks, pem
 
 
@@ -114,3 +120,51 @@ def test_a_user_in_the_address_is_not_told() -> None:
 def test_certificates_that_are_none_end_the_start(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="JWKS_CA_FILE"):
         Keyring(AccessSettings(jwks="https://id.example/", jwks_ca_file=str(tmp_path / "none")))
+
+
+@contextlib.contextmanager
+def published(answer: bytes, certificates: Certificates) -> Iterator[str]:
+    """A key set behind TLS."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # who has read enough hangs up
+                self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.server.certificate, certificates.server.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that does not trust us is no error of ours
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}/jwks.json"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_only_who_is_vouched_for_publishes_keys(tmp_path: Path) -> None:
+    certificates = make(tmp_path)
+    with published(jwks(jwk("ES256", "a")), certificates) as url:
+        trusting = Keyring(AccessSettings(jwks=url, jwks_ca_file=str(certificates.authority.certificate)))
+        await trusting.start()
+        assert names(trusting) == ["a"]
+        stranger = Keyring(AccessSettings(jwks=url))
+        await stranger.start()
+        assert names(stranger) == []
+        assert "certificate" in stranger.away.lower()
+
+
+async def test_a_set_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
+    certificates = make(tmp_path)
+    with published(b" " * (MAX_BYTES + 1) + jwks(jwk("ES256", "a")), certificates) as url:
+        keyring = Keyring(AccessSettings(jwks=url, jwks_ca_file=str(certificates.authority.certificate)))
+        await keyring.start()
+        assert names(keyring) == []
+        assert "1,048,576 bytes" in keyring.away
