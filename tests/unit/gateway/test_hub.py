@@ -1,0 +1,67 @@
+"""The hub's clock under more viewers than it can write to."""
+
+import asyncio
+import contextlib
+import time
+
+from services.contract.live import Status, decode_server
+from services.gateway.hub import Hub
+from services.gateway.outgoing import Outgoing
+from services.transport.feed import connect
+from tests.unit.gateway.merge import Merge
+from tests.unit.gateway.test_stage import HOST, NOWHERE, entry
+
+SEND_S = 0.002
+VIEWERS = 60  # 120 ms a tick, more than twice the time between two at 20 Hz
+
+
+class Costly:
+    """A viewer to whom a message costs much."""
+
+    clogged = False
+    deflated = False
+
+    def __init__(self) -> None:
+        self.statuses: list[Status] = []
+        self.frames = 0
+
+    def send(self, message: Outgoing) -> None:
+        until = time.perf_counter() + SEND_S
+        while time.perf_counter() < until:
+            pass
+        self.frames += 1
+        if isinstance(said := decode_server(message.payload), Status):
+            self.statuses.append(said)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Nobody is closed here."""
+
+
+async def test_a_hub_that_cannot_keep_up_slows_all_down_evenly_and_says_so() -> None:
+    hub = Hub(connect(NOWHERE))
+    hub.entries = {"host": entry(HOST)}
+    viewers = [Costly() for _ in range(VIEWERS)]
+    for viewer in viewers:
+        hub.subscribe(viewer, "host", None, 20)
+    held = next(iter(hub._stages.values())).held
+    merges = {item.view: Merge() for item in held}
+    ticking = asyncio.create_task(hub._tick_on())
+    try:
+        async with asyncio.timeout(20):
+            while not all(viewer.statuses and viewer.statuses[-1].limit == "gateway" for viewer in viewers):
+                for item in held:
+                    change = merges[item.view].write({(hub.now() // 1_000 * 1_000, 0): time.monotonic()})
+                    if item.loaded:
+                        item.state.apply(change)
+                    else:
+                        item.state.load(merges[item.view].history(), -1)
+                        item.loaded, item.whole = True, False
+                hub.views.on_changed()
+                await asyncio.sleep(0.02)
+        assert hub.throttle.full
+        assert {viewer.statuses[-1].hz for viewer in viewers} <= {10, 5, 2.5}
+        assert max(viewer.frames for viewer in viewers) - min(viewer.frames for viewer in viewers) <= 3
+    finally:
+        ticking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ticking
