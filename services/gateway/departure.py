@@ -14,10 +14,20 @@ import structlog
 from services.gateway import metrics
 from services.gateway.leaving import Leaving, Terms, pace, returns
 from services.gateway.settings import LeavingSettings
+from services.runtime.settings import SettingsError
 
 log = structlog.get_logger()
 
 STEP_S: Final = 0.02
+
+
+def check(settings: LeavingSettings) -> None:
+    """SettingsError where nobody could be asked to leave before the deadline."""
+    if 0 < settings.deadline_s <= settings.notice_s:
+        raise SettingsError(
+            f"TIDEBOARD_GATEWAY_DRAIN_DEADLINE: {settings.deadline_s:g} s are over before viewers are asked to leave, which is "
+            f"{settings.notice_s:g} s after the order (TIDEBOARD_GATEWAY_DRAIN_NOTICE); 0 stops at once"
+        )
 
 
 class Connection(Hashable, Protocol):
@@ -79,6 +89,7 @@ class Departure:
         """Begin to leave, once; for how many seconds that may last. end: `run` is over then."""
         if not self.draining:
             log.info("draining", viewers=len(self._connections), deadline_s=self._deadline_s)
+            metrics.DRAINING.set(1)
             self._on_drain()
         self._leaving.drain(self._clock())
         self._ends = self._ends or end
@@ -106,7 +117,8 @@ class Departure:
             if self._over():
                 self.dismiss()
             await asyncio.sleep(STEP_S)
-        log.info("drained", viewers=len(self._connections), asked=self._leaving.asked)
+        log.info("drained", left=len(self._connections), asked=self._leaving.asked)
+        self.dismiss()
 
     def dismiss(self) -> None:
         """End what is left, now: everybody comes back at a moment of their own, elsewhere or here."""

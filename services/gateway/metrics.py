@@ -12,6 +12,7 @@ REFUSED = Counter(
     f"{_PREFIX}_sockets_refused_total", "Opening handshakes, and requests under /api/, that the door refused", ["status"]
 )
 CLOSED = Counter(f"{_PREFIX}_sockets_closed_total", "WebSockets that ended, by the code of the close", ["code"])
+DRAINING = Gauge(f"{_PREFIX}_draining", "1 while everybody is sent elsewhere")
 MOVED = Counter(f"{_PREFIX}_sockets_moved_total", "WebSockets that were asked to go elsewhere")
 FRAMES = Counter(f"{_PREFIX}_frames_total", "Frames written to viewers", ["type"])
 PAYLOAD_BYTES = Counter(f"{_PREFIX}_payload_bytes_total", "Bytes of JSON that viewers were sent, before compression")

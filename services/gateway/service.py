@@ -11,7 +11,7 @@ from services.gateway import metrics
 from services.gateway.access.door import Door
 from services.gateway.access.keyring import Keyring
 from services.gateway.app import application
-from services.gateway.departure import Connections, Departure
+from services.gateway.departure import Connections, Departure, check
 from services.gateway.endpoints import LiveEndpoint, PlotlyEndpoint
 from services.gateway.events import EventStreams
 from services.gateway.garbage import Garbage
@@ -154,6 +154,8 @@ class Gateway:
 def create(
     settings: GatewaySettings, redis: RedisSettings, leaving: LeavingSettings, limits: LimitSettings, access: AccessSettings
 ) -> Gateway:
+    check(leaving)
     metrics.SOCKETS.set(0)
+    metrics.DRAINING.set(0)
     metrics.THROTTLE.set(1)
     return Gateway(settings, redis, leaving, limits, access, Garbage())
