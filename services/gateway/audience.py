@@ -141,7 +141,7 @@ class Audience:
         """What those who have an answer lack."""
         self._move(now)
         for hz, tier in self.tiers.items():
-            due = tier.due_at(picture.mark, self._throttle.every_ms(hz)) if hz != PAUSED else None
+            due = tier.due_at(picture.mark, self._throttle.every_ms(hz)) if hz != PAUSED and len(tier) else None
             if due is not None and due <= now:
                 self._made.clear()
                 yield from self._catch_up(tier, picture, now)

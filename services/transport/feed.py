@@ -6,6 +6,7 @@ a word; here every loss and every return is said, because what was published in 
 
 import asyncio
 import contextlib
+import math
 from typing import Any, Final, Protocol, cast
 
 import structlog
@@ -24,6 +25,7 @@ FeedErrors: Final = (RedisError, OSError, TimeoutError)
 
 PING_EVERY_S: Final = 0.5
 PATIENCE_S: Final = 1.5  # a subscription that has not even had a pong for so long is lost
+EXTEND_S: Final = 0.1  # by so much PATIENCE_S may be shorter
 BACKOFF_S: Final = (0.05, 1.0)  # first and longest wait before the next attempt
 
 
@@ -127,16 +129,28 @@ class Subscription:
                         await self._changed.wait()
 
     async def _read(self, connection: AbstractConnection) -> None:
-        while self._wanted:
-            reply: Any = await connection.read_response(timeout=PATIENCE_S, disconnect_on_error=False, push_request=True)
-            if reply is None:
-                raise FeedLostError(f"Redis has not answered for {PATIENCE_S:g} s")
-            if not isinstance(reply, list):
-                continue  # +PONG, before the first channel
-            if reply[0] == b"message":
-                self._listener.received(reply[1].decode(), reply[2])
-            elif reply[0] == b"subscribe":
-                self._confirm(reply[1].decode())
+        clock = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(
+                PATIENCE_S
+            ) as silence:  # one for all: a timeout for each message costs more than the message
+                extended_at = clock()
+                while self._wanted:
+                    reply: Any = await connection.read_response(timeout=math.inf, disconnect_on_error=False, push_request=True)
+                    self._take(reply)
+                    if (now := clock()) - extended_at > EXTEND_S:
+                        extended_at = now
+                        silence.reschedule(now + PATIENCE_S)
+        except TimeoutError:
+            raise FeedLostError(f"Redis has not answered for {PATIENCE_S:g} s") from None
+
+    def _take(self, reply: Any) -> None:
+        if not isinstance(reply, list):
+            return  # +PONG, before the first channel
+        if reply[0] == b"message":
+            self._listener.received(reply[1].decode(), reply[2])
+        elif reply[0] == b"subscribe":
+            self._confirm(reply[1].decode())
 
     def _confirm(self, channel: str) -> None:
         if not self.connected:
