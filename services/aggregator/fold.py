@@ -50,6 +50,8 @@ OTHER_SOURCES: Final = "others"
 """What the late samples of further sources are counted under."""
 INSTANCE_MS: Final = 3_600_000
 """How long a silent ingestor's last sequence is remembered."""
+RELEASE_MS: Final = 1_000
+"""How often coarse cells that will not change any more are released."""
 MAX_UNREAD: Final = 1_000
 """Of more that come between two commits only the count is told: nobody may take them, as of a fold that catches up."""
 MARK_MS: Final = 14 * 86_400_000
@@ -106,6 +108,7 @@ class Fold:
         self._cut = False
         self.rollups = RollUps(self.cells)
         self._cold_after = config.cold_after()
+        self._released_at = 0  # the clock when cells were last released that are stored and will not change
         self._most_series = room(1)
         self._begin_series()
 
@@ -295,11 +298,13 @@ class Fold:
         self.prepared.clear()
         self._reset.clear()
         self._gone.clear()
-        for name, cells in self.cells.items():
+        for cells in self.cells.values():
             cells.cells.dirty.clear()
             cells.stored_keys = len(cells.keys)
-            if name in self._cold_after:
-                cells.release(self._state.clock - self._cold_after[name])
+        if self._state.clock - self._released_at >= RELEASE_MS:
+            self._released_at = self._state.clock
+            for name, after in self._cold_after.items():
+                self.cells[name].release(self._state.clock - after)
         self.counters.committed()
         self._stored_counters = len(self.counters.keys)
         self._told = dict(self._state.notes)

@@ -47,7 +47,11 @@ def _pool_rows(layout: Layout, parts: Sequence[tuple[Rows, I64]], size: int = 0)
     for rows, places in parts:
         mine = rows[: len(places)]
         held = np.flatnonzero(mine["count"])
-        layout.merge(out, places[held], mine[held])
+        at = places[held]
+        if layout.copies and not out["count"][at].any() and (at[1:] > at[:-1]).all():
+            out[at] = mine[held]
+        else:
+            layout.merge(out, at, mine[held])
     return out
 
 

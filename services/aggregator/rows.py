@@ -31,12 +31,13 @@ class _Merge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One kind of row. empty: a row without samples; its count is 0."""
+    """One kind of row. empty: a row without samples; its count is 0. copies: whether a cell that is merged into an empty row is that cell, bit for bit."""
 
     dtype: np.dtype[np.void]
     empty: npt.NDArray[np.void]
     add: _Add
     merge: _Merge
+    copies: bool = True
 
     def rows(self, n: int) -> Rows:
         """Empty rows, shape (n,)."""
@@ -132,7 +133,7 @@ def _row(dtype: np.dtype[np.void], *fields: float) -> npt.NDArray[np.void]:
 MOMENTS_LAYOUT: Final = Layout(MOMENTS, _row(MOMENTS, 0, 0.0, np.inf, -np.inf, _BEFORE, np.nan), _add_moments, _merge_moments)
 EDGES_LAYOUT: Final = Layout(EDGES, _row(EDGES, 0, _AFTER, np.nan, _BEFORE, np.nan), _add_edges, _merge_edges)
 INCREASE_LAYOUT: Final = Layout(INCREASE, _row(INCREASE, 0, 0.0), _add_increase, _merge_increase)
-VARIANCE_LAYOUT: Final = Layout(VARIANCE, _row(VARIANCE, 0, 0.0, 0.0, 0.0), _add_variance, _merge_variance)
+VARIANCE_LAYOUT: Final = Layout(VARIANCE, _row(VARIANCE, 0, 0.0, 0.0, 0.0), _add_variance, _merge_variance, copies=False)
 
 LAYOUTS: Final = {
     "moments": MOMENTS_LAYOUT, "series": MOMENTS_LAYOUT, "edges": EDGES_LAYOUT, "series_edges": EDGES_LAYOUT,

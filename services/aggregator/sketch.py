@@ -78,6 +78,8 @@ def pooled(parts: Sequence[Bins]) -> Bins:
     if len(parts) == 1:
         return parts[0]
     both = np.concatenate([part.keys for part in parts])
+    if (both[1:] > both[:-1]).all():  # the groups of one part come after those of the other
+        return Bins(both, np.concatenate([part.counts for part in parts]))
     order = np.argsort(both, kind="stable")  # parts are in order already, which this makes use of
     both = both[order]
     first = firsts(both)
@@ -112,7 +114,7 @@ def _woven(old: npt.NDArray[np.bool_], one: I64, places: I64, other: I64) -> I64
 
 def regrouped(bins: Bins, groups: I64) -> Bins:
     """The same sketches where group i is groups[i]; several may become one."""
-    if np.array_equal(groups, np.arange(len(groups))):
+    if (groups == np.arange(len(groups))).all():
         return bins
     numbers = groups[bins.keys >> CODE_BITS]
     keys = numbers << CODE_BITS | bins.keys & ((1 << CODE_BITS) - 1)

@@ -60,13 +60,11 @@ class SeriesTable:
 
     def numbers(self, samples: list[Sample]) -> npt.NDArray[np.int64]:
         """The series of each sample; below zero where it is faulty."""
-        sent, found = self._sent, []
-        for sample in samples:
-            labels = bytes(sample.labels)
-            try:
-                found.append(sent[sample.kind][sample.metric][labels])
-            except KeyError:
-                found.append(self._add(sample.metric, sample.kind, labels))
+        sent = self._sent
+        try:  # most requests name series that are known
+            found = [sent[sample.kind][sample.metric][bytes(sample.labels)] for sample in samples]
+        except KeyError:
+            found = [self._number(sample) for sample in samples]
         return np.array(found, np.int64)
 
     def owners(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
@@ -79,6 +77,13 @@ class SeriesTable:
         if number == len(self.keys):
             self._append(key, kind)
         return number
+
+    def _number(self, sample: Sample) -> int:
+        labels = bytes(sample.labels)
+        try:
+            return self._sent[sample.kind][sample.metric][labels]
+        except KeyError:
+            return self._add(sample.metric, sample.kind, labels)
 
     def _add(self, metric: str, kind: str, labels: bytes) -> int:
         found = _series(metric, kind, labels)
@@ -154,7 +159,7 @@ def judge(rows: Rows, table: SeriesTable, now_ms: int, limits: TimeLimits) -> Ju
 
 def _starts(samples: list[Sample], times: I64, faults: dict[int, Fault]) -> I64 | None:
     """Since when counters count; of other kinds it means nothing. Faults are added."""
-    if all(sample.start is None for sample in samples):
+    if {type(sample.start) for sample in samples} <= {type(None)}:
         return None
     starts = np.zeros(len(samples), np.int64)
     for index, sample in enumerate(samples):
