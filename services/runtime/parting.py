@@ -1,7 +1,8 @@
 """uvicorn's HTTP protocol, at ease with clients that go or say nonsense while they are being answered.
 
-uvicorn hears of a connection's end a turn of the loop after uvloop knows it, and whoever answers in between gets an
-exception; and what it says to a malformed request it says into the middle of the answer to the one before.
+When a connection ends, uvicorn tells the request that came last; who still answers one before it, of those that a client has
+sent without waiting, writes to a closed transport, and gets an exception of uvloop's. And what uvicorn says to a malformed
+request it says into the middle of the answer to the one before.
 """
 
 import asyncio
