@@ -1,17 +1,16 @@
 /**
  * The live client: ONE WebSocket for all subscriptions of a page, counted by dashboard, resumed silently.
- * It only performs: `connection` decides when to open and retry, `feed` what a message means.
+ * It only performs: `connection` decides when to open and retry, `source` which socket counts, `feed` what a message means.
  */
 
 import { observe, serverTime, type Clock } from "./clock";
 import { IDLE, step, wakeAt, type Command, type Connection, type Happening } from "./connection";
 import { decode } from "./decode";
 import { newFeed, receive, type Feed } from "./feed";
-import { encode, MAX_MESSAGE_BYTES, type ServerMessage, type Status, type TokenEnds } from "./protocol";
+import { encode, MAX_MESSAGE_BYTES, type ServerMessage, type TokenEnds } from "./protocol";
+import { hear, NOWHERE, type Source, type Told } from "./source";
 import { since } from "./store";
 import { fetchToken, protocolsWith, renewAfter, type TokenSource } from "./token";
-
-type Dashboards = Exclude<ServerMessage, { type: "moved" | "pong" | "token" }>;
 
 /** A dashboard that nobody looks at stays subscribed for so long, so that going back and forth does not thrash. */
 const GRACE_MS = 5000;
@@ -31,10 +30,7 @@ const BROWSER: Surroundings = {
 
 interface Subscription {
   feed: Feed;
-  /** The socket that answered it last, 0: none has. */
-  source: number;
-  /** What is away as the next socket says, which has not answered yet. */
-  next: Status | null;
+  source: Source;
   count: number;
   readonly watchers: Set<() => void>;
   leaving: ReturnType<typeof setTimeout> | undefined;
@@ -108,7 +104,7 @@ export class LiveClient {
   }
 
   private begin(dashboard: string): Subscription {
-    const subscription: Subscription = { feed: newFeed(dashboard), source: 0, next: null, count: 0, watchers: new Set(), leaving: undefined };
+    const subscription: Subscription = { feed: newFeed(dashboard), source: NOWHERE, count: 0, watchers: new Set(), leaving: undefined };
     this.subscriptions.set(dashboard, subscription);
     for (const socket of this.speaking()) this.ask(socket, subscription.feed);
     return subscription;
@@ -152,7 +148,7 @@ export class LiveClient {
       case "subscribe":
         for (const subscription of this.subscriptions.values()) {
           const { feed } = subscription;
-          subscription.next = null;
+          subscription.source = { ...subscription.source, next: null };
           // Another gateway may see it otherwise: it says so when something is away.
           if (command.socket === this.connection.socket) {
             subscription.feed = { ...feed, status: null, resuming: this.connection.lostAt !== null ? feed.state !== null : feed.resuming };
@@ -231,53 +227,39 @@ export class LiveClient {
     );
   }
 
-  private deliver(socket: number, message: Dashboards, at: number): void {
+  private deliver(socket: number, message: Told, at: number): void {
     const subscription = this.subscriptions.get(message.dashboard);
     if (subscription === undefined) {
       if (message.type === "error" && message.dashboard === "") this.problem = message.reason;
       return;
     }
-    if (!this.counts(subscription, socket, message)) return;
+    const heard = hear(subscription.source, message, socket, this.connection.socket);
+    subscription.source = heard.source;
+    if (!heard.counts) return;
     this.arrivals.push(at);
     while (at - (this.arrivals[0] ?? at) > 3000) this.arrivals.shift();
     if (message.type === "status") this.happen({ type: "slowed", slow: message.limit === "reader" });
-    const { feed, ask } = receive(subscription.feed, message, at);
+    const before = heard.moved ? { ...subscription.feed, status: heard.source.next } : subscription.feed;
+    const { feed, ask } = receive(before, message, at);
     subscription.feed = feed;
     if (ask) this.ask(socket, feed);
     notify(subscription);
     this.checkAnswered();
   }
 
-  /** While the connection moves, a dashboard is read from the old socket until the new one has answered, and then from that only. */
-  private counts(subscription: Subscription, socket: number, message: Dashboards): boolean {
-    if (socket === this.connection.socket) {
-      if (subscription.source > socket) return false;
-      if (answers(message)) subscription.source = socket;
-      return true;
-    }
-    if (subscription.source === socket) return true;
-    if (answers(message)) {
-      subscription.source = socket;
-      subscription.feed = { ...subscription.feed, status: subscription.next };
-      return true;
-    }
-    if (message.type === "status") subscription.next = message;
-    return false;
-  }
-
   /** The move failed: what the new socket had taken over comes from the old one again. */
   private stay(lost: number): void {
     const { socket } = this.connection;
     for (const subscription of this.subscriptions.values()) {
-      if (subscription.source !== lost) continue;
-      subscription.source = socket;
+      if (subscription.source.socket !== lost) continue;
+      subscription.source = { socket, next: null };
       this.ask(socket, subscription.feed);
     }
   }
 
   private checkAnswered(): void {
     const { successor, successorOpen } = this.connection;
-    if (!successorOpen || [...this.subscriptions.values()].some(({ source }) => source !== successor)) return;
+    if (!successorOpen || [...this.subscriptions.values()].some(({ source }) => source.socket !== successor)) return;
     this.happen({ type: "answered", socket: successor });
   }
 
@@ -298,11 +280,6 @@ export class LiveClient {
     const at = wakeAt(this.connection);
     if (at < Infinity) this.timer = setTimeout(() => this.happen({ type: "tick" }), Math.max(0, at - this.around.now()) + 1);
   }
-}
-
-/** Whether a message is what a socket says first of a dashboard that it was asked for; before it come signs of life only. */
-function answers(message: Dashboards): boolean {
-  return message.type === "snapshot" || message.type === "error" || (message.type === "delta" && message.epoch !== "");
 }
 
 function notify(subscription: Subscription): void {
