@@ -23,7 +23,7 @@ from tests.chaos.outcome import Outcome
 from tests.chaos.outsiders import brought
 from tests.chaos.points import UNIQUE
 from tests.chaos.reference import all_samples
-from tests.chaos.schedule import LONG_AWAY, Broker, deal, once, process_faults, server_faults
+from tests.chaos.schedule import LONG_AWAY, Broker, deal, once, ordinal, process_faults, server_faults
 from tests.chaos.world import World
 from tests.servers import ROOT
 
@@ -83,9 +83,9 @@ async def _break_things(world: World, faults: Faults, plan: Plan, outcome: Outco
     until = time.monotonic() + plan.seconds + (AWAY_S[1] if LONG_AWAY in special else 0.0)
 
     async def lane(kinds: tuple[str, ...], name: str) -> None:
-        chance, cards, put_off = random.Random(f"{name} {seed}"), deal(kinds, seed), list[str]()
+        chance, cards, put_off = random.Random(f"{name} {seed}"), deal(kinds, ordinal(plan.broker, seed)), list[str]()
         due = {kind for kind, _ in zip(cards, range(-(-len(kinds) // 2)), strict=False)}
-        cards = deal(kinds, seed)
+        cards = deal(kinds, ordinal(plan.broker, seed))
         while (time.monotonic() < until or due) and time.monotonic() < until + PATIENCE_S:
             kind = next(cards) if not put_off or chance.random() < 0.5 else put_off.pop(0)
             if await faults.do(kind):

@@ -1,7 +1,7 @@
 """Which faults a run does, drawn from its seed. Pure.
 
 Faults come in lanes that run side by side: of our own processes, and of the servers. Each of the two deals its kinds like a deck of cards, so that
-every kind comes before one comes again. Seeds 2k-1 and 2k share a shuffle and deal it from opposite ends: even if
+every kind comes before one comes again. Runs 2k-1 and 2k (by `ordinal`) share a shuffle and deal it from opposite ends: even if
 runs are so short that only half of a deck is dealt, two neighbours together do every kind. A third lane does what some runs do once: it takes long, or
 cannot be undone.
 """
@@ -74,13 +74,18 @@ def possible(broker: Broker, seed: int) -> tuple[str, ...]:
     return (*process_faults(broker, seed), *server_faults(broker, seed), *once(broker, seed))
 
 
-def deal(kinds: tuple[str, ...], seed: int) -> Iterator[str]:
-    """Kinds without end, deck by deck."""
-    chance = random.Random(f"{(seed + 1) // 2}:{kinds}")
+def ordinal(broker: Broker, seed: int) -> int:
+    """The number of this run among those that may do the same: on the embedded broker these are every other one."""
+    return seed if broker == "kafka" else (seed + 1) // 2
+
+
+def deal(kinds: tuple[str, ...], number: int) -> Iterator[str]:
+    """Kinds without end, deck by deck. number: `ordinal`."""
+    chance = random.Random(f"{(number + 1) // 2}:{kinds}")
     while True:
         deck = list(kinds)
         chance.shuffle(deck)
-        yield from reversed(deck) if seed % 2 else deck
+        yield from reversed(deck) if number % 2 else deck
 
 
 def least(broker: Broker, seeds: list[int]) -> dict[str, int]:
