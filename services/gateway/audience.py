@@ -226,10 +226,11 @@ class Audience:
             for viewer in viewers:
                 del tier.behind[viewer]
                 tier.members[viewer] = None
-            if message := self._delta(picture, base.mark, tier.hz, now).message:
-                outs.append(Out(message, viewers, partial(self._missed, tier, base, now)))
-            if base.told != self._told:
+            if base.told != self._told:  # first: what changed may be all that a slow reader has room for
                 outs.append(Out(self._status(tier.hz, reduced, now), viewers, partial(tier.missed, base)))
+            if message := self._delta(picture, base.mark, tier.hz, now).message:
+                told = base._replace(told=self._told)
+                outs.append(Out(message, viewers, partial(self._missed, tier, told, now)))
         if outs:
             tier.heard_at = now
         return outs

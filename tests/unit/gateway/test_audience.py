@@ -57,6 +57,15 @@ class Seat:
         return next(said for _, said, _ in reversed(self.heard) if isinstance(said, Status))
 
 
+class Narrow(Seat):
+    """A viewer that is clogged by every message that has cells."""
+
+    def send(self, message: Outgoing) -> None:
+        super().send(message)
+        said = self.heard[-1][1]
+        self.clogged = isinstance(said, Delta) and bool(said.views)
+
+
 class World:
     def __init__(self) -> None:
         self.now = START
@@ -361,3 +370,22 @@ def test_whatever_viewers_do_each_sees_everything_in_the_end_and_never_a_hole(st
     assert all(world.shows(seat) for seat in there)
     assert all(seat.status.stale is stale for seat in there if any(isinstance(said, Status) for _, said, _ in seat.heard))
     assert all(seat.status.stale for seat in there if stale)
+
+
+def test_who_is_clogged_by_every_frame_is_told_its_rate_and_sent_nothing_twice(world: World) -> None:
+    """Each delta fills what the kernel takes of this reader, so that what follows it in the same tick cannot be written."""
+    narrow, other = Narrow(world), world.join()
+    world.join(seat=narrow)
+    world.pass_(100)
+    for at in range(200):
+        narrow.clogged = narrow.clogged and at % 8 > 0
+        world.write(0, {(at * EVERY, 0): float(at)})
+        world.pass_(50)
+    assert narrow.status.limit == "reader"
+    sent = [
+        cells.start for _, said, _ in narrow.heard if isinstance(said, Delta) for part in said.views for cells in part.cells
+    ]
+    assert len(sent) == len(set(sent))
+    narrow.clogged = False
+    world.pass_(1_500)
+    assert world.shows(narrow) and world.shows(other)
