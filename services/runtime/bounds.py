@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol with bounds that it lacks: a deadline for requests to come in, a limit of their heads, an end of connections.
 
-There is no timer per connection: whose request has not come in yet stands in one dictionary, the oldest first, and `sweep` cuts
-those that are late. A WebSocket leaves it with its upgrade.
+There is no timer per connection: whose request has not come in yet stands in one dictionary, the oldest first, and who does not
+read its answer in another; `sweep` cuts those that are late. A WebSocket leaves both with its upgrade.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from services.runtime.parting import PartingProtocol
 
 MAX_HEAD_BYTES: Final = 65_536
+MAX_STALL_S: Final = 30.0  # in which a reader takes nothing at all of an answer
 _TOO_LONG: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 25\r\n"
     b"connection: close\r\n\r\nthe head is far too long\n"
@@ -32,7 +33,7 @@ class Bounds:
 
 
 class Arrivals:
-    """The connections of one server whose request is still coming in. clock: monotonic seconds. last: no connection takes another one."""
+    """The connections of one server that are waited for. clock: monotonic seconds. last: no connection takes another request."""
 
     def __init__(self, bounds: Bounds, clock: Callable[[], float]) -> None:
         self.bounds = bounds
@@ -40,6 +41,7 @@ class Arrivals:
         self.upgraded: Callable[[float], None] = lambda _: None  # hears after how many seconds a connection became a WebSocket
         self._clock = clock
         self._since: dict[BoundedProtocol, float] = {}
+        self._stalled: dict[BoundedProtocol, tuple[float, int]] = {}  # since when so many bytes have been waiting
 
     def protocol(self) -> type[PartingProtocol]:
         """The class for uvicorn."""
@@ -56,8 +58,19 @@ class Arrivals:
         now = self._clock()
         return now - self._since.pop(connection, now)
 
+    def stall(self, connection: "BoundedProtocol") -> None:
+        """It does not take all that is written to it."""
+        self._stalled[connection] = self._clock(), connection.transport.get_write_buffer_size()
+
+    def go_on(self, connection: "BoundedProtocol") -> None:
+        """It has taken everything, or is gone."""
+        self._stalled.pop(connection, None)
+
     def sweep(self) -> int:
         """Cut who is late; how many that were."""
+        return self._sweep_arrivals() + self._sweep_stalled()
+
+    def _sweep_arrivals(self) -> int:
         latest = self._clock() - self.bounds.request_s
         late = []
         for connection, since in self._since.items():
@@ -68,6 +81,18 @@ class Arrivals:
             self.end(connection)
             connection.transport.abort()
         return len(late)
+
+    def _sweep_stalled(self) -> int:
+        now, cut = self._clock(), 0
+        for connection, (since, bytes_) in list(self._stalled.items()):
+            waiting = connection.transport.get_write_buffer_size()
+            if waiting < bytes_:
+                self._stalled[connection] = now, waiting
+            elif now - since > MAX_STALL_S:
+                self.go_on(connection)
+                connection.transport.abort()
+                cut += 1
+        return cut
 
 
 class BoundedProtocol(PartingProtocol):
@@ -87,7 +112,16 @@ class BoundedProtocol(PartingProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.arrivals.end(self)
+        self.arrivals.go_on(self)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self.arrivals.stall(self)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self.arrivals.go_on(self)
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         self.arrivals.begin(self)  # uvicorn's timer of idle connections stops at any byte, also at one that begins no request
@@ -120,6 +154,7 @@ class BoundedProtocol(PartingProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self.arrivals.upgraded(self._took_s + self.arrivals.end(self))
+        self.arrivals.go_on(self)
         if self.parser.get_http_version() == "1.1":
             super().handle_websocket_upgrade()
             self.parser = None  # type: ignore[assignment]  # it holds us as we hold it: both would wait for a collection

@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from services.runtime.bounds import MAX_HEAD_BYTES, Arrivals, BoundedProtocol, Bounds
+from services.runtime.bounds import MAX_HEAD_BYTES, MAX_STALL_S, Arrivals, BoundedProtocol, Bounds
 from services.runtime.http import HttpServer
 
 HOST = "127.0.0.1"
 PATIENCE_S = 10.0
+MUCH = 32_000_000  # bytes: more than kernels take
 ROOMY = Bounds(request_s=600, keep_alive_s=600, requests=0)
 
 
@@ -32,7 +33,11 @@ async def serving(bounds: Bounds, ws: type[asyncio.Protocol] | None = None) -> A
     async def hello(_: Request) -> Response:
         return PlainTextResponse("hello")
 
-    server = HttpServer(Starlette(routes=[Route("/", hello, methods=["GET", "POST"])]), HOST, 0, bounds=bounds, ws=ws)
+    async def much(_: Request) -> Response:
+        return PlainTextResponse("x" * MUCH)
+
+    routes = [Route("/", hello, methods=["GET", "POST"]), Route("/much", much)]
+    server = HttpServer(Starlette(routes=routes), HOST, 0, bounds=bounds, ws=ws)
     await server.start()
     try:
         yield server
@@ -147,6 +152,10 @@ class Connection:
     def __init__(self) -> None:
         self.transport = self
         self.aborted = False
+        self.waiting = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
 
     def abort(self) -> None:
         self.aborted = True
@@ -165,3 +174,37 @@ def test_only_who_is_late_is_cut() -> None:
     assert (early.aborted, done.aborted, late.aborted) == (True, False, False)
     clock.now += 10
     assert (arrivals.sweep(), len(arrivals)) == (1, 0)
+
+
+def test_who_takes_nothing_of_its_answer_is_cut_and_who_takes_a_little_is_not() -> None:
+    clock = Clock()
+    arrivals = Arrivals(Bounds(10, 5, 0), clock)
+    stuck, slow, done = Connection(), Connection(), Connection()
+    for connection in (stuck, slow, done):
+        connection.waiting = 1_000
+        arrivals.stall(connection)  # type: ignore[arg-type]
+    arrivals.go_on(done)  # type: ignore[arg-type]
+    for _ in range(4):
+        clock.now += MAX_STALL_S / 3
+        slow.waiting -= 1
+        arrivals.sweep()
+    assert (stuck.aborted, slow.aborted, done.aborted) == (True, False, False)
+    clock.now += 2 * MAX_STALL_S
+    assert arrivals.sweep() == 1
+    assert slow.aborted
+
+
+async def test_a_connection_whose_answer_is_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.runtime.bounds.MAX_STALL_S", 0.05, raising=False)
+    async with serving(ROOMY) as server:
+        _, writer = await asyncio.open_connection(HOST, server.port, limit=1)
+        writer.write(b"GET /much HTTP/1.1\r\nhost: x\r\n\r\n")
+        connections = server._server.server_state.connections
+        seen = False
+        for _ in range(round(PATIENCE_S / 0.01)):
+            await asyncio.sleep(0.01)
+            seen = seen or bool(connections)
+            if seen and not connections:
+                break
+        assert seen and not connections
+        writer.close()
