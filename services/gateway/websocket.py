@@ -280,6 +280,8 @@ class WebSocket(Holder, asyncio.Protocol):
         self.transport.abort()
 
     def ping(self) -> None:
+        if self.clogged:  # a ping would wait behind what is read slowly, and its answer too; who reads nothing is found by that
+            return
         if self._pinged >= 2:
             self.close(CloseCode.no_pong, "no answer to two pings")
             return

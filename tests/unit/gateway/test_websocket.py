@@ -284,6 +284,21 @@ def test_who_takes_nothing_for_too_long_is_dropped_and_who_goes_on_is_not(world:
     assert (slow_wire.over, brief_wire.over, steady_wire.over) == ("aborted", "", "")
 
 
+def test_who_takes_longer_for_one_frame_than_two_pings_are_apart_is_not_closed(world: World) -> None:
+    """At 56 kbit/s a dashboard of half a megabyte takes more than a minute, and the pings would come after it."""
+    socket, wire = world.connect()
+    wire.waiting = 500_000
+    socket.pause_writing()
+    for _ in range(4 * PING_EVERY_S):
+        wire.waiting -= 6_000
+        world.turns(1)
+        world.sockets.turn(socket._slot)
+    assert wire.over == "" and not [data for data in wire.written if data[0] == 0x88]
+    socket.resume_writing()
+    world.turns(4 * PING_EVERY_S)
+    assert close_code(wire) == 4002
+
+
 def test_a_frame_for_who_has_just_gone_harms_nobody(world: World) -> None:
     """A tick writes in slices, and knows from its beginning to whom."""
     socket, wire = world.connect()
