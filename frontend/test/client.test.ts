@@ -148,6 +148,22 @@ describe("losing the connection", () => {
     connect();
     expect(client.feed("host")?.status).toBeNull();
   });
+  test("it is slow for as long as a gateway says so of any dashboard, and the next one has to say it again", () => {
+    const limited = (dashboard: string, limit: string) =>
+      ({ type: "status", dashboard, now: T, stale: false, age_ms: 0, parts: [], hz: 1, limit }) as const;
+    for (const dashboard of ["host", "other"]) client.subscribe(dashboard, () => {});
+    const server = connect();
+    for (const dashboard of ["host", "other"]) server.say(snapshot({ dashboard }));
+    server.say(limited("host", "reader"));
+    server.say(limited("other", ""));
+    expect(client.connection.slow).toBe(true);
+    server.hangUp(1006);
+    vi.advanceTimersByTime(1000);
+    const next = connect();
+    expect(client.connection.slow).toBe(true); // until a whole dashboard has come
+    next.say(snapshot());
+    expect(client.connection.slow).toBe(false);
+  });
   test("another rate is asked for once, and every later subscription has it", () => {
     client.subscribe("host", () => {});
     const server = connect();
@@ -245,6 +261,25 @@ describe("being moved", () => {
     expect(client.feed("host")?.status).toBeNull();
     next.say(delta([]));
     expect(client.feed("host")?.status?.parts[0]?.part).toBe("log");
+  });
+  const away = (dashboard: string) =>
+    ({ type: "status", dashboard, now: T, stale: true, age_ms: 1, parts: [{ part: "feed", since: T, reason: "away" }] }) as const;
+  test("what was away there is forgotten where the old socket ends before the new one has answered", () => {
+    const { old, next } = moving();
+    for (const dashboard of ["host", "other"]) old.say(away(dashboard));
+    next.say({ ...away("other"), parts: [{ part: "log", since: T, reason: "away" }] });
+    old.hangUp(1006);
+    expect(client.feed("host")?.status).toBeNull();
+    expect(client.feed("other")?.status?.parts[0]?.part).toBe("log");
+  });
+  test("what was away at a new gateway that fails is forgotten with it", () => {
+    const { old, next } = moving();
+    next.say(delta([]));
+    next.say(away("host"));
+    next.hangUp(1006);
+    expect(client.feed("host")?.status).toBeNull();
+    old.say(away("host"));
+    expect(client.feed("host")?.status?.stale).toBe(true);
   });
   test("another rate is asked for on both sockets", () => {
     const { old, next } = moving();

@@ -129,6 +129,7 @@ export class LiveClient {
     this.connection = next.connection;
     for (const command of next.commands) this.perform(command);
     if (before.successor !== 0 && next.connection.successor === 0 && next.connection.socket === before.socket) this.stay(before.successor);
+    if (before.successor !== 0 && next.connection.socket === before.successor) this.follow();
     this.wake();
     if (before.phase !== next.connection.phase) for (const each of this.subscriptions.values()) notify(each);
   }
@@ -238,10 +239,10 @@ export class LiveClient {
     if (!heard.counts) return;
     this.arrivals.push(at);
     while (at - (this.arrivals[0] ?? at) > 3000) this.arrivals.shift();
-    if (message.type === "status") this.happen({ type: "slowed", slow: message.limit === "reader" });
     const before = heard.moved ? { ...subscription.feed, status: heard.source.next } : subscription.feed;
     const { feed, ask } = receive(before, message, at);
     subscription.feed = feed;
+    if (message.type !== "delta" || message.epoch !== "") this.judge();
     if (ask) this.ask(socket, feed);
     notify(subscription);
     this.checkAnswered();
@@ -253,8 +254,23 @@ export class LiveClient {
     for (const subscription of this.subscriptions.values()) {
       if (subscription.source.socket !== lost) continue;
       subscription.source = { socket, next: null };
+      subscription.feed = { ...subscription.feed, status: null }; // said again with the answer
       this.ask(socket, subscription.feed);
     }
+  }
+
+  /** The old socket is over: what it said is away is forgotten, also where the new one is still to answer. */
+  private follow(): void {
+    for (const subscription of this.subscriptions.values()) {
+      const { source, feed } = subscription;
+      if (source.socket !== this.connection.socket) subscription.feed = { ...feed, status: source.next };
+    }
+  }
+
+  /** The line is slow where a gateway says so of any dashboard. */
+  private judge(): void {
+    const slow = this.feeds().some(({ status }) => status?.limit === "reader");
+    if (slow !== this.connection.slow) this.happen({ type: "slowed", slow });
   }
 
   private checkAnswered(): void {
