@@ -291,10 +291,11 @@ class Audience:
 
     def _tell_paused(self, tier: Tier, now: int) -> Iterable[Out]:
         """Who is paused has no frames that a status could go with."""
-        for viewer, base in tier.behind.items():
-            if base.told != self._told and not viewer.clogged:
-                tier.behind[viewer] = base._replace(told=self._told)
-                yield Out(self._status(tier.hz, False, now), [viewer])
+        untold = [viewer for viewer, base in tier.behind.items() if base.told != self._told and not viewer.clogged]
+        for viewer in untold:
+            tier.behind[viewer] = tier.behind[viewer]._replace(told=self._told)
+        if untold:
+            yield Out(self._status(tier.hz, False, now), untold, partial(_tell_again, tier))
 
     def _soon(self, tier: Tier, picture: Picture | None) -> bool:
         """Whether a frame with something in it comes within a second of the last one."""
@@ -331,6 +332,12 @@ def aged(status: Status, now: int, hz: float, limit: str) -> Status:
     later = now - status.now if status.stale else 0
     panels = {panel: age + later for panel, age in status.panels.items()}
     return replace(status, now=now, age_ms=status.age_ms + later, panels=panels, hz=hz, limit=limit)
+
+
+def _tell_again(tier: Tier, viewer: Viewer) -> None:
+    """A viewer that is paused was clogged, and has not heard the newest status."""
+    if base := tier.behind.get(viewer):
+        tier.behind[viewer] = base._replace(told=_NEVER)
 
 
 def _key(since: Since | Position) -> _Key:

@@ -65,6 +65,7 @@ class Hub:
         self._watched = asyncio.Event()
         self._changed = asyncio.Event()
         self._readers = asyncio.Semaphore(PAST_READERS)
+        self._slice_ends = 0.0  # monotonic
         self.views.on_changed = self._changed.set
 
     async def run(self) -> None:
@@ -226,6 +227,7 @@ class Hub:
 
     async def _tick(self) -> None:
         now = self._clock()
+        self._slice_ends = time.monotonic() + SLICE_S
         for stage in list(self._stages.values()):
             for out in self._guarded(stage.name, stage.tick(now)):
                 await self._write(out)
@@ -247,11 +249,10 @@ class Hub:
     async def _write(self, out: Out) -> None:
         message, viewers, clock = out.message, out.viewers, time.monotonic
         missed = deflated = 0
-        until = clock() + SLICE_S
         for at in range(0, len(viewers), SLICE):
-            if clock() > until:
+            if clock() > self._slice_ends:
                 await asyncio.sleep(0)
-                until = clock() + SLICE_S
+                self._slice_ends = clock() + SLICE_S
             for viewer in viewers[at : at + SLICE]:
                 if viewer.clogged:
                     out.missed(viewer)

@@ -389,3 +389,23 @@ def test_who_is_clogged_by_every_frame_is_told_its_rate_and_sent_nothing_twice(w
     narrow.clogged = False
     world.pass_(1_500)
     assert world.shows(narrow) and world.shows(other)
+
+
+def test_all_who_are_paused_are_told_by_one_message(world: World) -> None:
+    seats = [world.join(PAUSED) for _ in range(5)]
+    world.pass_(700)
+    gone, clogged, *others = seats
+    outs = iter(world.audience.tell(AWAY, world.now))
+    first = next(outs)
+    world.audience.leave(gone)  # while it is written
+    clogged.clogged = True
+    for out in (first, *outs):
+        for viewer in out.viewers:
+            out.missed(viewer) if viewer.clogged else viewer.send(out.message)
+    assert len({id(seat.heard[-1][2]) for seat in others}) == 1
+    assert all(seat.status.stale for seat in others)
+    clogged.clogged = False
+    world.pass_(1_000)
+    assert clogged.status.stale
+    assert [len(seat.kinds) for seat in others] == [2] * len(others), "once each"
+    assert len(world.audience) == 4

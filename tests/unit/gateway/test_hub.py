@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import time
 
-from services.contract.live import Status, decode_server
-from services.gateway.hub import Hub
-from services.gateway.outgoing import Outgoing
+from services.contract.live import Delta, Status, decode_server
+from services.gateway.hub import SLICE_S, Hub
+from services.gateway.outgoing import Outgoing, outgoing
+from services.gateway.viewer import Out
 from services.transport.feed import connect
 from tests.unit.gateway.merge import Merge
 from tests.unit.gateway.test_stage import HOST, NOWHERE, entry
@@ -65,3 +66,21 @@ async def test_a_hub_that_cannot_keep_up_slows_all_down_evenly_and_says_so() -> 
         ticking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await ticking
+
+
+async def test_others_have_their_turn_also_where_everybody_is_sent_something_else() -> None:
+    hub = Hub(connect(NOWHERE))
+    viewers = [Costly() for _ in range(VIEWERS)]
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(other())
+    for viewer in viewers:
+        await hub._write(Out(outgoing(Delta("host", "", 0, [])), [viewer]))
+    running.cancel()
+    assert turns >= VIEWERS * SEND_S / SLICE_S / 2
