@@ -51,6 +51,8 @@ class Stage:
         self._throttle = throttle
         self._factor = throttle.factor
         self._newest = 0
+        self._epoch = ""  # of what viewers are told
+        self._renewed_at: int | None = None  # since when it is another one, and views are still missing
         self._coming: tuple[Composition, list[Held], int] | None = None  # what is shown next, and since when it is awaited
 
     @property
@@ -104,12 +106,14 @@ class Stage:
             self._vanished_at = self.entry = None
             self._replace(None, now)
         self._switch(now)
+        settled = self._settled(now)
         if self.picture:
             self.picture.trim(now)
-            yield from self.audience.tick(self.picture, now)
+            if settled:
+                yield from self.audience.tick(self.picture, now)
         yield from self._answer_waiting(now)
         yield from self._judge(now)
-        yield from self.audience.alive(self.picture, now)
+        yield from self.audience.alive(self.picture if settled else None, now)
 
     def written(self, now: int) -> None:
         """A delta has been written: how old is the newest record in it?"""
@@ -199,6 +203,17 @@ class Stage:
         # Who has something keeps it: a snapshot of what is not read yet would only take it away.
         asked = [viewer for viewer, wish in waiting.items() if self.ready or (wish.since is None and not patient)]
         return self.audience.answer(self.picture, asked, now)
+
+    def _settled(self, now: int) -> bool:
+        """Whether viewers may be told what is there. Views that are computed anew come one after the other, and with each the
+        epoch is another one, so that everybody would be sent the whole dashboard: all of them are waited for, but not for long."""
+        epoch = self.picture.epoch if self.picture else ""
+        if not self.ready and epoch != self._epoch:
+            self._renewed_at = self._renewed_at or now
+            if now - self._renewed_at <= PATIENCE_MS:
+                return False
+        self._epoch, self._renewed_at = epoch, None
+        return True
 
     def _judge(self, now: int) -> Iterable[Out]:
         if now - self._judged_at < JUDGE_MS:

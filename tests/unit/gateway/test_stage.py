@@ -356,6 +356,42 @@ def test_a_dashboard_that_is_gone_for_a_moment_is_not_gone(world: World) -> None
     assert len(world.views) == 0
 
 
+def renewed(world: World, held: Held) -> None:
+    """Nothing of this view is comparable any more, and its history has been read whole."""
+    before = world.merges[held.view]
+    merge = world.merges[held.view] = Merge(f"{before.epoch}+", before.version + 1_000)
+    merge.write({(world.now // 1_000 * 1_000, 0): 2.0})
+    held.state.load(merge.history(), -1)
+    held.whole = False
+
+
+def test_views_that_are_computed_anew_one_after_the_other_are_one_snapshot(world: World) -> None:
+    """As after Redis lost everything: a dashboard of hundreds of views would be sent whole with each of them."""
+    seat = world.join()
+    world.pass_(1_000)
+    for held in world.stage.held:
+        held.whole = True
+    for held in world.stage.held:
+        renewed(world, held)
+        world.pass_(300)
+    world.pass_(300)
+    assert seat.heard.count("snapshot") == 2
+    assert seat.last["epoch"] == world.stage.picture.epoch  # type: ignore[union-attr]
+
+
+def test_a_view_that_is_not_read_again_does_not_keep_the_others_back_for_long(world: World) -> None:
+    seat = world.join()
+    world.pass_(1_000)
+    for held in world.stage.held:
+        held.whole = True
+    renewed(world, world.stage.held[0])
+    for _ in range(3):
+        begun = len(seat.frames)
+        world.pass_(1_000)
+        assert len(seat.frames) > begun, "it is never silent"
+    assert seat.heard.count("snapshot") == 2
+
+
 def test_before_the_registry_is_read_nobody_is_told_that_there_is_no_dashboard() -> None:
     world = World()
     stage = Stage("host", world.views, world.health, world.throttle, START)
