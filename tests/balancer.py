@@ -194,9 +194,9 @@ class Running:
             return found
 
     def until_ready(self, *names: str) -> None:
-        """Wait until just these are known to be ready."""
+        """Wait until these are known to be ready."""
         until = time.monotonic() + PATIENCE_S
-        while sorted((status := self.status())["ready"]) != sorted(names):
+        while not {*names} <= {*(status := self.status())["ready"]}:
             assert time.monotonic() < until, f"{status['ready']} are ready"
             time.sleep(0.02)
 

@@ -8,10 +8,10 @@ from tests.audience.viewer import Cells, Viewer
 History = Mapping[str, Mapping[int, Cells]]  # by view and version
 
 
-def audit(viewers: Iterable[Viewer], history: History) -> list[str]:
-    """What is wrong with whom. history: at every version that there was."""
+def audit(viewers: Iterable[Viewer], history: History, first: int = 0) -> list[str]:
+    """What is wrong with whom. history: at every version that there was; first: number of the first viewer."""
     found: list[str] = []
-    for number, viewer in enumerate(viewers):
+    for number, viewer in enumerate(viewers, first):
         wrong = list(viewer.faults)
         if set(viewer.versions) != set(history):
             wrong.append(f"has views {sorted(viewer.versions)} instead of {sorted(history)}")

@@ -43,12 +43,12 @@ class Wait:
 
 @dataclass
 class Audience:
-    """All viewers of one balancer. opened: when each connection was made, monotonic seconds."""
+    """All viewers of one balancer. told: when somebody was asked to move, monotonic seconds; refused: handshakes."""
 
     port: int
     dashboard: str
     hz: float = 10
-    opened: list[float] = field(default_factory=list)
+    told: list[float] = field(default_factory=list)
     refused: int = 0
     frames: int = 0
     seats: list["Seat"] = field(default_factory=list)
@@ -130,7 +130,6 @@ class Seat:
                 socket.transport.abort()
 
     def opened(self, socket: "_Socket") -> None:
-        self.audience.opened.append(time.monotonic())
         said = {"type": "subscribe", "dashboard": self.audience.dashboard, "hz": self.audience.hz, "since": self.viewer.since}
         socket.say(said)
 
@@ -171,6 +170,7 @@ class Seat:
     def _move(self, socket: "_Socket", within_ms: int) -> None:
         if socket is self.current and not self._moving:
             self._moving = True
+            self.audience.told.append(time.monotonic())
             asyncio.get_running_loop().call_later(random.random() * within_ms / 1000, self._open_next)
 
     def _open_next(self) -> None:
