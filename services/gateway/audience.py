@@ -197,6 +197,7 @@ class Audience:
 
     def judge(self, now: int) -> None:
         """Give those who cannot keep up fewer frames, and those who can again more."""
+        self._forget(now)
         for viewer, pace in list(self._slow.items()):
             before = pace.hz
             if pace.judge(now, self._throttle.every_ms(pace.hz)):
@@ -207,6 +208,11 @@ class Audience:
                 del self._slow[viewer]
 
     # Inside.
+
+    def _forget(self, now: int) -> None:
+        """Let go of messages that serve nobody any more: a large dashboard whole is megabytes."""
+        self._made.clear()
+        self._snapshots = {hz: held for hz, held in self._snapshots.items() if now - held[2] <= SNAPSHOT_MS}
 
     def _catch_up(self, tier: Tier, picture: Picture, now: int) -> Iterable[Out]:
         """Bring a tier to now. Everything is composed before the first message is given away, so that all have the same then."""

@@ -11,6 +11,10 @@ SLACK_MS = 12
 """A tick that comes so much early counts as in time: ticks follow the changes, which are not so regular."""
 
 
+SHARED_MS = 30_000
+"""Of those who are paused within this the same is remembered: a mark of a large dashboard is as long as twenty viewers."""
+
+
 class Base(NamedTuple):
     """What a viewer has. told: the number of the status that it was told last."""
 
@@ -43,7 +47,7 @@ class Tier:
         if not len(self):
             self.heard_at = now
         if self.hz == PAUSED:
-            self.behind[viewer] = base
+            self.behind[viewer] = base._replace(mark=self._shared(base.mark, now))
             return
         if not self.members:
             self.mark = base.mark
@@ -51,6 +55,12 @@ class Tier:
             self.members[viewer] = None
         else:
             self.behind[viewer] = base
+
+    def _shared(self, mark: Mark, now: int) -> Mark:
+        """What is remembered of a viewer that is paused: the same for many, and no more than it has."""
+        if now - self.sent_at > SHARED_MS or not _within(self.mark, mark):
+            self.mark, self.sent_at = mark, now
+        return self.mark
 
     def take(self, viewer: Viewer, told: int) -> Base | None:
         """A viewer leaves, with what it has; None where it is not here."""
@@ -70,3 +80,12 @@ class Tier:
         if self.hz != PAUSED and ((self.members and mark != self.mark) or self.behind):
             return self.sent_at + every_ms - SLACK_MS
         return None
+
+
+def _within(mark: Mark, other: Mark) -> bool:
+    """Whether who has the other one has all of this."""
+    return mark.epoch == other.epoch and all(
+        one <= another
+        for view, its in zip(mark.views, other.views, strict=True)
+        for one, another in zip(view, its, strict=True)
+    )

@@ -409,3 +409,37 @@ def test_all_who_are_paused_are_told_by_one_message(world: World) -> None:
     assert clogged.status.stale
     assert [len(seat.kinds) for seat in others] == [2] * len(others), "once each"
     assert len(world.audience) == 4
+
+
+def test_what_is_kept_of_those_who_are_paused_is_kept_for_many(world: World) -> None:
+    """A mark of a large dashboard is 20 KB, and pages are hidden at any time."""
+    seats = [world.join() for _ in range(20)]
+    world.pass_(200)
+    for seat in seats:
+        world.audience.rate(seat, PAUSED)
+        world.pass_(500, changing=True)
+    assert len({id(base.mark) for base in world.audience.tiers[PAUSED].behind.values()}) == 1
+    world.pass_(60_000, every=500, changing=True)
+    late, slow = world.join(), world.join()
+    world.pass_(200)
+    slow.clogged = True
+    world.pass_(5_000, changing=True)
+    for seat in (late, slow):
+        world.audience.rate(seat, PAUSED)
+        world.pass_(200, changing=True)
+    assert len({id(base.mark) for base in world.audience.tiers[PAUSED].behind.values()}) == 3
+    slow.clogged = False
+    for seat in (*seats, late, slow):
+        world.audience.rate(seat, 10)
+    world.pass_(500)
+    assert all(world.shows(seat) for seat in (*seats, late, slow))
+
+
+def test_a_snapshot_is_not_kept_for_longer_than_it_serves(world: World) -> None:
+    for hz in RATES:
+        world.join(hz)
+    world.pass_(200)
+    assert world.audience._snapshots
+    world.pass_(2_000, changing=True)
+    assert not world.audience._snapshots
+    assert not world.audience._made
