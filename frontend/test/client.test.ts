@@ -306,6 +306,16 @@ test("the server's clock is the largest that was seen, as frames are only ever l
   expect(Math.round(client.serverNow() ?? 0)).toBe(T + 999);
 });
 
+test("a server whose clock was set back by more than a frame can be late is believed", () => {
+  client.subscribe("host", () => {});
+  const server = connect();
+  server.say({ type: "pong", now: T });
+  server.say({ type: "pong", now: T - 30_000 });
+  expect(client.serverNow()).toBe(T);
+  server.say({ type: "pong", now: T - 3_600_000 });
+  expect(client.serverNow()).toBe(T - 3_600_000);
+});
+
 test("the endpoint is beside the page", () => {
   expect(liveUrl({ protocol: "https:", host: "wall.example" })).toBe("wss://wall.example/api/v1/live");
   expect(liveUrl({ protocol: "http:", host: "127.0.0.1:8080" })).toBe("ws://127.0.0.1:8080/api/v1/live");

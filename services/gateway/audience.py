@@ -123,6 +123,15 @@ class Audience:
         self._moves, self._slow = {}, {}
         self._snapshots.clear()
 
+    def turn_back(self, now: int) -> None:
+        """The clock was set back."""
+        for tier in self.tiers.values():
+            tier.sent_at, tier.heard_at = min(tier.sent_at, now), min(tier.heard_at, now)
+        for pace in self._slow.values():
+            pace.begin(now)
+        self._waited_at = min(self._waited_at, now)
+        self._snapshots.clear()
+
     def due_at(self, picture: Picture) -> float | None:
         """When a tick has something to say of the numbers, None where nothing is to be said."""
         if self._moves:

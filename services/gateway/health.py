@@ -65,6 +65,9 @@ class Health:
 
     def beats(self, beats: Mapping[str, Beat], now: int) -> None:
         """Every aggregator's newest beat."""
+        self._back_at = min(self._back_at, now)  # the clock may have been set back
+        self._seen = {instance: min(seen, now) for instance, seen in self._seen.items()}
+        self._excused = {instance: min(until, now + BEAT_MS) for instance, until in self._excused.items()}
         for instance, beat in beats.items():
             held = self._beats.get(instance)
             if held is None:

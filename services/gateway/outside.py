@@ -23,7 +23,7 @@ class Gauges:
 
     def set(self, stages: Collection[Stage], streams: Iterable[PanelStream], now: int) -> None:
         """Once in EVERY_MS, however often it is called; and when nothing is watched any more, as nobody calls it then."""
-        if stages and now - self._set_at < EVERY_MS:
+        if stages and 0 <= now - self._set_at < EVERY_MS:
             return
         self._set_at = now
         metrics.DASHBOARDS.set(len(stages))

@@ -19,7 +19,7 @@ class Pace:
         self.wish = self.hz = wish
         self._calm_ms = CALM_MS
         self._raised_at = 0
-        self._begin(now)
+        self.begin(now)
 
     @property
     def reduced(self) -> bool:
@@ -38,11 +38,11 @@ class Pace:
             if self._misses >= 2 and self._misses >= MISSES * frames and self.hz > RATES[-1]:
                 self._lower(min(below(self.hz), rate_of(max(kept * 1_000 / (now - self._since), RATES[-1]))), now)
                 return True
-            self._begin(now, still_since=self._still_since)
+            self.begin(now, still_since=self._still_since)
         if self.reduced and now - self._still_since >= self._calm_ms:
             self.hz = min(above(self.hz), self.wish)
             self._raised_at = now
-            self._begin(now)
+            self.begin(now)
             return True
         return False
 
@@ -54,8 +54,9 @@ class Pace:
         failed = self._raised_at and now - self._raised_at < self._calm_ms
         self._calm_ms = min(self._calm_ms * 2, LONGEST_CALM_MS) if failed else CALM_MS
         self.hz = hz
-        self._begin(now)
+        self.begin(now)
 
-    def _begin(self, now: int, still_since: int | None = None) -> None:
+    def begin(self, now: int, still_since: int | None = None) -> None:
+        """Look at it from now on. still_since: since when it has missed nothing, if that is not now."""
         self._since, self._misses = now, 0
         self._still_since = now if still_since is None else still_since

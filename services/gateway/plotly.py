@@ -50,7 +50,7 @@ class Stream:
         """What all viewers lack since the last tick."""
         grown = any(track.grown() for track in self._tracks)
         self._stale |= any(track.corrected() for track in self._tracks)
-        if grown or (self._stale and now - self._react_at >= REACT_EVERY_MS):
+        if grown or (self._stale and not 0 <= now - self._react_at < REACT_EVERY_MS):
             self.start(now)
             return self.react(now)
         if not any(track.closing() for track in self._tracks):

@@ -65,6 +65,8 @@ class Throttle:
 
     def observe(self, took_ms: float, now: int) -> bool:
         """A tick has ended that took so long, the last one ended at the `now` before. Whether the factor is another one."""
+        if now < self._at:  # the clock was set back
+            self._over_since = self._room_since = None
         span = max(now - self._at, took_ms, 1)
         self._at = now
         weight = min(1.0, span / self._SMOOTH_MS)

@@ -48,6 +48,7 @@ class Stage:
         self._shown_at = now
         self._vanished_at: int | None = None
         self._judged_at = 0
+        self._ticked_at = 0
         self._throttle = throttle
         self._factor = throttle.factor
         self._newest = 0
@@ -102,6 +103,9 @@ class Stage:
 
     def tick(self, now: int) -> Iterable[Out]:
         """What is to be written now, in this order. To be consumed whole."""
+        if now < self._ticked_at:
+            self._turn_back(now)
+        self._ticked_at = now
         if self._vanished_at and now - self._vanished_at > VANISHED_MS:
             self._vanished_at = self.entry = None
             self._replace(None, now)
@@ -203,6 +207,19 @@ class Stage:
         # Who has something keeps it: a snapshot of what is not read yet would only take it away.
         asked = [viewer for viewer, wish in waiting.items() if self.ready or (wish.since is None and not patient)]
         return self.audience.answer(self.picture, asked, now)
+
+    def _turn_back(self, now: int) -> None:
+        """The clock was set back: what was to be after some time must not wait until it is again what it was."""
+        self._shown_at, self._judged_at, self.idle_since = min(self._shown_at, now), 0, min(self.idle_since, now)
+        if self._vanished_at is not None:
+            self._vanished_at = min(self._vanished_at, now)
+        if self._coming is not None:
+            composition, held, since = self._coming
+            self._coming = composition, held, min(since, now)
+        self._renewed_at = None
+        for item in self.held:
+            item.opened = min(item.opened, now)
+        self.audience.turn_back(now)
 
     def _settled(self, now: int) -> bool:
         """Whether viewers may be told what is there. Views that are computed anew come one after the other, and with each the

@@ -113,9 +113,10 @@ class ViewState:
 
     def trim(self, now: int) -> None:
         """Forget what is older than the window. Cheap to call often."""
-        if now < self._trim_at:
+        pause = max(TRIM_EVERY_MS, self.every_ms)
+        if 0 < self._trim_at - now <= pause:  # more: the clock was set back
             return
-        self._trim_at = now + max(TRIM_EVERY_MS, self.every_ms)
+        self._trim_at = now + pause
         oldest = now - self.window_ms - self.every_ms
         for start in [start for start in self._buckets if start <= oldest]:
             del self._buckets[start], self._latest[start]

@@ -12,9 +12,11 @@ export interface Clock {
 
 const DRIFT = 0.001; // 1 ms per second: ten times what a bad quartz does, and unseen on a screen
 
+const SET_BACK_MS = 60_000; // no frame is so late: a client gives up on a socket long before
+
 export function observe(clock: Clock | null, serverNow: number, at: number): Clock {
   const seen = serverNow - at;
-  if (clock === null) return { offset: seen, at };
+  if (clock === null || seen < clock.offset - SET_BACK_MS) return { offset: seen, at };
   return { offset: Math.max(seen, clock.offset - DRIFT * (at - clock.at)), at };
 }
 

@@ -126,3 +126,11 @@ def test_who_begins_to_watch_again_does_not_see_the_time_between(health: Health)
     seen(health, START)
     health.watch_again(START + 60_000)
     assert away(health, START + 61_000) == []
+
+
+def test_a_clock_that_is_set_back_does_not_keep_an_aggregator_alive(health: Health) -> None:
+    seen(health, START + 10_000)
+    now = START - 3_600_000
+    for at in range(0, 6_000, 500):
+        seen(health, now + at, at=START + 10_000)
+    assert [part for part, _ in away(health, now + 6_000)] == ["aggregator"]

@@ -130,3 +130,16 @@ def test_whatever_ticks_take_the_factor_is_bounded_and_nobody_waits_longer_than_
         assert 0 <= throttle.busy <= 1.001
         assert all(1_000 / hz <= throttle.every_ms(hz) <= SLOWEST_MS for hz in RATES)
         assert throttle.every_ms(FASTEST) <= throttle.every_ms(RATES[-1])
+
+
+def test_a_clock_that_is_set_back_does_not_keep_all_slow() -> None:
+    throttle, now = Throttle(0), 3_600_000
+    for took in [60] * 60 + [1] * 20:
+        now += 60
+        throttle.observe(took, now)
+    assert throttle.factor > 1
+    now -= 3_600_000
+    for _ in range(600):
+        now += 60
+        throttle.observe(1, now)
+    assert throttle.factor == 1

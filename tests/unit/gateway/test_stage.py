@@ -356,6 +356,25 @@ def test_a_dashboard_that_is_gone_for_a_moment_is_not_gone(world: World) -> None
     assert len(world.views) == 0
 
 
+def test_a_clock_that_is_set_back_silences_nobody(world: World) -> None:
+    fast, slow, paused = world.join(), world.join(hz=1), world.join(hz=0)
+    world.pass_(1_000)
+    world.now -= 3_600_000
+    for seat in (fast, slow, paused):
+        seat.frames.clear()
+    world.write(2.0)
+    world.pass_(1_200)
+    assert fast.heard[0] == "delta" and slow.heard[0] == "delta" and paused.heard[0] == "delta"
+    assert fast.last["now"] == slow.last["now"] <= world.now
+    world.health.lost("gone", world.now)
+    world.pass_(1_000)
+    for seat in (fast, slow, paused):
+        assert "status" in seat.heard
+    assert world.stage.parts[0].since <= world.now
+    late = world.join()
+    assert late.heard[0] == "snapshot"
+
+
 def renewed(world: World, held: Held) -> None:
     """Nothing of this view is comparable any more, and its history has been read whole."""
     before = world.merges[held.view]
