@@ -21,6 +21,7 @@ from services.contract.registry import Entry
 from services.contract.views import View
 from services.gateway import metrics, outside
 from services.gateway.dashboard import Position
+from services.gateway.frames import Closed
 from services.gateway.health import Health
 from services.gateway.outgoing import Outgoing
 from services.gateway.past import MAX_CELLS, ParameterError
@@ -177,7 +178,10 @@ class Hub:
             self.entries = entries
             log.info("the registry has been read", dashboards=len(entries))
             for stage in self._stages.values():
-                stage.show(entries.get(stage.name), self._clock())
+                try:
+                    stage.show(entries.get(stage.name), self._clock())
+                except Exception:
+                    log.exception("a dashboard could not be shown", dashboard=stage.name)
             self._changed.set()
 
     async def _tick_on(self) -> None:
@@ -258,7 +262,11 @@ class Hub:
                     out.missed(viewer)
                     missed += 1
                 else:
-                    viewer.send(message)
+                    try:
+                        viewer.send(message)
+                    except Exception:
+                        log.exception("a viewer could not be written to")
+                        viewer.close(Closed.INTERNAL_ERROR)
                     deflated += viewer.deflated
         metrics.FRAMES.labels(message.kind).inc(len(viewers) - missed)
         metrics.PAYLOAD_BYTES.inc(len(message) * (len(viewers) - missed))

@@ -3,11 +3,18 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec.structs import replace
 
 from services.contract.live import Delta, Status, decode_server
+from services.contract.registry import Entry
 from services.gateway.hub import SLICE_S, Hub
 from services.gateway.outgoing import Outgoing, outgoing
+from services.gateway.stage import Stage
 from services.gateway.viewer import Out
+from services.transport import registry
 from services.transport.feed import connect
 from tests.unit.gateway.merge import Merge
 from tests.unit.gateway.test_stage import HOST, NOWHERE, entry
@@ -84,3 +91,42 @@ async def test_others_have_their_turn_also_where_everybody_is_sent_something_els
         await hub._write(Out(outgoing(Delta("host", "", 0, [])), [viewer]))
     running.cancel()
     assert turns >= VIEWERS * SEND_S / SLICE_S / 2
+
+
+class Broken(Costly):
+    """A viewer to whom nothing can be sent."""
+
+    closed = 0
+
+    def send(self, message: Outgoing) -> None:
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.closed = code
+
+
+async def test_who_cannot_be_written_to_is_closed_and_harms_nobody() -> None:
+    hub = Hub(connect(NOWHERE))
+    before, broken, after = Costly(), Broken(), Costly()
+    await hub._write(Out(outgoing(Delta("host", "", 0, [])), [before, broken, after]))
+    assert (before.frames, broken.closed, after.frames) == (1, 1011, 1)
+
+
+async def test_a_dashboard_that_cannot_be_shown_does_not_keep_others_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def watched(*_: object) -> AsyncIterator[dict[str, Entry]]:
+        for revision in ("r1", "r2"):
+            yield {"bad": replace(entry(HOST, revision), name="bad"), "host": entry(HOST, revision)}
+
+    def show(stage: Stage, entry: Entry | None, now: int) -> None:
+        shown.append((stage.name, entry.revision if entry else None))
+        if stage.name == "bad":
+            raise RuntimeError("of a kind that nobody thought of")
+
+    shown: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(registry, "watch", watched)
+    hub = Hub(connect(NOWHERE))
+    for name in ("bad", "host"):
+        hub.subscribe(Costly(), name, None, 10)
+    monkeypatch.setattr(Stage, "show", show)
+    await hub._follow()
+    assert shown == [("bad", "r1"), ("host", "r1"), ("bad", "r2"), ("host", "r2")]
