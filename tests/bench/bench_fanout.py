@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
-from services.contract.live import SUBPROTOCOL
+from tests.bench.fanout.access import SUBPROTOCOLS
 from tests.bench.fanout.cores import SERVER, VIEWERS, measuring, prefer
 from tests.bench.fanout.crowd import Crowd, Told, crowd, quantile
 from tests.bench.fanout.feed import HZ, PANELS, PATH, SERIES, Feed, record, showing, subscribe
@@ -79,7 +79,7 @@ class World:
                 server = stack.enter_context(ours(self.url))
                 if not idle:
                     stack.enter_context(showing(self.changes, dashboard))
-                where = PATH, SUBPROTOCOL, subscribe(dashboard)
+                where = PATH, ", ".join(SUBPROTOCOLS), subscribe(dashboard)
             else:
                 server = stack.enter_context(rival(variant.server, 0 if idle else HZ, self.files[dashboard]))
                 where = "/", "", ""
@@ -133,7 +133,7 @@ def _frames(world: World) -> Table:
         f"{COUNT:,} viewers, {HZ} frames a second, on loopback; {_placing()} CPU time of the server's process, user and kernel, by the frames"
         f" that arrived in {WINDOW_S:g} s; medians of {ROUNDS} rounds in which all take turns, ratios within a round. Payloads: a delta of {sizes}."
         " Ours is the gateway as it is deployed: it reads the changes of all views from Valkey, merges them, composes each frame and counts"
-        " it, and its viewers have rates. The others send one text that is ready. Deflated: with permessage-deflate, as browsers offer"
+        " it; its viewers have rates and came with a token (JWT). The others send one text that is ready. Deflated: with permessage-deflate, as browsers offer"
         " it, by each server's defaults. Goals: 1.3 times the bare loop, 0.5 times Starlette, deflated 0.3 times Starlette deflated."
     )
     head = ["server", *(text for name in PANELS for text in (f"{world.sizes[name]:,} bytes", "of the loop", "of Starlette"))]

@@ -17,13 +17,13 @@ from websockets.typing import Subprotocol
 
 from services.contract.dashboards import parse
 from services.contract.history import VERSION, Cells, Change, NewGroup, ViewCommit, pack_rows
-from services.contract.live import SUBPROTOCOL
 from services.contract.registry import Entry
 from services.contract.views import retentions
 from services.transport import feed
 from services.transport.history import commit_all
 from services.transport.registry import write_entry
 from services.transport.settings import RedisSettings
+from tests.bench.fanout.access import SUBPROTOCOLS
 from tests.pipeline.gateway_world import beating, now_ms
 
 HZ: Final = 10
@@ -134,7 +134,7 @@ def record(port: int, dashboard: str, file: Path) -> int:
 async def _hear(port: int, dashboard: str, count: int) -> list[bytes]:
     found: list[bytes] = []
     url = f"ws://127.0.0.1:{port}{PATH}"
-    async with websockets.connect(url, subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=None) as socket:
+    async with websockets.connect(url, subprotocols=[*map(Subprotocol, SUBPROTOCOLS)], max_size=None) as socket:
         await socket.send(subscribe(dashboard))
         while len(found) < count:
             message = await asyncio.wait_for(socket.recv(decode=False), 10)

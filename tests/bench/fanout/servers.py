@@ -12,6 +12,7 @@ from typing import Final
 import psutil
 
 from services.local.embedded import free_port, port_taken
+from tests.bench.fanout import access
 from tests.bench.fanout.cores import SERVER, pinned
 from tests.bench.fanout.crowd import built
 from tests.servers import ROOT
@@ -49,7 +50,7 @@ def gateway(port: int, admin: int, url: str) -> tuple[list[str], dict[str, str]]
     """The command and the environment of the gateway as it is deployed."""
     settings = {
         "REDIS_URL": url, "TIDEBOARD_GATEWAY_PORT": str(port), "TIDEBOARD_ADMIN_PORT": str(admin), "TIDEBOARD_LOG_LEVEL": "warning",
-        "TIDEBOARD_GATEWAY_ACCEPTS": "0",
+        **access.settings(),
     }  # fmt: skip
     return [str(_PYTHON), "-m", "services", "gateway"], settings
 

@@ -1,7 +1,7 @@
 /* A crowd of WebSocket viewers as cheap as they come: it reads, counts frames, answers pings, and keeps nothing.
 
    viewers PORT PATH SUBPROTOCOL DEFLATE SAY
-   SUBPROTOCOL, SAY: empty for none; SAY is sent after the handshake. DEFLATE: 1 offers permessage-deflate, as browsers do.
+   SUBPROTOCOL, SAY: empty for none (several subprotocols with commas); SAY is sent after the handshake. DEFLATE: 1 offers permessage-deflate, as browsers do.
 
    Commands on stdin:  open COUNT PER_SECOND   that many viewers more (0 a second: as fast as they are taken)
                        clear                   forget what was counted, but for who is there
@@ -84,7 +84,7 @@ static void begin(void) {
 }
 
 static void ask(Viewer *viewer) {
-    char text[1024];
+    char text[4096];
     int size = snprintf(text, sizeof text,
         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s%s%s%s\r\n",
