@@ -4,7 +4,7 @@ python -m tests.bench [--write] [name ...]
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.bench import (
@@ -28,7 +28,7 @@ from tests.bench import (
 )
 from tests.bench.report import Table, machine
 
-BENCHES: dict[str, Callable[[], Table | Sequence[Table]]] = {
+BENCHES: dict[str, Callable[[], Table | Iterable[Table]]] = {
     "latency": bench_latency.measure,
     "ingest": bench_ingest.measure,
     "engine": bench_engine.measure,

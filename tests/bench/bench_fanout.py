@@ -7,14 +7,14 @@ all of them, one after the other.
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
 from tests.bench.fanout.access import SUBPROTOCOLS
 from tests.bench.fanout.cores import SERVER, VIEWERS, measuring, prefer
-from tests.bench.fanout.crowd import Crowd, Told, crowd, quantile
+from tests.bench.fanout.crowd import Crowd, Told, compiler, crowd, quantile
 from tests.bench.fanout.feed import HZ, PANELS, PATH, SERIES, Feed, record, showing, subscribe
 from tests.bench.fanout.servers import LOOP, Server, ours, rival
 from tests.bench.report import Table
@@ -72,8 +72,8 @@ class World:
                     self.sizes[name] = record(server.port, name, file)
 
     @contextlib.contextmanager
-    def running(self, variant: Variant, dashboard: str, *, idle: bool = False) -> Iterator[tuple[Server, Crowd]]:
-        """A server that tells of a dashboard ten times a second, and the viewers that it may get."""
+    def running(self, variant: Variant, dashboard: str, count: int, *, idle: bool = False) -> Iterator[tuple[Server, Crowd]]:
+        """A server that tells so many viewers of a dashboard ten times a second, and those viewers, who are still to come."""
         with contextlib.ExitStack() as stack:
             if variant.server == OURS:
                 server = stack.enter_context(ours(self.url))
@@ -81,7 +81,7 @@ class World:
                     stack.enter_context(showing(self.changes, dashboard))
                 where = PATH, ", ".join(SUBPROTOCOLS), subscribe(dashboard)
             else:
-                server = stack.enter_context(rival(variant.server, 0 if idle else HZ, self.files[dashboard]))
+                server = stack.enter_context(rival(variant.server, 0 if idle else HZ, count, self.files[dashboard]))
                 where = "/", "", ""
             yield server, stack.enter_context(crowd(server.port, *where, deflated=variant.deflated))
 
@@ -100,9 +100,10 @@ def _world() -> Iterator[World]:
         yield world
 
 
-def measure() -> list[Table]:
+def measure() -> Iterator[Table]:
     with _world() as world:
-        return [_frames(world), _memory(world), _seed(world), _crowd(world), _storm(world)]
+        for part in (_frames, _memory, _seed, _crowd, _storm):
+            yield part(world)
 
 
 # CPU per frame.
@@ -110,7 +111,7 @@ def measure() -> list[Table]:
 
 def frame_us(world: World, variant: Variant, dashboard: str, count: int) -> float:
     """CPU of the server for each frame that arrived, us."""
-    with world.running(variant, dashboard) as (server, viewers):
+    with world.running(variant, dashboard, count) as (server, viewers):
         viewers.open(count)
         viewers.wait(count, live=True)
         time.sleep(SETTLE_S)
@@ -125,9 +126,9 @@ def _frames(world: World) -> Table:
     found: dict[tuple[Variant, str], list[float]] = {}
     for _ in range(ROUNDS):
         for dashboard in PANELS:
-            for variant in VARIANTS:
+            for variant in _variants():
                 found.setdefault((variant, dashboard), []).append(frame_us(world, variant, dashboard, COUNT))
-    rows = [[variant.title, *(cell for name in PANELS for cell in _cells(found, variant, name))] for variant in VARIANTS]
+    rows = [[variant.title, *(cell for name in PANELS for cell in _cells(found, variant, name))] for variant in _variants()]
     sizes = " and ".join(f"{world.sizes[name]:,} bytes ({PANELS[name]} panels with {SERIES} series)" for name in PANELS)
     text = (
         f"{COUNT:,} viewers, {HZ} frames a second, on loopback; {_placing()} CPU time of the server's process, user and kernel, by the frames"
@@ -143,11 +144,17 @@ def _frames(world: World) -> Table:
 def _cells(found: Mapping[tuple[Variant, str], list[float]], variant: Variant, dashboard: str) -> list[str]:
     times = found[variant, dashboard]
     starlette = next(other for other in VARIANTS if other.server == "starlette" and other.deflated == variant.deflated)
-    ratios = [
-        median(one / other for one, other in zip(times, found[base, dashboard], strict=True))
-        for base in (VARIANTS[0], starlette)
-    ]
-    return [f"{median(times):.1f} us", *(f"{ratio:.2f}" for ratio in ratios)]
+    ratios = [_ratio(times, found.get((base, dashboard))) for base in (VARIANTS[0], starlette)]
+    return [f"{median(times):.1f} us", *ratios]
+
+
+def _ratio(times: Sequence[float], base: Sequence[float] | None) -> str:
+    """Of one round each, the middle one."""
+    return f"{median(one / other for one, other in zip(times, base, strict=True)):.2f}" if base else "no C compiler"
+
+
+def _variants() -> Sequence[Variant]:
+    return VARIANTS if compiler() else VARIANTS[1:]
 
 
 # Memory.
@@ -155,7 +162,7 @@ def _cells(found: Mapping[tuple[Variant, str], list[float]], variant: Variant, d
 
 def viewer_bytes(world: World, variant: Variant, dashboard: str, first: int, count: int, *, idle: bool) -> float:
     """Growth of resident memory for each of so many viewers, after the first ones."""
-    with world.running(variant, dashboard, idle=idle) as (server, viewers):
+    with world.running(variant, dashboard, first + count, idle=idle) as (server, viewers):
         live = not idle or variant.server == OURS
         viewers.open(first)
         viewers.wait(first, live=live)
@@ -197,7 +204,7 @@ def _seed(world: World) -> Table:
 
 
 def _crowd(world: World) -> Table:
-    with world.running(VARIANTS[1], "small") as (server, viewers):
+    with world.running(VARIANTS[1], "small", CROWD) as (server, viewers):
         before = server.memory()
         viewers.open(CROWD, 1_000)
         viewers.wait(CROWD, live=True)
@@ -228,7 +235,7 @@ def _crowd(world: World) -> Table:
 def _storm(world: World) -> Table:
     rows = []
     for title, deflated in (("plain", False), ("deflated", True)):
-        with world.running(Variant(title, OURS, deflated), "wall") as (_, viewers):
+        with world.running(Variant(title, OURS, deflated), "wall", STORM) as (_, viewers):
             begun = time.monotonic()
             viewers.open(STORM, STORM / STORM_S)
             told = viewers.wait(STORM, live=True)
@@ -249,4 +256,4 @@ def _stormed(title: str, told: Told, took_s: float) -> list[str]:
 def _placing() -> str:
     if SERVER & VIEWERS:
         return "server and viewers share one core."
-    return "the server has one core, viewers, Valkey and the writer of changes the other, and all of them go before other processes."
+    return f"the server has one core, viewers{'' if compiler() else ' (in Python, as there is no C compiler)'}, Valkey and the writer of changes the other, and all of them go before other processes."

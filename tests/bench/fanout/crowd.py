@@ -1,4 +1,4 @@
-"""The viewers: a C program that reads, counts and keeps nothing, built by the system's compiler, driven over a pipe."""
+"""The viewers: a C program that reads, counts and keeps nothing, built by the system's compiler, driven over a pipe; Python where there is no compiler."""
 
 import contextlib
 import functools
@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,21 +20,22 @@ PATIENCE_S: Final = 90.0
 _HERE: Final = Path(__file__).parent
 
 
-class NoCompilerError(RuntimeError):
-    """There is no C compiler here."""
+@functools.cache
+def compiler() -> str | None:
+    """The system's C compiler, None where there is none."""
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
 @functools.cache
 def built(name: str) -> Path:
-    """The program of NAME.c, made once for each version of it. NoCompilerError."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        raise NoCompilerError("the viewers and the floor are C programs, and there is no C compiler here (cc)")
+    """The program of NAME.c, made once for each version of it."""
+    cc = compiler()
+    assert cc, "there is no C compiler here"
     source = _HERE / f"{name}.c"
     program = ROOT / ".cache" / "bench" / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
     if not program.exists():
         program.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([compiler, "-O2", "-o", str(program), str(source)], check=True)
+        subprocess.run([cc, "-O2", "-o", str(program), str(source)], check=True)
     return program
 
 
@@ -89,9 +91,10 @@ class Crowd:
 @contextlib.contextmanager
 def crowd(port: int, path: str = "/", subprotocol: str = "", say: str = "", *, deflated: bool = False) -> Iterator[Crowd]:
     """Nobody at first; all leave at the end of the block."""
-    command = [str(built("viewers")), str(port), path, subprotocol, str(int(deflated)), say]
+    viewers = [str(built("viewers"))] if compiler() else [sys.executable, "-m", "tests.bench.fanout.viewers"]
+    command = [*viewers, str(port), path, subprotocol, str(int(deflated)), say]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: pinned(VIEWERS)
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: pinned(VIEWERS)
     )
     with process:
         try:

@@ -1,13 +1,14 @@
 """Servers that send one text to everybody, as each is written by who follows its documentation. Run as a program:
 
-    python -m tests.bench.fanout.rivals NAME PORT HZ FILE
+    python -m tests.bench.fanout.rivals NAME PORT HZ COUNT FILE
 
-FILE holds the text; HZ 0: nothing is sent. All but `websockets` run on uvicorn with its defaults, uvloop among them.
+FILE holds the text, which is sent when COUNT viewers are there; HZ 0: nothing is. All but `websockets` run on uvicorn with its defaults, uvloop among them.
 """
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +23,18 @@ BACKLOG: Final = 4096
 Broadcast = Callable[[str], Awaitable[None]]
 
 
-async def _tick(send: Broadcast, text: str, hz: float) -> None:
+@dataclass(frozen=True)
+class Plan:
+    text: str
+    hz: float
+    count: int
+
+
+async def _tick(send: Broadcast, active: Sized, plan: Plan) -> None:
+    hz, text = plan.hz, plan.text
     loop = asyncio.get_running_loop()
+    while len(active) < plan.count:  # noqa: ASYNC110  what grows is a list, a set or a dict of the server
+        await asyncio.sleep(0.05)
     due = loop.time()
     while hz:
         due = max(due + 1 / hz, loop.time())
@@ -31,14 +42,14 @@ async def _tick(send: Broadcast, text: str, hz: float) -> None:
         await send(text)
 
 
-async def _on_uvicorn(app: Any, send: Broadcast, text: str, port: int, hz: float) -> None:
+async def _on_uvicorn(app: Any, send: Broadcast, active: Sized, port: int, plan: Plan) -> None:
     config = uvicorn.Config(app, "127.0.0.1", port, log_level="warning", access_log=False, lifespan="off", backlog=BACKLOG)
-    ticking = asyncio.create_task(_tick(send, text, hz))
+    ticking = asyncio.create_task(_tick(send, active, plan))
     await uvicorn.Server(config).serve()
     ticking.cancel()
 
 
-async def starlette(text: str, port: int, hz: float) -> None:
+async def starlette(port: int, plan: Plan) -> None:
     """The connection manager of FastAPI's tutorial; its WebSocket is Starlette's."""
     active: list[WebSocket] = []
 
@@ -55,10 +66,10 @@ async def starlette(text: str, port: int, hz: float) -> None:
         for socket in active:
             await socket.send_text(message)
 
-    await _on_uvicorn(Starlette(routes=[WebSocketRoute("/", endpoint)]), send, text, port, hz)
+    await _on_uvicorn(Starlette(routes=[WebSocketRoute("/", endpoint)]), send, active, port, plan)
 
 
-async def bare(text: str, port: int, hz: float) -> None:
+async def bare(port: int, plan: Plan) -> None:
     """An ASGI application without a framework."""
     active: dict[int, Callable[[dict[str, Any]], Awaitable[None]]] = {}
 
@@ -75,10 +86,10 @@ async def bare(text: str, port: int, hz: float) -> None:
         for one in list(active.values()):
             await one(event)
 
-    await _on_uvicorn(app, send, text, port, hz)
+    await _on_uvicorn(app, send, active, port, plan)
 
 
-async def websockets(text: str, port: int, hz: float) -> None:
+async def websockets(port: int, plan: Plan) -> None:
     """`broadcast` of the library websockets."""
     active: set[ServerConnection] = set()
 
@@ -93,16 +104,16 @@ async def websockets(text: str, port: int, hz: float) -> None:
         broadcast(active, message)
 
     async with serve(handler, "127.0.0.1", port, backlog=BACKLOG):
-        await _tick(send, text, hz)
+        await _tick(send, active, plan)
         await asyncio.Event().wait()
 
 
 SERVERS: Final = {"starlette": starlette, "bare": bare, "websockets": websockets}
 
 
-def main(name: str, port: str, hz: str, file: str) -> None:
+def main(name: str, port: str, hz: str, count: str, file: str) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(SERVERS[name](Path(file).read_text(), int(port), float(hz)))
+        runner.run(SERVERS[name](int(port), Plan(Path(file).read_text(), float(hz), int(count))))
 
 
 if __name__ == "__main__":

@@ -39,11 +39,11 @@ class Server:
         return int(self.process.memory_info().rss)
 
 
-def program(name: str, port: int, hz: float, file: Path) -> list[str]:
-    """The command of the floor, or of a rival."""
+def program(name: str, port: int, hz: float, count: int, file: Path) -> list[str]:
+    """The command of the floor, or of a rival, which begins to send when so many viewers are there."""
     if name == LOOP:
         return [str(built(LOOP)), str(port), str(hz), str(file)]
-    return [str(_PYTHON), "-m", "tests.bench.fanout.rivals", name, str(port), str(hz), str(file)]
+    return [str(_PYTHON), "-m", "tests.bench.fanout.rivals", name, str(port), str(hz), str(count), str(file)]
 
 
 def gateway(port: int, admin: int, url: str) -> tuple[list[str], dict[str, str]]:
@@ -74,9 +74,9 @@ def running(command: Sequence[str], port: int, environ: dict[str, str] | None = 
 
 
 @contextlib.contextmanager
-def rival(name: str, hz: float, file: Path) -> Iterator[Server]:
+def rival(name: str, hz: float, count: int, file: Path) -> Iterator[Server]:
     port = free_port()
-    with running(program(name, port, hz, file), port) as server:
+    with running(program(name, port, hz, count, file), port) as server:
         yield server
 
 
