@@ -1,6 +1,7 @@
 """viewers.c where there is no C compiler: the same arguments, commands and answers, at many times its cost. Delays are not measured."""
 
 import json
+import os
 import select
 import socket
 import sys
@@ -38,14 +39,16 @@ class Crowd:
 
     def run(self) -> None:
         """Until its stdin ends."""
-        self._poll.register(sys.stdin.fileno(), select.EPOLLIN)
+        orders = sys.stdin.fileno()
+        self._poll.register(orders, select.EPOLLIN)
         while True:
             self._open_more()
             for fd, _ in self._poll.poll(0.002 if self._begun < self._wanted else 1.0):
-                if fd == sys.stdin.fileno():
-                    if not (line := sys.stdin.readline()):
+                if fd == orders:
+                    if not (lines := os.read(orders, 65_536)):
                         return
-                    self._obey(line)
+                    for line in lines.decode().splitlines():  # whoever writes them flushes whole ones
+                        self._obey(line)
                 else:
                     self._take(fd, self._viewers[fd])
 
@@ -79,11 +82,12 @@ class Crowd:
             return
         except ConnectionError:
             data = b""
-        if not data or (not viewer.open and not self._open(viewer, viewer.came + data)):
+        if not data:
             self._end(fd, viewer)
-            return
-        if viewer.open:
+        elif viewer.open:
             self._read(viewer, viewer.came + data)
+        elif not self._open(viewer, viewer.came + data):
+            self._end(fd, viewer)
 
     def _open(self, viewer: Viewer, data: bytes) -> bool:
         """False: it was refused."""
