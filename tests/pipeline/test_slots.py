@@ -52,6 +52,16 @@ async def keys_of(redis: Redis, words: list[bytes]) -> set[bytes]:
         return set()
 
 
+async def freed(redis: Redis) -> None:
+    """Wait until the keys of a view are given an end, as nobody looks at it any more."""
+    async with asyncio.timeout(30):
+        while True:
+            for key in [key async for key in redis.scan_iter("{tb:view:*}:meta")]:
+                if await redis.pttl(key) > 0:
+                    return
+            await asyncio.sleep(0.2)
+
+
 async def test_no_command_no_script_and_no_transaction_crosses_slots(broker: Broker) -> None:
     broker.restart()
     kafka = replace(KafkaSettings(bootstrap_servers=broker.bootstrap), fetch_wait_ms=50)
@@ -60,19 +70,20 @@ async def test_no_command_no_script_and_no_transaction_crosses_slots(broker: Bro
         async with feed(settings) as redis, writing(kafka) as log, serving(valkey.url) as gateway:
             with monitored(valkey) as commands:
                 wanted = await register(redis, EVERYTHING)
-                async with aggregating(kafka, settings, "a") as a, viewing(gateway.port, EVERYTHING.name) as screen:
-                    await log.write(points(random.Random(1), 10))
-                    async with aggregating(kafka, settings, "b") as b:
-                        await until(
-                            lambda: "" if a.status()["partitions"] and b.status()["partitions"] else "one has nothing to do"
-                        )
-                        await log.write(points(random.Random(2), 10))
+                async with aggregating(kafka, settings, "a") as a:
+                    async with viewing(gateway.port, EVERYTHING.name) as screen:
+                        await log.write(points(random.Random(1), 10))
+                        async with aggregating(kafka, settings, "b") as b:
+                            await until(
+                                lambda: "" if a.status()["partitions"] and b.status()["partitions"] else "one has nothing to do"
+                            )
+                            await log.write(points(random.Random(2), 10))
+                            await settled(redis, log, wanted)
+                            await screen.hear_a("snapshot")
+                        await log.write(points(random.Random(3), 10))
                         await settled(redis, log, wanted)
-                        await screen.hear_a("snapshot")
-                    await log.write(points(random.Random(3), 10))
-                    await settled(redis, log, wanted)
                     await registry.delete_entry(redis, EVERYTHING.name)
-                    await asyncio.sleep(0.5)
+                    await freed(redis)
             together: dict[str, set[bytes]] = defaultdict(set)
             declared: set[bytes] = set()
             names = set()
