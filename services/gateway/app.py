@@ -144,7 +144,8 @@ class _Api:
             return _json(request, _body("bad_parameter", f"hz: {error}"), 400)
         if request.method == "HEAD":
             return self._streams.head()
-        return self._streams.open(self._hub, name, decode_id(request.headers.get("last-event-id", "")), hz)
+        position, address = decode_id(request.headers.get("last-event-id", "")), request.state.address
+        return self._streams.open(self._hub, name, position, hz, address)
 
     async def upgrade(self, request: Request) -> Response:
         body = _body("upgrade_required", "this is a WebSocket")

@@ -23,10 +23,11 @@ _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}  # th
 class EventStream:
     """A viewer. `events` is what its response writes."""
 
-    __slots__ = ("_closed", "_pending", "_wake", "clogged", "deflated", "watches")
+    __slots__ = ("_closed", "_pending", "_wake", "address", "clogged", "deflated", "watches")
 
-    def __init__(self, dashboard: str) -> None:
+    def __init__(self, dashboard: str, address: str = "") -> None:
         self.watches = (dashboard,)
+        self.address = address
         self.clogged = False
         self.deflated = False
         self._pending: list[bytes] = [b"retry: %d\n\n" % RETRY_MS]
@@ -83,16 +84,17 @@ class EventStreams:
     def __contains__(self, stream: object) -> bool:
         return stream in self._open
 
-    def open(self, hub: Hub, dashboard: str, position: Position | None, hz: int) -> Response:
-        """The response that a stream is. position: what its reader has."""
-        return StreamingResponse(self._events(hub, dashboard, position, hz), headers=_HEADERS, media_type="text/event-stream")
+    def open(self, hub: Hub, dashboard: str, position: Position | None, hz: int, address: str = "") -> Response:
+        """The response that a stream is. position: what its reader has. address: whose it is, for a person."""
+        events = self._events(hub, EventStream(dashboard, address), position, hz)
+        return StreamingResponse(events, headers=_HEADERS, media_type="text/event-stream")
 
     def head(self) -> Response:
         """For who asks with HEAD: nothing is watched."""
         return Response(headers=_HEADERS, media_type="text/event-stream")
 
-    async def _events(self, hub: Hub, dashboard: str, position: Position | None, hz: int) -> AsyncIterator[bytes]:
-        stream = EventStream(dashboard)
+    async def _events(self, hub: Hub, stream: EventStream, position: Position | None, hz: int) -> AsyncIterator[bytes]:
+        (dashboard,) = stream.watches
         self._open.add(stream)
         metrics.STREAMS.set(len(self._open))
         hub.subscribe(stream, dashboard, position, hz)

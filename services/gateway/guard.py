@@ -56,7 +56,7 @@ class Guard:
             metrics.REFUSED.labels(str(denied.status.value)).inc()
             await _refuse(send, denied)
             return
-        scope.setdefault("state", {})["right"] = right
+        scope.setdefault("state", {}).update(right=right, address=self._address(scope, headers))
         await self._serve(scope, receive, send, right, guest)
 
     async def _right(self, scope: Scope, headers: Headers, origin: Origin) -> Pass:

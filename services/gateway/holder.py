@@ -37,6 +37,16 @@ class Holder:
         self.guest = NOBODY
         self._full_at = 0.0  # of the rate of messages
 
+    @property
+    def address(self) -> str:
+        """Whose it is, for a person: as it is counted; where nothing is counted, who is at the other end, which may be a proxy."""
+        return self.guest.address or self._peer
+
+    @property
+    def _peer(self) -> str:
+        peer = self.transport.get_extra_info("peername")
+        return str(peer[0]) if peer else ""
+
     def close(self, code: int, reason: str = "") -> None:
         raise NotImplementedError
 
@@ -94,8 +104,7 @@ class Holder:
         return wait > 0
 
     def _address(self, request: handshake.Request) -> str:
-        peer = self.transport.get_extra_info("peername")
-        return self.sockets.door.address(request.headers, peer[0] if peer else "")
+        return self.sockets.door.address(request.headers, self._peer)
 
 
 def refusal(status: HTTPStatus, reason: str, headers: list[tuple[str, str]]) -> bytes:

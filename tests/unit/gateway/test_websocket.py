@@ -12,7 +12,7 @@ from services.gateway.departure import Connections, Departure
 from services.gateway.frames import Opcode as Op
 from services.gateway.frames import decode_close, encode, encode_text
 from services.gateway.outgoing import Outgoing
-from services.gateway.settings import LeavingSettings
+from services.gateway.settings import LeavingSettings, LimitSettings
 from services.gateway.websocket import CLOSE_S, MAX_BUFFER, MAX_STALL_S, PING_EVERY_S, Sockets, WebSocket
 from tests.unit.gateway.masked import frame
 
@@ -297,6 +297,21 @@ def test_who_takes_longer_for_one_frame_than_two_pings_are_apart_is_not_closed(w
     socket.resume_writing()
     world.turns(4 * PING_EVERY_S)
     assert close_code(wire) == 4002
+
+
+def test_a_socket_knows_whose_it_is(world: World) -> None:
+    socket, wire = world.connect()
+    wire._extra["peername"] = ("192.0.2.7", 50_000)  # type: ignore[attr-defined]  # asyncio's own
+    assert socket.address == "192.0.2.7"
+    counted = World()
+    counted.sockets.door = Door(limits=LimitSettings(per_address=5, trusted_proxies=("192.0.2.0/24",)))
+    made = counted.sockets.protocol()(config=None, server_state=counted.state, app_state={})  # type: ignore[call-arg]
+    assert isinstance(made, WebSocket)
+    wire = Wire()
+    wire._extra["peername"] = ("192.0.2.7", 50_000)  # type: ignore[attr-defined]
+    made.connection_made(wire)
+    made.data_received(REQUEST.replace(b"host: here", b"host: here\r\nx-forwarded-for: 198.51.100.9"))
+    assert made.address == "198.51.100.9"
 
 
 def test_a_frame_for_who_has_just_gone_harms_nobody(world: World) -> None:
