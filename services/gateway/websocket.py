@@ -5,7 +5,7 @@ viewers get is built once and written to each. What is said on it is its endpoin
 
 A reader that does not keep up is clogged: the kernel holds NOTSENT_BYTES that it has not sent, and the rest of one frame waits
 here. It is given nothing more until all of that has gone (audience), so that what it reads then is new. One that takes nothing
-at all for MAX_STALL_S, or has more than MAX_BUFFER bytes waiting, is closed with 4001.
+at all for MAX_STALL_S, or has more than MAX_BUFFER bytes waiting beside that frame, is closed with 4001.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 NOTSENT_BYTES: Final = 8 * 1024
 """What the kernel takes beyond what is on its way. At 56 kbit/s, 8 KiB are on the way for 1.2 s."""
 SHUT: Final = -1
-MAX_BUFFER: Final = 16 * 1024 * 1024  # a snapshot, and what is said beside it
+MAX_BUFFER: Final = 16 * 1024 * 1024  # of what is said beside the frame that is on its way, however long that is
 MAX_STALL_S: Final = 30.0
 PING_EVERY_S: Final = 20
 TOLD_EVERY_S: Final = 5.0  # of the same thing, into the log
@@ -241,7 +241,7 @@ class WebSocket(Holder, asyncio.Protocol):
         if conversation is None or conversation.closing or conversation.ended:
             return
         self.transport.write(frame)
-        if self.clogged and self.transport.get_write_buffer_size() > MAX_BUFFER:
+        if self.clogged and self.transport.get_write_buffer_size() > MAX_BUFFER + self.sockets.stalled[self][1]:
             self.drop("too much was waiting")
 
     def close(self, code: int, reason: str = "") -> None:

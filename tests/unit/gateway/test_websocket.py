@@ -264,6 +264,9 @@ def test_who_takes_nothing_is_dropped_when_too_much_waits(world: World) -> None:
     assert wire.over == "", "only a socket that the transport says is stalled is looked at"
     socket.pause_writing()
     socket.send(Outgoing("echo", b"2"))
+    assert wire.over == "", "one frame may be as long as a dashboard is: it would be too long for everybody who comes"
+    wire.waiting += MAX_BUFFER + 1
+    socket.send(Outgoing("echo", b"3"))
     assert (close_code(wire), wire.over) == (4001, "aborted")
 
 
