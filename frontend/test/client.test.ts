@@ -138,6 +138,19 @@ describe("losing the connection", () => {
     vi.advanceTimersByTime(1000);
     expect(sockets.length).toBe(2);
   });
+  test("a token that is told first is no sign that the dashboard does not take its time", () => {
+    client.subscribe("host", () => {});
+    for (const patience of [3000, 6000, 12_000]) {
+      const server = connect();
+      server.say({ type: "token", now: T, ends: T + 600_000 });
+      vi.advanceTimersByTime(patience - 100);
+      expect(server.closed).toBeNull();
+      vi.advanceTimersByTime(200);
+      expect(server.closed).toBe(4000);
+      const before = sockets.length;
+      while (sockets.length === before) vi.advanceTimersByTime(10);
+    }
+  });
   test("what a gateway said is away is forgotten with its socket: the next one says it again where it is so", () => {
     client.subscribe("host", () => {});
     connect().say(snapshot());

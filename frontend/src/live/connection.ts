@@ -42,8 +42,8 @@ export interface Connection {
 
 export type Happening =
   | { readonly type: "start" | "stop" | "tick" | "retry" }
-  /** answered: everything that was subscribed there has been answered. */
-  | { readonly type: "opened" | "heard" | "answered"; readonly socket: number }
+  /** greeted: something came that is said before anything that was asked for. answered: everything that was subscribed there has been answered. */
+  | { readonly type: "opened" | "greeted" | "heard" | "answered"; readonly socket: number }
   | { readonly type: "closed"; readonly socket: number; readonly code: number; readonly reason: string }
   | { readonly type: "slowed"; readonly slow: boolean }
   | { readonly type: "moved"; readonly socket: number; readonly withinMs: number };
@@ -88,6 +88,8 @@ export function step(was: Connection, event: Happening, now: number, random: num
       return tick(was, now, random);
     case "opened":
       return opened(was, event.socket, now);
+    case "greeted":
+      return event.socket === was.socket && was.phase === "open" ? stay({ ...was, heardAt: now, asked: false }) : stay(was);
     case "heard":
       if (event.socket !== was.socket || was.phase !== "open") return stay(was);
       return due({ ...was, heardAt: now, asked: false, attempt: 0, lostAt: null }, now, random);

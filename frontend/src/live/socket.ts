@@ -194,14 +194,14 @@ export class LiveClient {
     const { socket, successor } = this.connection;
     if ((number !== socket && number !== successor) || typeof data !== "string") return;
     const at = this.around.now();
-    this.happen({ type: "heard", socket: number });
     let message: ServerMessage | null;
     try {
       message = decode(data);
     } catch (error) {
       this.problem = error instanceof Error ? error.message : String(error);
-      return;
+      message = null;
     }
+    this.happen({ type: message?.type === "token" ? "greeted" : "heard", socket: number });
     if (message === null) return;
     if ("now" in message) this.clock = observe(this.clock, message.now, at);
     if (message.type === "moved") this.happen({ type: "moved", socket: number, withinMs: message.retry_in_ms });
