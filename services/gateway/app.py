@@ -127,7 +127,7 @@ class _Api:
             headers = {**NEGOTIATED, "etag": etag, "cache-control": f"private, {NO_CACHE}"}
             if matches(request, etag):
                 return Response(status_code=304, headers=headers)
-            return _answer(request, snapshot.payload, 200, headers, "application/json")
+            return await asyncio.to_thread(_answer, request, snapshot.payload, 200, headers, "application/json")
 
     async def events(self, request: Request) -> Response:
         """The dashboard as it changes, as server-sent events."""

@@ -1,0 +1,61 @@
+"""The gateway's HTTP over a hub whose views are read when the test says so."""
+
+import gzip
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from starlette.types import Message
+
+from services.gateway.access.door import Door
+from services.gateway.app import application
+from services.gateway.events import EventStreams
+from services.gateway.hub import Hub
+from services.gateway.wall import Wall
+from services.transport.feed import connect
+from tests.unit.gateway.merge import Merge
+from tests.unit.gateway.test_stage import HOST, NOWHERE, Seat, entry
+
+
+async def get(hub: Hub, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    """Status and body of an answer."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    fields = [(name.encode(), value.encode()) for name, value in {"host": "here", **headers}.items()]
+    scope: dict[str, Any] = {
+        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": fields,
+        "client": ("192.0.2.1", 1), "server": ("here", 80), "scheme": "http", "http_version": "1.1", "root_path": "",
+    }  # fmt: skip
+    await application(hub, Wall(Path("nowhere")), EventStreams(), Door())(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+async def test_a_snapshot_is_packed_beside_the_loop_that_writes_to_viewers(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(connect(NOWHERE))
+    hub.entries = {"host": entry(HOST)}
+    hub.subscribe(Seat(), "host", None, 10)
+    for held in hub._stages["host"].held:
+        merge = Merge()
+        for at in range(50):
+            merge.write({(hub.now() // 1_000 * 1_000 - at * 1_000, 0): float(at)})
+        held.state.load(merge.history(), -1)
+        held.loaded, held.whole = True, False
+    where: list[threading.Thread] = []
+    compress = gzip.compress
+
+    def noted(*arguments: Any, **named: Any) -> bytes:
+        where.append(threading.current_thread())
+        return compress(*arguments, **named)
+
+    monkeypatch.setattr(gzip, "compress", noted)
+    status, body = await get(hub, "/api/v1/dashboards/host/snapshot", {"accept-encoding": "gzip"})
+    assert (status, msgspec.json.decode(gzip.decompress(body))["type"]) == (200, "snapshot")
+    assert where and threading.main_thread() not in where
