@@ -14,17 +14,18 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.contract.cost import cost
+from services.contract.dashboards import Dashboard
 from services.contract.history import HistoryError
 from services.contract.live import Error
-from services.contract.registry import Entry, Fault
+from services.contract.registry import Entry
 from services.gateway import past
 from services.gateway.access.door import Door
+from services.gateway.documents import Document, Documents
 from services.gateway.events import EventStreams, decode_id
 from services.gateway.guard import Guard
 from services.gateway.hub import Hub
 from services.gateway.rates import rate_of
-from services.gateway.stage import readable, unknown
+from services.gateway.stage import unknown
 from services.gateway.wall import IMMUTABLE, MIN_GZIP, NO_CACHE, Wall, accepts_gzip, matches
 from services.transport.feed import FeedErrors
 
@@ -66,14 +67,16 @@ class _Api:
     def __init__(self, hub: Hub, streams: EventStreams) -> None:
         self._hub = hub
         self._streams = streams
+        self._documents = Documents()
 
     async def dashboards(self, request: Request) -> Response:
         entries = self._hub.entries
         if entries is None:
             return _unavailable(request, "the registry of dashboards has not been read yet")
-        return _json(
-            request, {"dashboards": [_listed(entries[name]) for name in sorted(entries) if request.state.right.sees(name)]}
-        )
+        seen = [entries[name] for name in sorted(entries) if request.state.right.sees(name)]
+        self._documents.keep(entries)
+        listed = await asyncio.to_thread(lambda: [_listed(entry, self._documents.of(entry)) for entry in seen])
+        return _json(request, {"dashboards": listed})
 
     async def dashboard(self, request: Request) -> Response:
         if self._hub.entries is None:
@@ -82,12 +85,18 @@ class _Api:
         entry = self._hub.entries.get(name)
         if entry is None:
             return _error(request, 404, unknown(name))
-        dashboard, _ = readable(name, entry)
-        title = dashboard.title if dashboard else name
+        document = self._documents.of(entry)
+        title = document.dashboard.title if document.dashboard else name
         return _json(request, {
             "name": name, "title": title, "revision": entry.revision, "source": entry.source,
-            "document": entry.document, "fault": _fault(entry), "memory": cost(dashboard) if dashboard else None,
+            "document": entry.document, "fault": document.fault, "memory": document.cost,
         })  # fmt: skip
+
+    def _readable(self, name: str, entry: Entry | None) -> tuple[Dashboard | None, Error | None]:
+        if entry is None:
+            return None, unknown(name)
+        document = self._documents.of(entry)
+        return document.dashboard, document.error
 
     async def snapshot(self, request: Request) -> Response:
         """What is shown now; with parameters or as CSV, what was."""
@@ -103,7 +112,7 @@ class _Api:
         name, now = request.path_params["name"], self._hub.now()
         if self._hub.entries is None:
             return _unavailable(request, "the registry of dashboards has not been read yet")
-        dashboard, fault = readable(name, self._hub.entries.get(name))
+        dashboard, fault = self._readable(name, self._hub.entries.get(name))
         if dashboard is None:
             error = fault or unknown(name)
             return _error(request, 404 if error.code == "unknown_dashboard" else 422, error)
@@ -134,7 +143,7 @@ class _Api:
         name = request.path_params["name"]
         if self._hub.entries is None:
             return _unavailable(request, "the registry of dashboards has not been read yet")
-        dashboard, fault = readable(name, self._hub.entries.get(name))
+        dashboard, fault = self._readable(name, self._hub.entries.get(name))
         if dashboard is None:
             error = fault or unknown(name)
             return _error(request, 404 if error.code == "unknown_dashboard" else 422, error)
@@ -204,21 +213,13 @@ class _Headers:
         await self._app(scope, receive, guarded)
 
 
-def _listed(entry: Entry) -> dict[str, Any]:
-    dashboard, _ = readable(entry.name, entry)
+def _listed(entry: Entry, document: Document) -> dict[str, Any]:
+    dashboard = document.dashboard
     title, panels = (dashboard.title, len(dashboard.panels)) if dashboard else (entry.name, 0)
-    memory = cost(dashboard).bytes if dashboard else 0
+    memory = document.cost.bytes if document.cost else 0
     return {
-        "name": entry.name, "title": title, "panels": panels, "source": entry.source, "fault": _fault(entry), "memory": memory,
+        "name": entry.name, "title": title, "panels": panels, "source": entry.source, "fault": document.fault, "memory": memory,
     }  # fmt: skip
-
-
-def _fault(entry: Entry) -> Fault | None:
-    """What is wrong with the newest document, or why this gateway cannot read the good one."""
-    if entry.fault:
-        return entry.fault
-    error = readable(entry.name, entry)[1]
-    return Fault(error.path, error.reason, error.line, error.source) if error else None
 
 
 def _error(request: Request, status: int, error: Error) -> Response:

@@ -1,5 +1,6 @@
 """The gateway's HTTP over a hub whose views are read when the test says so."""
 
+import functools
 import gzip
 import threading
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from starlette.types import Message
+from starlette.types import ASGIApp, Message
 
+from services.contract.dashboards import Dashboard, parse
+from services.gateway import stage
 from services.gateway.access.door import Door
 from services.gateway.app import application
 from services.gateway.events import EventStreams
@@ -19,7 +22,12 @@ from tests.unit.gateway.merge import Merge
 from tests.unit.gateway.test_stage import HOST, NOWHERE, Seat, entry
 
 
-async def get(hub: Hub, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+@functools.cache
+def served(hub: Hub) -> ASGIApp:
+    return application(hub, Wall(Path("nowhere")), EventStreams(), Door())
+
+
+async def get(hub: Hub, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
     """Status and body of an answer."""
     sent: list[Message] = []
 
@@ -29,12 +37,12 @@ async def get(hub: Hub, path: str, headers: dict[str, str]) -> tuple[int, bytes]
     async def send(message: Message) -> None:
         sent.append(message)
 
-    fields = [(name.encode(), value.encode()) for name, value in {"host": "here", **headers}.items()]
+    fields = [(name.encode(), value.encode()) for name, value in {"host": "here", **(headers or {})}.items()]
     scope: dict[str, Any] = {
         "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": fields,
         "client": ("192.0.2.1", 1), "server": ("here", 80), "scheme": "http", "http_version": "1.1", "root_path": "",
     }  # fmt: skip
-    await application(hub, Wall(Path("nowhere")), EventStreams(), Door())(scope, receive, send)
+    await served(hub)(scope, receive, send)
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
@@ -59,3 +67,27 @@ async def test_a_snapshot_is_packed_beside_the_loop_that_writes_to_viewers(monke
     status, body = await get(hub, "/api/v1/dashboards/host/snapshot", {"accept-encoding": "gzip"})
     assert (status, msgspec.json.decode(gzip.decompress(body))["type"]) == (200, "snapshot")
     assert where and threading.main_thread() not in where
+
+
+async def test_a_document_is_read_once_and_not_by_the_loop_that_writes_to_viewers(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[threading.Thread] = []
+
+    def noted(document: object) -> Dashboard:
+        read.append(threading.current_thread())
+        return parse(document)
+
+    monkeypatch.setattr(stage, "parse", noted)
+    hub = Hub(connect(NOWHERE))
+    hub.entries = {"host": entry(HOST)}
+    for _ in range(3):
+        status, body = await get(hub, "/api/v1/dashboards")
+        assert (status, msgspec.json.decode(body)["dashboards"][0]["panels"]) == (200, 2)
+    assert len(read) == 1 and threading.main_thread() not in read
+    hub.entries = {"host": entry(HOST)}  # read again, and the same
+    assert (await get(hub, "/api/v1/dashboards/host"))[0] == 200
+    assert len(read) == 1
+    hub.entries = {"host": entry({**HOST, "spec": {**HOST["spec"], "panels": []}}, "r2")}
+    status, body = await get(hub, "/api/v1/dashboards")
+    assert msgspec.json.decode(body)["dashboards"][0]["panels"] == 0
+    hub.entries = {}
+    assert msgspec.json.decode((await get(hub, "/api/v1/dashboards"))[1]) == {"dashboards": []}
