@@ -210,7 +210,7 @@ class Audience:
         for viewer, pace in list(self._slow.items()):
             before = pace.hz
             if pace.judge(now, self._throttle.every_ms(pace.hz)):
-                metrics.PACES.labels("down" if pace.hz < before else "up").inc()
+                metrics.PACES.labels("down" if pace.hz < before else "up", "reader").inc()
                 if base := self._take(viewer):
                     self.tiers[pace.hz].join(viewer, base._replace(told=_NEVER), self._told, now)
             elif pace.over(now):

@@ -203,7 +203,9 @@ class Hub:
             await self._something_to_say()
 
     def _observe(self, took_s: float) -> None:
+        before = self.throttle.factor
         if self.throttle.observe(took_s * 1_000, self._clock()):
+            metrics.PACES.labels("down" if self.throttle.factor > before else "up", "gateway").inc()
             metrics.THROTTLE.set(self.throttle.factor)
             log.warning("all viewers get another rate", times_slower=self.throttle.factor, busy=round(self.throttle.busy, 2))
         metrics.BUSY.set(self.throttle.busy)

@@ -22,7 +22,9 @@ MISSED = Counter(
     f"{_PREFIX}_frames_coalesced_total", "Frames that a viewer was not sent because the last one was still on its way"
 )
 PACES = Counter(
-    f"{_PREFIX}_rate_changes_total", "Times a viewer was given fewer frames than before, or more again", ["direction"]
+    f"{_PREFIX}_rate_changes_total",
+    "Times a viewer that reads slowly (reader), or all of a gateway that is too busy (gateway), were given fewer frames, or more again",
+    ["direction", "reason"],
 )
 TICKS = Counter(f"{_PREFIX}_ticks_total", "Ticks while somebody watched")
 TICK_SECONDS = Histogram(

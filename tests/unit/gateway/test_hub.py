@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from services.contract.live import Delta, Status, decode_server
 from services.contract.registry import Entry
+from services.gateway import metrics
 from services.gateway.hub import SLICE_S, Hub
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.stage import Stage
@@ -46,6 +47,8 @@ class Costly:
 
 
 async def test_a_hub_that_cannot_keep_up_slows_all_down_evenly_and_says_so() -> None:
+    slowed = metrics.PACES.labels("down", "gateway")
+    before = slowed._value.get()
     hub = Hub(connect(NOWHERE))
     hub.entries = {"host": entry(HOST)}
     viewers = [Costly() for _ in range(VIEWERS)]
@@ -67,6 +70,7 @@ async def test_a_hub_that_cannot_keep_up_slows_all_down_evenly_and_says_so() -> 
                 hub.views.on_changed()
                 await asyncio.sleep(0.02)
         assert hub.throttle.full
+        assert slowed._value.get() > before
         assert {viewer.statuses[-1].hz for viewer in viewers} <= {10, 5, 2.5}
         assert max(viewer.frames for viewer in viewers) - min(viewer.frames for viewer in viewers) <= 3
     finally:
