@@ -31,6 +31,7 @@ log = structlog.get_logger()
 MAX_DIRTY_PAGES: Final = 800
 """A fold with more dirty pages commits before its time, so that a log entry can carry them."""
 DRAINED_RECORDS: Final = 1_000
+DRAINING_S: Final = 0.25  # at most: where records keep coming there is no end of them, and somebody may watch by now
 CLAIMS: Final = 8  # at once
 ENDS_EVERY_S: Final = 4.0
 
@@ -92,10 +93,11 @@ class Folding:
         self._fold(await self._read(timeout_ms))
 
     async def drain(self, timeout_ms: int) -> None:
-        """Read until nothing comes for so long, and fold it in one pass; an answer holds only what was there when it was asked for."""
+        """Read until nothing comes for so long, for DRAINING_S at most, and fold it in one pass; an answer holds only what was there when it was asked for."""
         records: list[Record] = []
+        until = time.monotonic() + DRAINING_S
         try:
-            while (more := await self._read(timeout_ms)) and len(records) < DRAINED_RECORDS:
+            while (more := await self._read(timeout_ms)) and len(records) < DRAINED_RECORDS and time.monotonic() < until:
                 records += more
             records += more
         finally:  # the reader has moved on: what it gave before it failed is not given again

@@ -1,5 +1,6 @@
 """Folding's own decisions: when a fold that caught up joins, and what is to be stored."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -273,3 +274,22 @@ async def test_a_plan_that_failed_is_made_again(folding: Folding, monkeypatch: p
         assert folding.slots[0].catching is not None
     finally:
         await folding.stop()
+
+
+async def test_draining_a_log_into_which_others_keep_writing_ends(folding: Folding, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It read on and on, up to a thousand records: ten seconds at a hundred a second, in which nothing was folded."""
+    given = iter(range(1_000_000))
+
+    async def poll(timeout_ms: int) -> list[Record]:
+        await asyncio.sleep(0.02)
+        return log(next(given))
+
+    async def planned() -> None:
+        """Nothing is to be caught up with."""
+
+    monkeypatch.setattr(folding, "_plan", planned)
+    monkeypatch.setattr(folding._reader, "poll", poll)
+    folding._wanted = config(OLD)
+    async with asyncio.timeout(5):
+        await folding.drain(60)
+    assert 5 <= next(given) < 100
