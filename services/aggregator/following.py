@@ -97,6 +97,11 @@ class Following:
         self.ready = frozenset.intersection(*available) if available else frozenset()
         return self.ready != before
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether something is to be read whole: a feed that lost it may have lost views, too."""
+        return any(item.fresh for item in self._present)
+
     def take_dirty(self) -> dict[str, set[int]]:
         """Which buckets changed since the last time, by selection."""
         found: dict[str, set[int]] = {}

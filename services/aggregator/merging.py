@@ -255,21 +255,35 @@ class Merging:
         for merge in refused:
             log.warning("view refused, its history is read again", view=merge.view_id)
             metrics.VIEW_COMMITS.labels("refused").inc()
-            state.waiting.add(merge.view_id)
-            state.views[merge.view_id] = again = _merge(state, merge.view, merge.window_ms, await self._read(merge.view))
-            if again.held[0] == merge.held[0] and again.held[1] < merge.held[1]:
-                # A replica was promoted that had not got the last versions. Who read them is not told of cells that come out as they
-                # were before, so that nothing they hold compares.
-                log.warning("the feed has lost versions of a view", view=merge.view_id, lost=merge.held[1], there=again.held[1])
-                again.begin_anew(secrets.token_hex(4))
+            await self._read_again(state, merge)
         if any(step.change.cells for _, step in steps):
             metrics.DELAY_SECONDS.observe(max(0, now - newest) / 1000)
         metrics.GROUPS.set(sum(merge.groups for merge in state.views.values()))
         metrics.POOLED.set(sum(merge.notes.pooled for merge in state.views.values()))
         metrics.LEFT_OUT.set(sum(merge.notes.left_out for merge in state.views.values()))
 
+    async def _check(self, state: _State) -> None:
+        """See whether what was committed of views still lies there: one that does not change would not show that the feed has lost it."""
+        there = await history.heads(self._redis, list(state.views))
+        lost = [merge for merge, head in zip(state.views.values(), there, strict=True) if head != merge.held]
+        if lost:
+            log.warning("what lies there of views is not what was written, it is read again", views=len(lost))
+        for merge in lost:
+            await self._read_again(state, merge)
+
+    async def _read_again(self, state: _State, merge: ViewMerge) -> None:
+        state.waiting.add(merge.view_id)
+        state.views[merge.view_id] = again = _merge(state, merge.view, merge.window_ms, await self._read(merge.view))
+        if again.held[0] == merge.held[0] and again.held[1] < merge.held[1]:
+            # A replica was promoted that had not got the last versions. Who read them is not told of cells that come out as they
+            # were before, so that nothing they hold compares.
+            log.warning("the feed has lost versions of a view", view=merge.view_id, lost=merge.held[1], there=again.held[1])
+            again.begin_anew(secrets.token_hex(4))
+
     async def _refresh(self, state: _State) -> None:
         """Read what cannot be followed, and let views begin whose selections are there by now."""
+        if state.following.doubtful:
+            await self._check(state)
         changed = await state.following.refresh(_needed(state))
         ready = state.following.ready
         if changed:  # a partition may be without them for a moment, as where another aggregator has other dashboards already

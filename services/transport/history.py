@@ -111,6 +111,15 @@ def _call(step: ViewCommit) -> tuple[list[str], list[Argument]]:
     return [view_key(step.view, part) for part in PARTS], arguments
 
 
+async def heads(redis: Redis, views: Sequence[str]) -> list[tuple[str, int]]:
+    """Of each view the epoch and the version that lie there; ('', 0) where nothing does. Redis errors."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for view in views:
+            pipe.hmget(view_key(view, "meta"), "epoch", "version")
+        found = await pipe.execute()
+    return [(epoch.decode() if epoch else "", int(version or 0)) for epoch, version in found]
+
+
 async def read_view(redis: Redis, view: str, after: int = -1) -> ViewHistory | None:
     """The rows that changed after a version (all of them by default), None where the view has no history. HistoryError when it cannot be read.
 

@@ -44,7 +44,8 @@ class All:
             if found := re.search(r"Status\s+(http\S+)", line):
                 self.status_url = found[1]
                 return
-        raise AssertionError(f"it has ended: {''.join(self.said)}")
+        assert self.process.stderr is not None
+        raise AssertionError(f"it has ended: {''.join(self.said)}{self.process.stderr.read()}")
 
     def status(self) -> dict[str, Any]:
         return get(self.status_url)

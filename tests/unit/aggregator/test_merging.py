@@ -320,6 +320,21 @@ async def test_a_feed_that_lost_everything_gets_its_views_back_in_another_epoch(
 # Views that come and go
 
 
+async def test_views_that_do_not_change_are_written_again_when_the_feed_has_lost_them(
+    redis: Redis, partitions: Sequence[Partition]
+) -> None:
+    """Nobody writes to them for long, where sources are silent or their buckets are long: what shows the loss is that folds were lost."""
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1))), (1, await partitions[1].write(load(2, "b"))))
+    assert await shown(redis) == {"a": 1, "b": 2}
+    await redis.flushall()
+    await Partition(redis, 0).write(load(1))
+    await Partition(redis, 1).write(load(2, "b"))
+    await turn(mine, (0, None), (1, None))
+    await turn(mine)
+    assert await shown(redis) == {"a": 1, "b": 2}
+
+
 async def lives(redis: Redis, wanted: View) -> int:
     """-1: for ever; else ms that it has left."""
     left: int = await redis.pttl(view_key(wanted.id, "meta"))
