@@ -265,16 +265,19 @@ class Merging:
     async def _check(self, state: _State) -> None:
         """See whether what was committed of views still lies there: one that does not change would not show that the feed has lost it."""
         there = await history.heads(self._redis, list(state.views))
-        lost = [merge for merge, head in zip(state.views.values(), there, strict=True) if head != merge.held]
+        # Where there is more than was written, another one merges, too: the next commit is refused if so.
+        lost = [merge for merge, (_, version) in zip(state.views.values(), there, strict=True) if version < merge.held[1]]
         if lost:
-            log.warning("what lies there of views is not what was written, it is read again", views=len(lost))
+            log.warning("the feed has lost what was written of views, it is read again", views=len(lost))
         for merge in lost:
             await self._read_again(state, merge)
 
     async def _read_again(self, state: _State, merge: ViewMerge) -> None:
         state.waiting.add(merge.view_id)
         state.views[merge.view_id] = again = _merge(state, merge.view, merge.window_ms, await self._read(merge.view))
-        if again.held[0] == merge.held[0] and again.held[1] < merge.held[1]:
+        if merge.anew:  # and that is not committed yet: it still must be, whoever has written meanwhile
+            again.begin_anew(secrets.token_hex(4))
+        elif again.held[0] == merge.held[0] and again.held[1] < merge.held[1]:
             # A replica was promoted that had not got the last versions. Who read them is not told of cells that come out as they
             # were before, so that nothing they hold compares.
             log.warning("the feed has lost versions of a view", view=merge.view_id, lost=merge.held[1], there=again.held[1])

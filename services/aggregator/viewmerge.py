@@ -110,6 +110,11 @@ class ViewMerge:
         self._decisions = []
         self._places = [_NO_PLACES for _ in inputs]
 
+    @property
+    def anew(self) -> bool:
+        """Whether the next commit begins another epoch than that of what lies there."""
+        return bool(self.held[0]) and self._epoch != self.held[0]
+
     def begin_anew(self, epoch: str) -> None:
         """Number groups anew, in a new epoch. Every bucket is to be computed again."""
         self._epoch = epoch
