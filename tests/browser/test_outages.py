@@ -75,6 +75,8 @@ def test_every_accepted_sample_is_counted_once_after_a_kill(system: System, visi
     numbers = Numbers(system, visit, part)
     page = numbers.page
     page.allow(*UNAVAILABLE)
+    if part == "valkey":  # it comes back empty: until the dashboards are written again there are none
+        page.allow(r"answer: 404 GET .*/api/v1/dashboards/numbered-valkey", r"console: .* a status of 404 .*")
     with numbers.producer as producer:
         seen = numbers.warm_up()
         outage(page, system, part, says)

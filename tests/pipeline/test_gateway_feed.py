@@ -15,7 +15,7 @@ from services.transport import feed, registry
 from services.transport.feed import Subscription, connect
 from services.transport.settings import RedisSettings
 from tests.pipeline.gateway_world import PATIENCE_S, document, entry, panel
-from tests.servers import Valkey
+from tests.servers import Valkey, running
 
 HOST = entry(document("host", panel("cpu", "cpu_busy")))
 
@@ -94,22 +94,26 @@ async def test_what_was_left_is_no_longer_heard(redis: Redis, ear: Ear, subscrip
     assert ("received", "one", "lost") not in ear.heard
 
 
-async def test_without_channels_there_is_no_connection(redis: Redis, ear: Ear, subscription: Subscription) -> None:
+async def test_without_channels_there_is_no_connection(ear: Ear) -> None:
     async def connections() -> int:
         return len(await redis.client_list(_type="pubsub"))
 
-    await redis.ping()
-    for _ in range(100):  # a test before may have closed its connection just now
-        if await connections() == 0:
-            break
-        await asyncio.sleep(0.02)
-    assert await connections() == 0
-    subscription.add("one")
-    await ear.hears("subscribed", "one")
-    subscription.remove("one")
-    async with asyncio.timeout(PATIENCE_S):
-        while await connections():  # noqa: ASYNC110, only Valkey knows
-            await asyncio.sleep(0.02)
+    with running(Valkey()) as own:  # to which nobody else connects
+        redis = connect(RedisSettings(own.url))
+        subscription = Subscription(redis, ear)
+        task = asyncio.create_task(subscription.run())
+        await redis.ping()
+        assert await connections() == 0
+        subscription.add("one")
+        await ear.hears("subscribed", "one")
+        assert await connections() == 1
+        subscription.remove("one")
+        async with asyncio.timeout(PATIENCE_S):
+            while await connections():  # noqa: ASYNC110, only Valkey knows
+                await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.wait([task])
+        await redis.aclose()
 
 
 async def test_a_server_that_dies_is_said_so_and_its_return_confirms_every_channel_again(
