@@ -114,8 +114,7 @@ class _Api:
             return _unavailable(request, "the registry of dashboards has not been read yet")
         dashboard, fault = self._readable(name, self._hub.entries.get(name))
         if dashboard is None:
-            error = fault or unknown(name)
-            return _error(request, 404 if error.code == "unknown_dashboard" else 422, error)
+            return _without(request, fault or unknown(name))
         wanted = past.span(request.query_params, dashboard.window_ms, now)
         lines = past.lines(dashboard, wanted, now)
         views = {line.view: past.first_bucket(line.view, wanted) for line in lines}
@@ -129,7 +128,7 @@ class _Api:
     async def _present(self, request: Request) -> Response:
         async with self._hub.snapshot(request.path_params["name"], SNAPSHOT_PATIENCE_S) as (stage, snapshot):
             if stage.fault:
-                return _error(request, 404 if stage.fault.code == "unknown_dashboard" else 422, stage.fault)
+                return _without(request, stage.fault)
             if snapshot is None or snapshot.mark is None:
                 return _unavailable(request, "the dashboard's history could not be read in time")
             etag = f'W/"{hashlib.blake2b(repr(snapshot.mark).encode(), digest_size=12).hexdigest()}"'
@@ -145,8 +144,7 @@ class _Api:
             return _unavailable(request, "the registry of dashboards has not been read yet")
         dashboard, fault = self._readable(name, self._hub.entries.get(name))
         if dashboard is None:
-            error = fault or unknown(name)
-            return _error(request, 404 if error.code == "unknown_dashboard" else 422, error)
+            return _without(request, fault or unknown(name))
         try:
             hz = rate_of(_number(request, "hz", DEFAULT_HZ))
         except ValueError as error:
@@ -227,6 +225,11 @@ def _error(request: Request, status: int, error: Error) -> Response:
     if error.code == "broken_dashboard":
         body["error"] |= {"path": error.path, "line": error.line, "source": error.source}
     return _json(request, body, status)
+
+
+def _without(request: Request, error: Error) -> Response:
+    """There is no such dashboard, or no good version of it."""
+    return _error(request, 404 if error.code == "unknown_dashboard" else 422, error)
 
 
 def _unavailable(request: Request, reason: str) -> Response:
