@@ -172,6 +172,7 @@ class Merging:
     async def step(self, caught_up: Mapping[int, bool]) -> None:
         """Compute and commit what changed. caught_up: by partition, whether all of it is folded."""
         if (state := self._state) is None or not state.views:
+            metrics.WATERMARK_DELAY_SECONDS.set(0)  # nothing is closed here any more, so nothing is closed late
             return
         await self._refresh(state)
         now = int(time.time() * 1000)

@@ -48,6 +48,7 @@ DELAY_SECONDS = Histogram(
 )
 LAG = Gauge("tideboard_aggregator_lag_records", "Records in the log that are not committed yet.")
 PARTITIONS = Gauge("tideboard_aggregator_partitions", "Partitions folded here.")
+LOG_PARTITIONS = Gauge("tideboard_aggregator_log_partitions", "Partitions of the log, whoever folds them.")
 VIEWS = Gauge("tideboard_aggregator_views", "Views merged here.")
 GROUPS = Gauge("tideboard_aggregator_groups", "Groups of all views merged here.")
 READERS_REPLACED = Counter(

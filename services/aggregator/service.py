@@ -308,6 +308,7 @@ class Aggregator:
         """See how far it is, and what the others say."""
         folding = self._folding  # another log may begin while this waits for Redis
         lags = folding.lags() if folding else {}
+        metrics.LOG_PARTITIONS.set(self._facts.partitions)
         metrics.LAG.set(sum(lags.values()))
         metrics.PARTITION_LAG.clear()  # others have those that went
         for partition, behind in lags.items():

@@ -110,4 +110,5 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     log.error("a request failed", path=request.url.path, exc_info=error)
+    metrics.REQUESTS.labels("500").inc()
     return _error(500, "failed", "the ingestor failed; its log says why")

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from services.aggregator import merging as merging_module
 from services.aggregator.fold import Fold
 from services.aggregator.merging import Merging
+from services.aggregator.metrics import WATERMARK_DELAY_SECONDS
 from services.aggregator.sweeping import EXPIRE_MS
 from services.contract.history import Cells, Change, NewGroup, ViewCommit, decode_change, pack_rows
 from services.contract.names import view_channel, view_key
@@ -110,6 +112,15 @@ async def test_a_commit_of_this_process_is_merged(redis: Redis, partitions: Sequ
     mine = await merging(redis)
     await turn(mine, (0, await partitions[0].write(load(1))), (1, await partitions[1].write(load(2, "b"))))
     assert await shown(redis) == {"a": 1, "b": 2}
+
+
+async def test_who_merges_nothing_any_more_closes_nothing_late(redis: Redis, partitions: Sequence[Partition]) -> None:
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1))))
+    WATERMARK_DELAY_SECONDS.set(40)
+    await mine.want(LINEAGE, [], {}, ALL)
+    await turn(mine)
+    assert REGISTRY.get_sample_value("tideboard_aggregator_watermark_delay_seconds") == 0
 
 
 async def test_commits_of_others_are_followed_from_the_moment_that_they_are_wanted(

@@ -4,6 +4,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.aggregator.folding import Folding
 from services.aggregator.service import Aggregator
@@ -28,4 +29,12 @@ async def test_a_look_during_which_another_log_begins_is_a_look_like_any_other(
     await service._look()
     assert checked.await_count == 2
     await folding.stop()
+    await service._redis.aclose()
+
+
+async def test_a_look_tells_how_many_partitions_the_log_has_also_where_none_is_folded_here(valkey: Valkey) -> None:
+    service = Aggregator(AggregatorSettings(instance="a"), KafkaSettings(), RedisSettings(url=valkey.url))
+    service._facts.partitions = 6
+    await service._look()
+    assert REGISTRY.get_sample_value("tideboard_aggregator_log_partitions") == 6
     await service._redis.aclose()
