@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from services.contract.live import Delta, Since, Status
 from services.gateway import metrics
+from services.gateway.content import content
 from services.gateway.dashboard import Mark, Picture, Position
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.pace import Pace
@@ -90,7 +91,7 @@ class Audience:
         for tier in self.tiers.values():
             mark = tier.behind[viewer].mark if viewer in tier.behind else tier.mark if viewer in tier.members else None
             if mark is not None:
-                newest = max((version for version, _, _ in mark.views), default=0)
+                newest = max((version for version, *_ in mark.views), default=0)
                 return max(0, now - newest // 1_000) if newest else 0
         return 0
 
@@ -257,7 +258,7 @@ class Audience:
                 made = self._snapshot(picture, hz, now, -1)
             else:
                 delta = picture.delta(mark, now)
-                made = _Made(outgoing(delta, picture.mark) if delta else None, picture.mark)
+                made = _Made(outgoing(delta, picture.mark, content(picture, delta, mark)) if delta else None, picture.mark)
             self._made[mark] = made
         return made
 
@@ -266,11 +267,10 @@ class Audience:
             self.waiting[viewer] = wishes[viewer]
 
     def _answer(self, picture: Picture, since: Since | Position | None, hz: int, now: int) -> _Made:
-        return (
-            _Made(outgoing(picture.resume(since, now), picture.mark), picture.mark)
-            if since
-            else self._snapshot(picture, hz, now)
-        )
+        if not since:
+            return self._snapshot(picture, hz, now)
+        delta = picture.resume(since, now)
+        return _Made(outgoing(delta, picture.mark, content(picture, delta)), picture.mark)
 
     def _snapshot(self, picture: Picture, hz: int, now: int, age_ms: int = SNAPSHOT_MS) -> _Made:
         """A snapshot for those of a rate that is at most so old, or lacks nothing."""
@@ -280,7 +280,9 @@ class Audience:
             or held[1].epoch != picture.epoch
             or now - held[2] > (SNAPSHOT_MS if held[1] == picture.mark else age_ms)
         ):
-            held = self._snapshots[hz] = outgoing(picture.snapshot(now, self._throttle.hz(hz)), picture.mark), picture.mark, now
+            snapshot = picture.snapshot(now, self._throttle.hz(hz))
+            held = outgoing(snapshot, picture.mark, content(picture, snapshot)), picture.mark, now
+            self._snapshots[hz] = held
         return _Made(held[0], held[1])
 
     def _move(self, now: int) -> None:

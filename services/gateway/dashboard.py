@@ -14,12 +14,17 @@ from services.contract.live import Delta, LineInfo, PanelInfo, Snapshot, ViewDel
 from services.contract.views import PanelPlan, View, plan, retentions
 from services.gateway.viewstate import ViewState
 
+Had = tuple[int, int, int, int]
+"""What a viewer has of a view: its version, up to when it is closed, when its notes changed, and how many cells had been written.
+
+A plain tuple: marks are made of hundreds of them, many times a second."""
+
 
 class Mark(NamedTuple):
-    """What a viewer has of a picture: of each view its version, up to when it is closed, and when its notes changed."""
+    """What a viewer has of a picture, of each of its views."""
 
     epoch: str
-    views: tuple[tuple[int, int, int], ...]
+    views: tuple[Had, ...]
 
 
 class Position(NamedTuple):
@@ -73,7 +78,9 @@ class Picture:
     @property
     def mark(self) -> Mark:
         """What a viewer has that is told everything now: the same object for as long as nothing changes."""
-        mark = Mark(self.epoch, tuple((state.version, state.closed, state.notes.at) for state in self.states.values()))
+        mark = Mark(
+            self.epoch, tuple([(state.version, state.closed, state.notes.at, state.written) for state in self.states.values()])
+        )
         if mark != self._mark:
             self._mark = mark
         return self._mark
@@ -85,7 +92,7 @@ class Picture:
     def delta(self, mark: Mark, now: int) -> Delta | None:
         """What a viewer lacks that has this, None where that is nothing. The mark is of this epoch."""
         parts, notes = [], []
-        for place, ((version, closed, noted), state) in enumerate(zip(mark.views, self.states.values(), strict=True)):
+        for place, ((version, closed, noted, _), state) in enumerate(zip(mark.views, self.states.values(), strict=True)):
             if state.version > version or state.closed > closed:
                 parts.append(_part(place, state, version))
             if state.notes.at > noted:

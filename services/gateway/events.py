@@ -114,7 +114,7 @@ def encode_event(message: Outgoing) -> bytes:
 
 
 def encode_id(mark: Mark) -> str:
-    return f"{mark.epoch}:{','.join(format(version, 'x') for version, _, _ in mark.views)}"
+    return f"{mark.epoch}:{','.join(format(version, 'x') for version, *_ in mark.views)}"
 
 
 def decode_id(text: str) -> Position | None:

@@ -254,25 +254,40 @@ class Hub:
 
     async def _write(self, out: Out) -> None:
         message, viewers, clock = out.message, out.viewers, time.monotonic
-        missed = deflated = 0
+        written = deflated = 0
         for at in range(0, len(viewers), SLICE):
             if clock() > self._slice_ends:
                 await asyncio.sleep(0)
                 self._slice_ends = clock() + SLICE_S
+            before = written
             for viewer in viewers[at : at + SLICE]:
                 if viewer.clogged:
                     out.missed(viewer)
-                    missed += 1
                 else:
+                    written += 1
                     try:
                         viewer.send(message)
                     except Exception:
                         log.exception("a viewer could not be written to")
                         viewer.close(Closed.INTERNAL_ERROR)
                     deflated += viewer.deflated
-        metrics.FRAMES.labels(message.kind).inc(len(viewers) - missed)
-        metrics.PAYLOAD_BYTES.inc(len(message) * (len(viewers) - missed))
-        metrics.BYTES.inc(message.written(len(viewers) - missed, deflated))
+            if message.content.cells:
+                metrics.VIEWER_FRESHNESS.observe(self._age_s(message.content.newest), written - before)
+        self._count(message, written, deflated)
+
+    def _count(self, message: Outgoing, written: int, deflated: int) -> None:
+        """A message has been written to so many viewers, so many of whom read it compressed."""
+        metrics.FRAMES.labels(message.kind).inc(written)
+        metrics.PAYLOAD_BYTES.inc(len(message) * written)
+        metrics.BYTES.inc(message.written(written, deflated))
+        metrics.CELLS.inc(message.content.cells * written)
+        metrics.COALESCED.inc(message.content.overtaken * written)
+        if written:
+            for sampled, panels in message.content.panels:
+                metrics.PANEL_FRESHNESS.observe(self._age_s(sampled), panels)
+
+    def _age_s(self, sampled: int) -> float:
+        return max(0, self._clock() - sampled) / 1_000
 
     def _sweep(self, now: int) -> None:
         """Let go of what nobody has watched for a while."""

@@ -1,6 +1,10 @@
 """What a gateway counts."""
 
+from typing import Final
+
 from prometheus_client import Counter, Gauge, Histogram
+
+from services.gateway.tally import Tally
 
 _PREFIX = "tideboard_gateway"
 
@@ -12,6 +16,11 @@ REFUSED = Counter(
     f"{_PREFIX}_sockets_refused_total", "Opening handshakes, and requests under /api/, that the door refused", ["status"]
 )
 CLOSED = Counter(f"{_PREFIX}_sockets_closed_total", "WebSockets that ended, by the code of the close", ["code"])
+VIEWER_BYTES = Gauge(
+    f"{_PREFIX}_resident_bytes_per_viewer",
+    "Resident memory beyond the least that the process had without viewers, for each WebSocket and event stream; what is watched is in it",
+)
+WAITING = Gauge(f"{_PREFIX}_waiting_bytes", "Bytes that wait in this process for viewers that read slowly")
 DRAINING = Gauge(f"{_PREFIX}_draining", "1 while everybody is sent elsewhere")
 MOVED = Counter(f"{_PREFIX}_sockets_moved_total", "WebSockets that were asked to go elsewhere")
 FRAMES = Counter(f"{_PREFIX}_frames_total", "Frames written to viewers", ["type"])
@@ -20,6 +29,11 @@ BYTES = Counter(f"{_PREFIX}_frame_bytes_total", "Bytes of frames written to view
 RESUMES = Counter(f"{_PREFIX}_resumes_total", "Subscriptions with `since`, by what answered them", ["answer"])
 MISSED = Counter(
     f"{_PREFIX}_frames_coalesced_total", "Frames that a viewer was not sent because the last one was still on its way"
+)
+CELLS = Counter(f"{_PREFIX}_cells_total", "Cells in the snapshots and deltas that were written to viewers")
+COALESCED = Counter(
+    f"{_PREFIX}_cells_coalesced_total",
+    "Values that a viewer was not sent because newer ones of the same cells had come before its next frame",
 )
 PACES = Counter(
     f"{_PREFIX}_rate_changes_total",
@@ -52,6 +66,17 @@ PANEL_AGE = Histogram(
     f"{_PREFIX}_panel_age_seconds",
     "From the end of the newest bucket that a watched panel shows to now; looked at once a second",
     buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10, 30, 60, 300),
+)
+_AGES: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300)
+VIEWER_FRESHNESS = Tally(
+    f"{_PREFIX}_viewer_freshness_seconds",
+    "From the time of the newest sample in a snapshot or delta to its being written to a viewer's socket, once for each viewer",
+    _AGES,
+)
+PANEL_FRESHNESS = Tally(
+    f"{_PREFIX}_panel_freshness_seconds",
+    "From the time of a panel's newest sample to its being written to sockets, for each panel once a message that shows something new of it",
+    _AGES,
 )
 HANDSHAKES = Histogram(
     f"{_PREFIX}_handshake_seconds",

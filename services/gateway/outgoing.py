@@ -2,22 +2,25 @@
 
 from services.contract import live
 from services.contract.live import ServerMessage
+from services.gateway.content import NOTHING, Content
 from services.gateway.dashboard import Mark
 from services.gateway.frames import encode_text
 
 
 class Outgoing:
     """kind: as metrics name it. payload: JSON, UTF-8. mark: what its reader has then, None where it does not say.
+    content: what there is to count of it.
 
     plain, deflated: its frames, empty before somebody has asked for them.
     """
 
-    __slots__ = ("deflated", "kind", "mark", "payload", "plain")
+    __slots__ = ("content", "deflated", "kind", "mark", "payload", "plain")
 
-    def __init__(self, kind: str, payload: bytes, mark: Mark | None = None) -> None:
+    def __init__(self, kind: str, payload: bytes, mark: Mark | None = None, content: Content = NOTHING) -> None:
         self.kind = kind
         self.payload = payload
         self.mark = mark
+        self.content = content
         self.plain = self.deflated = b""
 
     def __len__(self) -> int:
@@ -37,5 +40,5 @@ class Outgoing:
         return self.plain
 
 
-def outgoing(message: ServerMessage, mark: Mark | None = None) -> Outgoing:
-    return Outgoing(type(message).__name__.lower(), live.encode(message), mark)
+def outgoing(message: ServerMessage, mark: Mark | None = None, content: Content = NOTHING) -> Outgoing:
+    return Outgoing(type(message).__name__.lower(), live.encode(message), mark, content)

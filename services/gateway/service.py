@@ -16,6 +16,7 @@ from services.gateway.endpoints import LiveEndpoint, PlotlyEndpoint
 from services.gateway.events import EventStreams
 from services.gateway.garbage import Garbage
 from services.gateway.hub import Hub
+from services.gateway.memory import Memory
 from services.gateway.orders import routes
 from services.gateway.settings import AccessSettings, GatewaySettings, LeavingSettings, LimitSettings
 from services.gateway.wall import Wall
@@ -84,6 +85,7 @@ class Gateway:
         await self._http.start()
         if self._garbage:
             self._garbage.begin()
+        self._memory = Memory(lambda: len(self.sockets) + len(self.streams))
         log.info("viewers are served", address=f"http://{settings.host}:{self.port}/", port=self.port)
 
     @property
@@ -100,7 +102,11 @@ class Gateway:
         departure = self.departure
         assert departure is not None, "started"  # noqa: S101
         async with asyncio.TaskGroup() as tasks:
-            serving = [tasks.create_task(self.hub.run()), tasks.create_task(self.sockets.run())]
+            serving = [
+                tasks.create_task(self.hub.run()),
+                tasks.create_task(self.sockets.run()),
+                tasks.create_task(self._memory.run()),
+            ]
             if self.keyring:
                 serving.append(tasks.create_task(self.keyring.run()))
             await departure.run()

@@ -121,7 +121,7 @@ class Stage:
 
     def written(self, now: int) -> None:
         """A delta has been written: how old is the newest record in it?"""
-        newest = max((held.newest for held in self.held), default=0)
+        newest = max((held.state.arrived for held in self.held), default=0)
         if newest > self._newest:
             if self._newest:
                 metrics.DELAY.observe((now - newest) / 1000)

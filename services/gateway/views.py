@@ -38,7 +38,6 @@ class Held:
     loaded: bool = False
     whole: bool = True
     again: bool = False
-    newest: int = 0  # ingest time of the newest record in it
     reading: asyncio.Task[None] | None = None
     pending: list[Change] = field(default_factory=list)
 
@@ -138,7 +137,6 @@ class Views:
         match verdict:
             case Verdict.applied:
                 self.on_changed()
-                held.newest = max(held.newest, change.newest)
             case Verdict.gap:
                 self._read(held, "gap")
             case Verdict.other_epoch:
@@ -172,11 +170,9 @@ class Views:
     async def _read_once(self, held: Held) -> bool:
         after = -1 if held.whole or not held.loaded else held.state.version
         history = await read_view(self._redis, held.view, after)
-        if history is not None:
-            if not held.state.load(history, after):
-                held.whole = True
-                return False
-            held.newest = max(held.newest, history.newest)
+        if history is not None and not held.state.load(history, after):
+            held.whole = True
+            return False
         # Where nothing lies although something did, Redis has lost it: what is known stays until somebody writes again.
         held.loaded, held.whole = True, False
         self.on_changed()

@@ -32,6 +32,7 @@ class ViewState:
         "_buckets",
         "_latest",
         "_trim_at",
+        "arrived",
         "closed",
         "epoch",
         "every_ms",
@@ -41,6 +42,7 @@ class ViewState:
         "notes",
         "version",
         "window_ms",
+        "written",
     )
 
     def __init__(self, every_ms: int, window_ms: int) -> None:
@@ -54,12 +56,22 @@ class ViewState:
         self.version = 0
         self.closed = 0
         self.newest = 0  # start of the newest bucket
+        self.arrived = 0  # ingest time of the newest record in it
+        self.written = 0  # cells that were written or written again, since it began
         self.notes = NO_NOTES
         self.filled = 0  # see ViewHistory
         self.groups: dict[int, dict[str, str]] = {}
         self._born: dict[int, int] = {}  # group -> a version at which it was there for sure, and not long before
         self._buckets: dict[int, Rows] = {}
         self._latest: dict[int, int] = {}  # bucket -> version that touched it last, in the order of versions
+
+    @property
+    def sampled(self) -> int:
+        """Time of the newest sample that is shown, epoch ms, 0 for none. As near as is known: when it arrived, but not after its bucket."""
+        if not self.newest:
+            return 0
+        end = self.newest + self.every_ms
+        return min(end, self.arrived) if self.arrived else end
 
     def load(self, history: ViewHistory, after: int) -> bool:
         """Take in what was read after a version (-1: all). False: it is of another epoch and not whole, so read it whole."""
@@ -70,10 +82,12 @@ class ViewState:
         self._add_groups(history.version, history.groups.items())
         for start, rows in history.rows.items():
             if len(rows):
+                self.written += int(np.count_nonzero(rows["version"] > self.version))
                 self._merge(start, rows, int(rows["version"].min()), int(rows["version"].max()))
         self._latest = dict(sorted(self._latest.items(), key=lambda item: item[1]))
         self.version = max(self.version, history.version)
         self.closed = max(self.closed, history.closed)
+        self.arrived = max(self.arrived, history.newest)
         self._note(history.notes)
         self._fill(history.filled)
         return True
@@ -92,8 +106,10 @@ class ViewState:
             self._add_groups(change.version, ((group.number, group.labels) for group in change.groups))
             for cells in change.cells:
                 if cells.groups:
+                    self.written += len(cells.groups)
                     self._merge(cells.start, _rows(cells, change.version), change.version, change.version)
             self.version = change.version
+            self.arrived = max(self.arrived, change.newest)
         self.closed = max(self.closed, change.closed)
         return Verdict.applied
 

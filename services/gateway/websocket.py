@@ -116,12 +116,15 @@ class Sockets:
         for socket in list(self._wheel[slot]):
             socket.ping()
         now = self.clock()
+        held = 0
         for socket, (since, bytes_) in list(self.stalled.items()):
             waiting = socket.transport.get_write_buffer_size()
+            held += waiting
             if waiting < bytes_:
                 self.stalled[socket] = now, waiting
             elif now - since > MAX_STALL_S:
                 socket.drop("nothing was read for too long")
+        metrics.WAITING.set(held)
         for socket in [socket for socket, until in self.closing.items() if now > until]:
             socket.abort()
         at = self.door.now()

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from services.transport.registry import write_entry
 from tests.gateway_process import GatewayProcess, running
-from tests.pipeline.gateway_world import Pen, desk, document, entry, now_ms, panel, view_ids, viewing
+from tests.pipeline.gateway_world import Pen, Screen, desk, document, entry, now_ms, panel, view_ids, viewing
 from tests.servers import Valkey
 
 HOST = document("host", panel("cpu", "cpu_busy"))
@@ -52,6 +52,8 @@ async def test_metrics_say_who_watches_what_at_which_rate_and_what_it_costs(gate
         viewing(gateway.port) as paused,
     ):
         await paused.say({"type": "subscribe", "dashboard": "host", "hz": 0})
+        for one in (screen, paused):
+            await one.hear_a("snapshot")
         for turn in range(5):
             start = (now_ms() // 1_000 - 1) * 1_000
             await pen.write({(start, str(line)): float(turn) for line in range(100)}, closed=start)
@@ -64,10 +66,41 @@ async def test_metrics_say_who_watches_what_at_which_rate_and_what_it_costs(gate
     assert found["frames_total", ("delta",)] >= 5 and found["frames_total", ("snapshot",)] >= 1
     assert found["payload_bytes_total", ()] > 0
     assert found["panel_age_seconds_count", ()] >= 1 and found["delay_seconds_count", ()] >= 1
+    assert found["viewer_freshness_seconds_count", ()] == _with_cells(screen)
+    assert 0 < found["viewer_freshness_seconds_sum", ()] < 60 * found["viewer_freshness_seconds_count", ()]
+    assert found["panel_freshness_seconds_count", ()] >= 5
+    assert found["cells_total", ()] == 500, "everybody came before there was anything, and one of them is paused"
+    assert found["resident_bytes_per_viewer", ()] > 0 and found["waiting_bytes", ()] == 0
     assert found["ticks_total", ()] >= 5 and found["throttle_factor", ()] == 1
     after = await asyncio.to_thread(_when_gone, gateway)
     assert after["sockets_closed_total", ("1000",)] == 3
     assert ("viewers_by_rate", ("host", "10")) not in after, "a dashboard that nobody watches is no time series either"
+
+
+async def test_values_that_a_slow_rate_passes_over_are_counted_one_by_one(gateway: GatewayProcess, redis: Redis) -> None:
+    pen = Pen(redis, CPU)
+    async with viewing(gateway.port) as screen:
+        await screen.say({"type": "subscribe", "dashboard": "host", "hz": 1})
+        start = (now_ms() // 1_000 - 1) * 1_000
+        await pen.write({(start, "0"): 0.0})
+        await screen.until(lambda: screen.versions.get(CPU) == pen.version)
+        before = await asyncio.to_thread(metrics, gateway)
+        for turn in range(30):
+            await pen.write({(start, str(line)): float(turn) for line in range(10)})
+            await asyncio.sleep(0.05)
+        await screen.until(lambda: screen.versions.get(CPU) == pen.version)
+        after = await asyncio.to_thread(metrics, gateway)
+    sent, passed = (after[name, ()] - before[name, ()] for name in ("cells_total", "cells_coalesced_total"))
+    assert sent + passed == 300 and passed >= 200
+
+
+def _with_cells(screen: Screen) -> int:
+    """Messages that showed something."""
+    snapshots = [message for message in screen.messages if message["type"] == "snapshot"]
+    deltas = [message for message in screen.messages if message["type"] == "delta"]
+    return sum(any(view["cells"] for view in message["views"]) for message in snapshots) + sum(
+        any(view[5] for view in message["views"]) for message in deltas
+    )
 
 
 def _when_gone(gateway: GatewayProcess) -> dict[tuple[str, tuple[str, ...]], float]:

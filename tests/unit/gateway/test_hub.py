@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from msgspec.structs import replace
+from prometheus_client import REGISTRY
 
-from services.contract.live import Delta, Status, decode_server
+from services.contract.live import Delta, Status, decode_server, encode
 from services.contract.registry import Entry
 from services.gateway import metrics
+from services.gateway.content import Content
 from services.gateway.hub import SLICE_S, Hub
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.stage import Stage
@@ -114,6 +116,40 @@ async def test_who_cannot_be_written_to_is_closed_and_harms_nobody() -> None:
     before, broken, after = Costly(), Broken(), Costly()
     await hub._write(Out(outgoing(Delta("host", "", 0, [])), [before, broken, after]))
     assert (before.frames, broken.closed, after.frames) == (1, 1011, 1)
+
+
+async def test_how_new_and_how_much_is_counted_for_each_viewer_that_got_it() -> None:
+    hub = Hub(connect(NOWHERE), clock=lambda: 10_000)
+    away = Costly()
+    away.clogged = True
+    message = Outgoing(
+        "delta",
+        encode(Delta("host", "", 0, [])),
+        content=Content(cells=3, overtaken=5, newest=9_600, panels=((9_600, 1), (2_000, 2))),
+    )
+    viewers = [Costly() for _ in range(2)]
+    before = {name: _value(name) for name in COUNTED}
+    await hub._write(Out(message, [*viewers, away]))
+    gained = {name: _value(name) - before[name] for name in COUNTED}
+    assert gained == {
+        "cells_total": 6, "cells_coalesced_total": 10, "viewer_freshness_seconds_count": 2, "panel_freshness_seconds_count": 3,
+    }  # fmt: skip
+
+
+async def test_what_nobody_could_be_sent_is_as_new_as_nothing() -> None:
+    hub = Hub(connect(NOWHERE), clock=lambda: 10_000)
+    away = Costly()
+    away.clogged = True
+    before = {name: _value(name) for name in COUNTED}
+    await hub._write(Out(Outgoing("delta", b"{}", content=Content(3, 5, 9_600, ((9_600, 1),))), [away]))
+    assert {name: _value(name) for name in COUNTED} == before
+
+
+COUNTED = ("cells_total", "cells_coalesced_total", "viewer_freshness_seconds_count", "panel_freshness_seconds_count")
+
+
+def _value(name: str) -> float:
+    return REGISTRY.get_sample_value(f"tideboard_gateway_{name}") or 0.0
 
 
 async def test_a_dashboard_that_cannot_be_shown_does_not_keep_others_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
