@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench chaos fuzz soak screenshot build clean docs lock
+.PHONY: help run test check fmt bench chaos fuzz soak screenshot build clean docs crds lock
 
 help: ## print the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{printf "  %s %-12s", $$1, $$2; $$1=$$2=""; print $$0}'
@@ -43,6 +43,9 @@ clean: ## remove all that the verbs have made
 
 docs: ## write docs/settings.md from the settings classes
 	@$(PYTHON) -m tools docs
+
+crds: ## write the definitions of the custom resources from the contract
+	@$(PYTHON) -m tools crds
 
 lock: ## write the locks from pyproject.toml
 	@$(PYTHON) -m tools lock

@@ -80,6 +80,14 @@ def docs(_: list[str]) -> int:
     return 0
 
 
+def crds(_: list[str]) -> int:
+    """The definitions of the custom resources from the contract."""
+    with _set_up():
+        machine.set_up("run", wall=False)
+    run([_BIN / "python", "-m", "tools.crds"], failing="the definitions cannot be written")
+    return 0
+
+
 def lock(_: list[str]) -> int:
     """The locks, from pyproject.toml. They name hashes and no index, so that any mirror will do."""
     with _set_up():
@@ -175,6 +183,6 @@ def _set_up() -> Iterator[None]:
 
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
-    "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "lock": lock, "bench": bench,
+    "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "crds": crds, "lock": lock, "bench": bench,
     "chaos": chaos, "fuzz": fuzz, "soak": soak, "screenshot": screenshot, "clean": clean,
 }  # fmt: skip

@@ -17,6 +17,10 @@ from services.contract.queries import ID_PATTERN, MIN_EVERY_MS, ROUND_MS, Defaul
 __all__ = ["Dashboard", "DashboardError", "Panel", "Threshold", "parse"]
 
 MAX_PANELS: Final = 200
+MAX_QUERIES: Final = 50  # of one panel
+MAX_DECIMALS: Final = 12
+DEFAULT_WINDOW: Final = "5m"
+DEFAULT_EVERY: Final = "1s"
 MAX_RESOLUTIONS: Final = 8
 MAX_RESOLUTION_MS: Final = 86_400_000
 MAX_KEPT: Final = 5_000  # buckets of one resolution
@@ -78,8 +82,8 @@ class Dashboard(msgspec.Struct, frozen=True):
 class _Spec(msgspec.Struct, forbid_unknown_fields=True):
     panels: list[Any]
     title: str = ""
-    window: str = "5m"
-    every: str = "1s"
+    window: str = DEFAULT_WINDOW
+    every: str = DEFAULT_EVERY
     maxGroups: int | None = None  # noqa: N815, the document's own spelling
     resolutions: list[Any] | None = None
 
@@ -211,8 +215,8 @@ def _check_resolution(found: list[Resolution], path: str) -> None:
 
 
 def _check_look(draft: _Panel, path: str) -> None:
-    if draft.decimals is not None and not 0 <= draft.decimals <= 12:
-        raise DashboardError(f"{path}.decimals", f"is {draft.decimals}, expected 0 to 12")
+    if draft.decimals is not None and not 0 <= draft.decimals <= MAX_DECIMALS:
+        raise DashboardError(f"{path}.decimals", f"is {draft.decimals}, expected 0 to {MAX_DECIMALS}")
     if draft.min is not None and draft.max is not None and draft.min >= draft.max:
         raise DashboardError(f"{path}.max", f"is {draft.max:g}, expected more than min {draft.min:g}")
     check_finite(draft.min, f"{path}.min")
@@ -226,6 +230,8 @@ def _queries(draft: _Panel, path: str, defaults: Defaults) -> tuple[Query, ...]:
         return (parse_query(draft.query, f"{path}.query", "a", defaults),)
     if not draft.queries:
         raise DashboardError(f"{path}.queries", "is empty")
+    if len(draft.queries) > MAX_QUERIES:
+        raise DashboardError(f"{path}.queries", f"has {len(draft.queries)} queries, {MAX_QUERIES} at most")
     queries = tuple(
         parse_query(item, f"{path}.queries[{i}]", chr(97 + i % 26), defaults) for i, item in enumerate(draft.queries)
     )

@@ -9,9 +9,8 @@ import msgspec
 
 API_VERSION: Final = "tideboard.dev/v1alpha1"
 NAME_PATTERN: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
-
-_DURATION: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)\Z")
-_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+DURATION_PATTERN: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)\Z")
+UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class DocumentError(ValueError):
@@ -45,9 +44,9 @@ def read_head(document: object, kind: str) -> tuple[str, Any]:
 
 def parse_duration(text: str, path: str) -> int:
     """Milliseconds of '250ms', '1s', '5m', '2h', '1d'."""
-    if not (found := _DURATION.match(text)):
+    if not (found := DURATION_PATTERN.match(text)):
         raise DocumentError(path, f"is {text!r}, expected a duration like 250ms, 1s, 5m, 2h or 1d")
-    ms = float(found[1]) * _UNITS_MS[found[2]]
+    ms = float(found[1]) * UNITS_MS[found[2]]
     if ms != int(ms) or ms <= 0:
         raise DocumentError(path, f"is {text!r}, expected a whole number of milliseconds, more than none")
     return int(ms)
@@ -56,8 +55,8 @@ def parse_duration(text: str, path: str) -> int:
 def format_duration(ms: int) -> str:
     """The shortest way to write a duration: 90000 -> 90s, 3600000 -> 1h."""
     for unit in ("d", "h", "m", "s"):
-        if ms % _UNITS_MS[unit] == 0:
-            return f"{ms // _UNITS_MS[unit]}{unit}"
+        if ms % UNITS_MS[unit] == 0:
+            return f"{ms // UNITS_MS[unit]}{unit}"
     return f"{ms}ms"
 
 

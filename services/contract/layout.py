@@ -9,6 +9,7 @@ from services.contract.document import DocumentError, shape
 
 COLUMNS: Final = 24
 MAX_ROW: Final = 10_000
+MAX_HEIGHT: Final = 100
 DEFAULT_SIZES: Final[dict[str, tuple[int, int]]] = {  # columns, rows
     "timeseries": (12, 8), "stat": (4, 4), "gauge": (4, 5), "bar": (8, 8), "table": (12, 8),
 }  # fmt: skip
@@ -48,7 +49,9 @@ def lay_out(panels: Sequence[tuple[str, object]]) -> list[Grid]:
 
 def _grid(item: object, path: str) -> Grid:
     grid = shape(item, _Grid, path)
-    if not (grid.x >= 0 and 0 <= grid.y <= MAX_ROW and grid.w >= 1 and 1 <= grid.h <= 100 and grid.x + grid.w <= COLUMNS):
-        limits = f"x + w must stay within {COLUMNS} columns, h within 100 rows, y within {MAX_ROW}, w and h at least 1"
+    if not (
+        grid.x >= 0 and 0 <= grid.y <= MAX_ROW and grid.w >= 1 and 1 <= grid.h <= MAX_HEIGHT and grid.x + grid.w <= COLUMNS
+    ):
+        limits = f"x + w must stay within {COLUMNS} columns, h within {MAX_HEIGHT} rows, y within {MAX_ROW}, w and h at least 1"
         raise DocumentError(path, limits)
     return Grid(grid.x, grid.y, grid.w, grid.h)

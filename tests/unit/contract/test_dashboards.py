@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.contract.conditions import Matcher
-from services.contract.dashboards import LATER_PANEL_TYPES, MAX_PANELS, Dashboard, DashboardError, Threshold, parse
+from services.contract.dashboards import LATER_PANEL_TYPES, MAX_PANELS, MAX_QUERIES, Dashboard, DashboardError, Threshold, parse
 from services.contract.document import format_duration, parse_duration
 from services.contract.functions import NAMES
 from services.contract.layout import COLUMNS, DEFAULT_SIZES, Grid
@@ -207,6 +207,7 @@ def test_where_takes_values_lists_and_regular_expressions(condition: object, mat
         (dashboard(panel(query=None)), "spec.panels[0]", "needs either query or queries"),
         (dashboard(panel(queries=[{"metric": "a"}])), "spec.panels[0]", "needs either query or queries"),
         (dashboard(panel(query=None, queries=[])), "spec.panels[0].queries", "is empty"),
+        (dashboard(panel(query=None, queries=[{"metric": "a"}] * (MAX_QUERIES + 1))), "spec.panels[0].queries", f"{MAX_QUERIES} at most"),
         (dashboard(panel(query="load")), "spec.panels[0].query", "expected `object`, got `str`"),
         (dashboard(panel(query={})), "spec.panels[0].query", "missing required field `metric`"),
         (query(metrics="x"), "spec.panels[0].query", "unknown field `metrics`"),
