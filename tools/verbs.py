@@ -88,6 +88,14 @@ def crds(_: list[str]) -> int:
     return 0
 
 
+def chart(_: list[str]) -> int:
+    """The chart's values.schema.json from its values.yaml."""
+    with _set_up():
+        machine.set_up("test", wall=False)
+    run([_BIN / "python", "-m", "tools.chart"], failing="the chart's schema cannot be written")
+    return 0
+
+
 def lock(_: list[str]) -> int:
     """The locks, from pyproject.toml. They name hashes and no index, so that any mirror will do."""
     with _set_up():
@@ -163,6 +171,7 @@ def _check(*also: Tool) -> None:
         *also,
         Tool("tsc", [*npm, "run", "--silent", "check"], "tsc is not content", machine.FRONTEND),
         Tool("import-linter", [_BIN / "lint-imports"], "import-linter is not content"),
+        Tool("helm lint", [_BIN / "python", "-m", "tools.chart", "--check"], "the chart is not in order"),
         Tool("oxlint", [*npm, "run", "--silent", "lint"], "oxlint is not content", machine.FRONTEND),
         Tool("ruff", [_BIN / "ruff", "check", "."], "ruff is not content"),
         Tool("ruff format", [_BIN / "ruff", "format", "--check", "."], "ruff format is not content"),
@@ -183,6 +192,6 @@ def _set_up() -> Iterator[None]:
 
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
-    "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "crds": crds, "lock": lock, "bench": bench,
+    "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "crds": crds, "chart": chart, "lock": lock, "bench": bench,
     "chaos": chaos, "fuzz": fuzz, "soak": soak, "screenshot": screenshot, "clean": clean,
 }  # fmt: skip

@@ -1,0 +1,111 @@
+{{/* What values cannot be together, each with the sentence that says what to do. The schema refuses what is wrong by itself. */}}
+
+{{- define "tideboard.checks" -}}
+{{- include "tideboard.checks.kafka" . }}
+{{- include "tideboard.checks.redis" . }}
+{{- include "tideboard.checks.gateway" . }}
+{{- include "tideboard.checks.exposure" . }}
+{{- include "tideboard.checks.components" . }}
+{{- end }}
+
+{{- define "tideboard.checks.kafka" -}}
+{{- $kafka := .Values.externalKafka }}
+{{- $sasl := $kafka.sasl }}
+{{- if and .Values.kafka.enabled $kafka.brokers }}
+{{- fail "kafka.enabled and externalKafka.brokers are both set, and one log is needed: set kafka.enabled=false to use your own brokers." }}
+{{- end }}
+{{- if not (or .Values.kafka.enabled $kafka.brokers) }}
+{{- fail "No Kafka is chosen: set externalKafka.brokers to your own (host:port), or kafka.enabled=true for the built-in one, which is for evaluation only." }}
+{{- end }}
+{{- range $kafka.brokers }}
+{{- if not (regexMatch "^[^/:]+:[0-9]+$|^\\[[0-9a-fA-F:.]+\\]:[0-9]+$" .) }}
+{{- fail (printf "externalKafka.brokers: %q is not host:port." .) }}
+{{- end }}
+{{- end }}
+{{- if and $sasl.mechanism (not $sasl.username) }}
+{{- fail (printf "externalKafka.sasl.mechanism is %s, which needs externalKafka.sasl.username." $sasl.mechanism) }}
+{{- end }}
+{{- if and $sasl.mechanism (not (or $sasl.password $sasl.existingSecret)) }}
+{{- fail (printf "externalKafka.sasl.mechanism is %s, which needs a password: name a Secret in externalKafka.sasl.existingSecret." $sasl.mechanism) }}
+{{- end }}
+{{- if and (not $sasl.mechanism) (or $sasl.username $sasl.password $sasl.existingSecret) }}
+{{- fail "externalKafka.sasl has a user or a password and no mechanism: set externalKafka.sasl.mechanism to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512." }}
+{{- end }}
+{{- if and .Values.kafka.enabled (gt (int .Values.topics.replication) 1) }}
+{{- fail "topics.replication is more than 1, and the built-in Kafka is one broker: set it to 1, or use Kafka of your own." }}
+{{- end }}
+{{- end }}
+
+{{- define "tideboard.checks.redis" -}}
+{{- $redis := .Values.externalRedis }}
+{{- if $redis.cluster.enabled }}
+{{- fail "externalRedis.cluster.enabled: Redis Cluster is not supported; use one primary, with externalRedis.sentinel for failover." }}
+{{- end }}
+{{- if and $redis.host $redis.sentinel.hosts }}
+{{- fail "externalRedis.host and externalRedis.sentinel.hosts are both set: name the one server, or the Sentinels that know it." }}
+{{- end }}
+{{- $own := or $redis.host $redis.sentinel.hosts }}
+{{- if and .Values.redis.enabled $own }}
+{{- fail "redis.enabled and externalRedis are both set, and one feed is needed: set redis.enabled=false to use your own." }}
+{{- end }}
+{{- if not (or .Values.redis.enabled $own) }}
+{{- fail "No Redis is chosen: set externalRedis.host or externalRedis.sentinel.hosts to your own, or redis.enabled=true for the built-in one, which is for evaluation only." }}
+{{- end }}
+{{- if regexMatch "[:/@]" (regexReplaceAll "^\\[[0-9a-fA-F:.]+\\]$" $redis.host "") }}
+{{- fail (printf "externalRedis.host: %q is more than a host; the port goes into externalRedis.port, user and password into externalRedis.username and externalRedis.existingSecret." $redis.host) }}
+{{- end }}
+{{- if and $redis.sentinel.hosts (not $redis.sentinel.service) }}
+{{- fail "externalRedis.sentinel.hosts is set, which needs externalRedis.sentinel.service: the name of what the Sentinels watch." }}
+{{- end }}
+{{- end }}
+
+{{- define "tideboard.checks.gateway" -}}
+{{- $gateway := .Values.gateway }}
+{{- $least := include "tideboard.gateway.leastGrace" . | int }}
+{{- if not (kindIs "invalid" $gateway.terminationGracePeriodSeconds) }}
+{{- if lt (int $gateway.terminationGracePeriodSeconds) $least }}
+{{- fail (printf "gateway.terminationGracePeriodSeconds is %v, and viewers are handed over for up to %d s (drain.preStopSeconds + drain.seconds + 10): set it to that at least, or leave it out." $gateway.terminationGracePeriodSeconds $least) }}
+{{- end }}
+{{- end }}
+{{- if and (eq $gateway.auth.mode "none") (or $gateway.auth.existingSecret $gateway.auth.keySecret $gateway.auth.jwks) }}
+{{- fail "gateway.auth.mode is none, and keys for tokens are named: set gateway.auth.mode=jwt to use them." }}
+{{- end }}
+{{- if and (eq $gateway.autoscaling.mode "hpa") (gt (int $gateway.autoscaling.minReplicas) (int $gateway.autoscaling.maxReplicas)) }}
+{{- fail "gateway.autoscaling.minReplicas is more than maxReplicas." }}
+{{- end }}
+{{- if and .Values.ingestor.autoscaling.enabled (gt (int .Values.ingestor.autoscaling.minReplicas) (int .Values.ingestor.autoscaling.maxReplicas)) }}
+{{- fail "ingestor.autoscaling.minReplicas is more than maxReplicas." }}
+{{- end }}
+{{- end }}
+
+{{- define "tideboard.checks.exposure" -}}
+{{- with .Values.gateway.ingress }}
+{{- if and .enabled (not .hosts) }}
+{{- fail "gateway.ingress.enabled is set, which needs gateway.ingress.hosts: [{host: wall.example}]." }}
+{{- end }}
+{{- range .hosts }}
+{{- if not .host }}
+{{- fail "gateway.ingress.hosts: each is an object with a host: [{host: wall.example}]." }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.gateway.httpRoute }}
+{{- if and .enabled (not .parentRefs) }}
+{{- fail "gateway.httpRoute.enabled is set, which needs gateway.httpRoute.parentRefs: the Gateways that it belongs to, [{name: public}]." }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "tideboard.checks.components" -}}
+{{- if and .Values.collector.enabled (not .Values.ingestor.enabled) }}
+{{- fail "collector.enabled needs ingestor.enabled: there is nobody to post to." }}
+{{- end }}
+{{- range $component := list "ingestor" "aggregator" "gateway" "operator" }}
+{{- with (index $.Values $component).podDisruptionBudget }}
+{{- $replicas := (index $.Values $component).replicaCount }}
+{{- if and .enabled (not (kindIs "invalid" .minAvailable)) (eq (toString .minAvailable) (toString $replicas)) }}
+{{- fail (printf "%s.podDisruptionBudget.minAvailable is all %v pods that there are, so that no node could ever be drained: leave it out, and maxUnavailable 1 counts." $component $replicas) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
