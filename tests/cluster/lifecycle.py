@@ -1,0 +1,146 @@
+"""A cluster's life: written, started from outside, brought up from inside, taken down. Each step says how long it took."""
+
+import datetime as dt
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from tests.cluster import certificates, controlplane, files, images, node, objects, sandbox
+from tests.cluster import plan as plans
+from tests.cluster.api import Api, until
+from tests.cluster.daemons import DaemonError, Daemons
+from tests.cluster.plan import Plan
+from tools import clients, kubernetes
+from tools.steps import CACHE
+
+CLUSTER: Final = "TIDEBOARD_TEST_CLUSTER"
+_CLIENTS: Final = ("kubectl", "helm3", "helm4")
+
+
+def home_of(name: str) -> Path:
+    return clients.cache() / "clusters" / name
+
+
+def write(name: str, count: int) -> Plan:
+    """Everything that is written before anything starts. DaemonError where the name is taken."""
+    programs = {**kubernetes.programs(), **{each: clients.client(each) for each in _CLIENTS}}
+    plan = Plan(name, home_of(name), count)
+    try:
+        plan.home.mkdir(parents=True)
+    except FileExistsError:
+        raise DaemonError(f"there is a cluster {name} already: take it down, or give this one another --name") from None
+    for folder in (plan.programs, plan.logs):
+        folder.mkdir()
+    for program, path in programs.items():
+        (plan.programs / program).symlink_to(path)
+    _write(plan.home, certificates.make(plan, dt.datetime.now(dt.UTC)))
+    for each in plan.machines:
+        told = files.of_node(plan, each, node.plugins() if plan.nodes else "")
+        _write(plan.of(each), {path: text.encode() for path, text in told.items()})
+    (plan.home / "plan.json").write_text(plan.written())
+    return plan
+
+
+def up(name: str, count: int) -> sandbox.Sandbox:
+    """From outside: start it all, and wait until pods run. What it has begun ends when this fails."""
+    begun = time.monotonic()
+    plan = write(name, count)
+    try:
+        box = sandbox.start(plan)
+        _say("sandbox", begun)
+        _inside(box, "bring-up")
+    except BaseException:
+        down(plan, keep_logs=True)
+        raise
+    _say(f"cluster {name}, {count} nodes", begun)
+    return box
+
+
+def bring_up(plan: Plan) -> None:
+    """From inside: the control plane and the nodes' engines side by side, then the nodes."""
+    begun, daemons = time.monotonic(), Daemons(plan)
+    nodes = node.machines(plan, daemons)
+    with ThreadPoolExecutor(1 + len(nodes)) as pool:
+        archives = images.small(plan.programs, plan.home / "images") if nodes else []
+        engines = [pool.submit(_begin, machine, archives) for machine in nodes]
+        api = controlplane.start(plan, daemons)
+        _say("API server", begun)
+        for engine in engines:
+            engine.result()
+        _say("container engines and images", begun)
+    if nodes:
+        for machine in nodes:
+            machine.join(api)
+        api.apply(objects.dns())
+        for machine in nodes:
+            machine.wait(api)
+        _say("nodes", begun)
+        until("DNS on every node", lambda: _dns_ready(api, len(nodes)))
+        _say("DNS", begun)
+    controlplane.wait(api, daemons)
+
+
+def down(plan: Plan, *, keep_logs: bool = False) -> None:
+    """Take a cluster down, whatever of it there is."""
+    box = sandbox.found(plan)
+    if box:
+        box.end()
+    if keep_logs:
+        kept = _keep(plan)
+        print(f"its logs are in {kept}", file=sys.stderr)
+    sandbox.forget(plan)
+
+
+def environ(plan: Plan) -> dict[str, str]:
+    """What a person or a test inside finds: the clients in PATH, and which cluster they speak to."""
+    path = f"{plan.programs}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, "KUBECONFIG": str(plan.kubeconfig), CLUSTER: str(plan.home)}
+
+
+def running() -> list[sandbox.Sandbox]:
+    """Every cluster of this user."""
+    folder = clients.cache() / "clusters"
+    written = sorted(folder.glob("*/plan.json")) if folder.is_dir() else []
+    boxes = [sandbox.found(plans.read(path.read_text())) for path in written]
+    return [box for box in boxes if box and box.alive]
+
+
+def _begin(machine: node.Machine, archives: Sequence[Path]) -> None:
+    machine.begin()
+    machine.load(archives)
+
+
+def _inside(box: sandbox.Sandbox, verb: str) -> None:
+    done = subprocess.run(box.inside([sys.executable, "-m", "tests.cluster", verb, box.plan.name]), check=False)
+    if done.returncode:
+        raise DaemonError("the cluster did not come up")
+
+
+def _dns_ready(api: Api, count: int) -> bool:
+    status = api.get("/apis/apps/v1/namespaces/kube-system/daemonsets/coredns").get("status", {})
+    return int(status.get("numberReady", 0)) == count
+
+
+def _keep(plan: Plan) -> Path:
+    kept = CACHE / "cluster-logs" / plan.name
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(plan.logs, kept)
+    return kept
+
+
+def _write(folder: Path, written: dict[str, bytes]) -> None:
+    for name, content in written.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(content)
+
+
+def _say(what: str, begun: float) -> None:
+    print(f"{what}: {time.monotonic() - begun:.1f} s", flush=True)

@@ -1,0 +1,180 @@
+"""The sandbox that a cluster lives in: namespaces of mounts, network, processes and host name, with no way out to any network.
+
+This is seen from outside: starting it, entering it, ending it, and what it may not leave behind. What happens in it first is
+machine.py; the daemons are started by whoever has entered it.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.cluster import machine
+from tests.cluster.daemons import DaemonError
+from tests.cluster.plan import Node, Plan
+from tools.steps import ROOT
+
+_PATIENCE_S: Final = 60
+_GLANCE_S: Final = 0.02
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that stays itself: its number may be given to another, its number and start together may not."""
+
+    pid: int
+    start: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Process":
+        return cls(pid, _start(pid))
+
+    @property
+    def alive(self) -> bool:
+        return _start(self.pid) == self.start != 0
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox. keeper: unshare, whose end kills init; init: the first process inside, by its number outside."""
+
+    plan: Plan
+    keeper: Process
+    init: Process
+
+    @property
+    def alive(self) -> bool:
+        return self.init.alive
+
+    def inside(self, command: Sequence[str | Path]) -> list[str]:
+        """The command, to be run inside."""
+        return entered(self.init.pid, "--mount", "--net", "--uts", "--pid") + [str(word) for word in command]
+
+    def end(self) -> None:
+        """End every process in it, and remove what the kernel kept of it. The folder stays, with its logs."""
+        for process in (self.init, self.keeper):
+            if process.alive:
+                os.kill(process.pid, signal.SIGKILL)
+        _until("the sandbox to end", lambda: not self.init.alive and not self.keeper.alive)
+        _until("its cgroups to be empty", lambda: _removed(self.plan))
+
+
+def entered(pid: int, *namespaces: str) -> list[str]:
+    """What a command is preceded by to be run in the namespaces of a process."""
+    return ["nsenter", f"--target={pid}", *namespaces, "--", "env", f"--chdir={ROOT}"]
+
+
+def start(plan: Plan) -> Sandbox:
+    """Start it, and wait until it is a machine. It outlives us."""
+    log = (plan.logs / "sandbox.log").open("ab")
+    private = ("--mount", "--net", "--pid", "--uts", "--propagation=private")
+    command = ["unshare", *private, "--fork", "--kill-child=KILL", "--mount-proc", *_first(plan, Node(1))]
+    with log:
+        keeper = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    ready = plan.of(Node(1)) / machine.READY
+    _until("the sandbox to begin", lambda: keeper.poll() is not None or ready.exists())
+    if keeper.poll() is not None:
+        raise DaemonError(f"the sandbox cannot be made: {(plan.logs / 'sandbox.log').read_text().strip()}")
+    sandbox = Sandbox(plan, Process.of(keeper.pid), Process.of(_child(keeper.pid)))
+    told = {"keeper": vars(sandbox.keeper), "init": vars(sandbox.init)}
+    (plan.home / "sandbox.json").write_text(json.dumps(told))
+    return sandbox
+
+
+def found(plan: Plan) -> Sandbox | None:
+    """The sandbox of a plan as an earlier process has started it; None where there is none or it has ended."""
+    try:
+        told = json.loads((plan.home / "sandbox.json").read_text())
+    except FileNotFoundError:
+        return None
+    return Sandbox(plan, Process(**told["keeper"]), Process(**told["init"]))
+
+
+def start_machine(plan: Plan, node: Node) -> int:
+    """From inside: another machine, with mounts and a network of its own. Its process number."""
+    log = (plan.logs / f"{node.name}.log").open("ab")
+    with log:
+        process = subprocess.Popen(
+            ["unshare", "--mount", "--net", "--uts", "--propagation=private", *_first(plan, node)],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    ready = plan.of(node) / machine.READY
+    _until(f"{node.name} to begin", lambda: process.poll() is not None or ready.exists())
+    if process.poll() is not None:
+        raise DaemonError(f"{node.name} cannot be made: {(plan.logs / f'{node.name}.log').read_text().strip()}")
+    return process.pid
+
+
+def left_behind(plan: Plan) -> list[str]:
+    """What is still there of a cluster that has been taken down; each a sentence."""
+    left = [f"the folder {plan.home}"] if plan.home.exists() else []
+    left += [f"the cgroup {path}" for path in _cgroups(plan)]
+    home = str(plan.home)
+    for process in _processes():
+        with contextlib.suppress(OSError):
+            if home in (process / "mountinfo").read_text(errors="replace"):
+                left.append(f"a mount in process {process.name}")
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if any(home.encode() in word for word in words) and int(process.name) != os.getpid():
+                left.append(f"process {process.name}: {b' '.join(words).decode(errors='replace')}")
+    return left
+
+
+def forget(plan: Plan) -> None:
+    """Remove the folder."""
+    shutil.rmtree(plan.home, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        plan.home.parent.rmdir()  # the last one takes the folder of them all along
+
+
+def _first(plan: Plan, node: Node) -> list[str]:
+    return [sys.executable, "-m", "tests.cluster.machine", str(plan.home), str(node.number)]
+
+
+def _child(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def _start(pid: int) -> int:
+    """When a process started, in the kernel's ticks; 0 where there is none, or only its shell that nobody has asked about yet."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if told[0] == "Z" else int(told[19])
+
+
+def _processes() -> Iterator[Path]:
+    return (path for path in Path("/proc").iterdir() if path.name.isdigit())
+
+
+def _cgroups(plan: Plan) -> list[Path]:
+    """In every hierarchy, the innermost first."""
+    name = plan.cgroup().strip("/")
+    tops = [path for path in (_CGROUPS / name, *_CGROUPS.glob(f"*/{name}")) if path.is_dir() and not path.parent.is_symlink()]
+    return [path for top in tops for path in sorted([top, *(each for each in top.rglob("*") if each.is_dir())], reverse=True)]
+
+
+def _removed(plan: Plan) -> bool:
+    """A cgroup can be removed when the last of its processes is gone, which takes the kernel a moment."""
+    for path in _cgroups(plan):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+    return not _cgroups(plan)
+
+
+def _until(what: str, holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise DaemonError(f"waited {_PATIENCE_S} s for {what}")
+        time.sleep(_GLANCE_S)
