@@ -16,8 +16,9 @@ from services.aggregator.asked import LOOKBACK_MS
 from services.aggregator.fold import Fold
 from services.aggregator.rests import Portions, Rests
 from services.aggregator.retention import horizon_ms
-from services.aggregator.wanted import joined, lacking
-from services.contract.partials import Config, FoldState
+from services.aggregator.wanted import all_lacking, joined, lacking
+from services.contract.partials import Config, FoldState, PartialsError
+from services.transport.feed import FeedErrors
 from services.transport.lineage import read_lineage
 from services.transport.log import LogError, LogReader, OffsetGone, Record
 from services.transport.settings import KafkaSettings
@@ -111,27 +112,31 @@ class CatchUp:
     async def plan(self, wanted: Config) -> None:
         """Begin folds of what the live ones lack; those that are under way go on where that is what they fold, and are forgotten where not."""
         await self.stop()
-        behind: dict[int, Fold] = {}
         for slot in self._slots.values():
-            if slot.fold.config.digest == wanted.digest:
+            held = slot.fold.config
+            if held.digest == wanted.digest:
                 slot.catching, slot.caught_up = None, False
                 continue
-            part = lacking(slot.fold.config, wanted)
-            slot.target = joined(slot.fold.config, part, wanted)
-            if slot.catching is None or slot.catching.config.digest != part.digest:
-                await self._begin(slot, part)
-            if slot.catching is not None and not slot.caught_up:
-                behind[slot.partition] = slot.catching
-        if behind:
-            self._task = asyncio.create_task(self._run(behind))
+            parts = lacking(held, wanted), all_lacking(held, wanted)
+            fold = slot.catching
+            if fold is None or fold.config not in parts:
+                fold = await self._begin(slot, parts[0])
+            slot.target = joined(held, fold.config, wanted)
+        if self._behind():
+            self._task = asyncio.create_task(self._run(wanted))
 
-    async def _begin(self, slot: Slot, part: Config) -> None:
+    def _behind(self) -> dict[int, Fold]:
+        """By partition the folds that have not caught up."""
+        return {p: slot.catching for p, slot in self._slots.items() if slot.catching is not None and not slot.caught_up}
+
+    async def _begin(self, slot: Slot, part: Config) -> Fold:
         fold = Fold(part, slot.fold.offset)
         if slot.before is not None:  # ingestors may have written again what that one has folded
             fold.remember(slot.before)
         if fold.counts:
             await self._seed(fold, slot.partition)
         slot.catching, slot.begun, slot.caught_up = fold, False, not part.selections
+        return fold
 
     def check(self) -> None:
         """Raise what ended the work before its time."""
@@ -150,15 +155,12 @@ class CatchUp:
                 await self._task
             self._task = None
 
-    async def _run(self, behind: Mapping[int, Fold]) -> None:
-        """Read the past for these folds, one after the other, beside the live ones, until each has reached its partition's live fold."""
+    async def _run(self, wanted: Config) -> None:
+        """Read the past for the folds that are behind, one after the other, beside the live ones, until each has reached its partition's live fold."""
         reader = LogReader(self._kafka, partition_bytes=READ_BYTES)
         try:
-            new = {p: fold for p, fold in behind.items() if (slot := self._slots.get(p)) and not slot.begun}
-            for partition, where in (await self._where_to_begin(reader, new)).items() if new else ():
-                begin(new[partition], *where)
-                if (slot := self._slots.get(partition)) and slot.catching is new[partition]:
-                    slot.begun = True
+            await self._begin_reading(reader, wanted)
+            behind = self._behind()
             for partition, fold in sorted(behind.items()):
                 while not self._is_near(partition, fold):
                     reader.assign({partition: fold.offset})
@@ -172,13 +174,35 @@ class CatchUp:
         finally:
             await reader.stop()
 
-    async def _where_to_begin(self, reader: LogReader, behind: Mapping[int, Fold]) -> dict[int, tuple[int, int]]:
-        """By partition the offset to begin at, and where the log begins."""
-        first = min(first_time(fold.config) for fold in behind.values())
+    async def _begin_reading(self, reader: LogReader, wanted: Config) -> None:
+        """Let new folds begin where what they ask for does.
+
+        Where all that is lacking begins there, too, as of a log that is young, it is folded in one pass.
+        """
+        new = {p: fold for p, fold in self._behind().items() if not self._slots[p].begun}
+        if not new:
+            return
+        everything = {p: all_lacking(self._slots[p].fold.config, wanted) for p in new}
+        where = await self._where_to_begin(reader, {p: fold.config for p, fold in new.items()})
+        alike = await self._where_to_begin(reader, everything)
+        for partition, fold in new.items():
+            slot = self._slots.get(partition)
+            if slot is None or slot.catching is not fold:
+                continue
+            if where[partition] == alike[partition] and fold.config != everything[partition]:
+                with contextlib.suppress(*FeedErrors, PartialsError):  # then in two
+                    fold = await self._begin(slot, everything[partition])
+                    slot.target = joined(slot.fold.config, fold.config, wanted)
+            begin(fold, *where[partition])
+            slot.begun = True
+
+    async def _where_to_begin(self, reader: LogReader, asked: Mapping[int, Config]) -> dict[int, tuple[int, int]]:
+        """By partition the offset to begin at for all of these, and where the log begins."""
+        first = min(map(first_time, asked.values()))
         while True:
             try:
-                offsets, starts = await reader.offsets_at(first, list(behind)), await reader.start_offsets(list(behind))
-                return {partition: (offsets[partition], starts[partition]) for partition in behind}
+                offsets, starts = await reader.offsets_at(first, list(asked)), await reader.start_offsets(list(asked))
+                return {partition: (offsets[partition], starts[partition]) for partition in asked}
             except LogError as error:
                 await self._wait(error)
 

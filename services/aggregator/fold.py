@@ -212,10 +212,13 @@ class Fold:
             cells.cells.dirty.clear()
 
     def prepare(self, buckets: int) -> Iterator[None]:
-        """Pack what is to be stored when this has joined another, since that takes longer than live views should wait: so many buckets at a step.
+        """Roll up and pack what is to be stored when this has joined another, since that takes longer than live views should wait: so many buckets at
+        a step.
 
         Nothing may be folded in between.
         """
+        yield from self.rollups.settle(self._state.edge)
+        self.sweep()
         for name, cells in self.cells.items():
             packed = self.prepared.setdefault(name, {})
             left = groupby(sorted(set(cells.cells.pages()) - packed.keys() - cells.cells.dirty), itemgetter(0))

@@ -4,7 +4,7 @@ A coarse bucket is computed whole from the finer cells that lie in it, in the or
 A bucket that changes is computed again a few times while it lasts, always before a finer cell of it is dropped, and never afterwards.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -58,6 +58,14 @@ class RollUps:
             if due:
                 item.roll()
                 item.rolled_at = item.turn(now_ms or 0)
+
+    def settle(self, edge: int) -> Iterator[None]:
+        """Compute every bucket that changed, of one selection at a step."""
+        for item in self.rollups:
+            item.register(edge)
+            item.note()
+            item.roll()
+            yield
 
     def note(self) -> None:
         """Remember what changed, for pages are about to count as unchanged."""

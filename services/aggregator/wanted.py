@@ -55,9 +55,13 @@ def lacking(held: Config, asked: Config) -> Config:
     """What is to be folded next for a fold under `held` to give `asked`: first what is made of samples, which live views show and for which
     little of the log is read; then what is rolled up, together with what it is rolled up from.
     """
+    first = sampled(missing(held, asked))
+    return first if first.selections else all_lacking(held, asked)
+
+
+def all_lacking(held: Config, asked: Config) -> Config:
+    """Everything that is to be folded for a fold under `held` to give `asked`, together with what it is rolled up from."""
     found = missing(held, asked)
-    if first := sampled(found).selections:
-        return _part(found, list(first))
     names = set(found.selections)
     for item in found.selections.values():
         while (finer := item.finer) is not None:
