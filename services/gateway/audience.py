@@ -127,7 +127,7 @@ class Audience:
     def turn_back(self, now: int) -> None:
         """The clock was set back."""
         for tier in self.tiers.values():
-            tier.sent_at, tier.heard_at = min(tier.sent_at, now), min(tier.heard_at, now)
+            tier.sent_at, tier.looked_at, tier.heard_at = (min(at, now) for at in (tier.sent_at, tier.looked_at, tier.heard_at))
         for pace in self._slow.values():
             pace.begin(now)
         self._waited_at = min(self._waited_at, now)
@@ -226,7 +226,7 @@ class Audience:
 
     def _catch_up(self, tier: Tier, picture: Picture, now: int) -> Iterable[Out]:
         """Bring a tier to now. Everything is composed before the first message is given away, so that all have the same then."""
-        tier.sent_at = now
+        tier.begin(picture.mark, now)
         outs, before = [], Base(tier.mark, self._told)
         made = self._delta(picture, tier.mark, tier.hz, now) if tier.members else _Made(None, picture.mark)
         tier.mark = made.mark

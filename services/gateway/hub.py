@@ -29,6 +29,7 @@ from services.gateway.pulse import Pulse
 from services.gateway.rates import FASTEST, Throttle
 from services.gateway.stage import LINGER_MS, Stage
 from services.gateway.streams import PanelStream
+from services.gateway.tier import SLACK_MS
 from services.gateway.viewer import Out, Viewer
 from services.gateway.views import Views
 from services.transport import registry
@@ -225,11 +226,16 @@ class Hub:
                     await asyncio.sleep(SETTLE_S)
 
     def _due_in_s(self) -> float | None:
-        """When a tick has something to say; None where nothing has changed."""
+        """When a tick has something to say; None where nothing has changed.
+
+        A tier that is due goes along with a change, also a little early. Without one it has its full time: the next change may be
+        about to come, for it and for faster tiers, which would have to wait until they may be written to again.
+        """
         times = [due for stage in self._stages.values() if (due := stage.due_at()) is not None]
-        if self._streams and self._changed.is_set():
+        changed = self._changed.is_set()
+        if self._streams and changed:
             times.append(0)
-        return (min(times) - self._clock()) / 1_000 if times else None
+        return (min(times) + (0 if changed else SLACK_MS) - self._clock()) / 1_000 if times else None
 
     async def _tick(self) -> None:
         now = self._clock()

@@ -23,9 +23,12 @@ class Base(NamedTuple):
 
 
 class Tier:
-    """members: in step, each has `mark`. behind: who has something else, because it came from elsewhere or was clogged."""
+    """members: in step, each has `mark`. behind: who has something else, because it came from elsewhere or was clogged.
 
-    __slots__ = ("behind", "heard_at", "hz", "mark", "members", "sent_at")
+    sent_at: when the members were sent something. looked_at: when it was last seen whether somebody can catch up.
+    """
+
+    __slots__ = ("behind", "heard_at", "hz", "looked_at", "mark", "members", "sent_at")
 
     def __init__(self, hz: int) -> None:
         self.hz = hz
@@ -33,6 +36,7 @@ class Tier:
         self.members: dict[Viewer, None] = {}
         self.behind: dict[Viewer, Base] = {}
         self.sent_at = 0
+        self.looked_at = 0
         self.heard_at = 0
 
     def __len__(self) -> int:
@@ -77,9 +81,17 @@ class Tier:
 
     def due_at(self, mark: Mark, every_ms: float) -> float | None:
         """When something is to be said, None where nothing is."""
-        if self.hz != PAUSED and ((self.members and mark != self.mark) or self.behind):
+        if self.hz == PAUSED:
+            return None
+        if self.members and mark != self.mark:
             return self.sent_at + every_ms - SLACK_MS
-        return None
+        return max(self.sent_at, self.looked_at) + every_ms - SLACK_MS if self.behind else None
+
+    def begin(self, mark: Mark, now: int) -> None:
+        """Those who lack something are sent it now. Where that is only who is behind, the others' next frame does not wait for it."""
+        self.looked_at = now
+        if not self.members or mark != self.mark:
+            self.sent_at = now
 
 
 def _within(mark: Mark, other: Mark) -> bool:

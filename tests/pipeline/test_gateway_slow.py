@@ -1,6 +1,11 @@
-"""A viewer on a slow line among a thousand fast ones: it keeps seeing numbers that are new, and the others notice nothing."""
+"""A viewer on a slow line among a thousand fast ones: it keeps seeing numbers that are new, and the others notice nothing.
+
+Over real sockets, where the clock is the machine's. So its numbers are compared with what another viewer has been sent by then, and what this
+process loses because others are busy here is not counted. tests/unit/gateway/test_line.py has the same in a time of its own.
+"""
 
 import asyncio
+import contextlib
 import json
 import random
 import resource
@@ -25,6 +30,7 @@ HOST = document("host", panel("cpu", "cpu_busy"))
 FAST = 1_000
 LINE_BYTES_S = 7_000  # 56 kbit/s
 STEP_S = 0.05
+CHANGE_MS = 100  # and as often viewers are sent frames
 SETTLE_S, WATCH_S = 8.0, 10.0
 UPGRADE = (
     "GET /api/v1/live HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -69,34 +75,39 @@ class Fast(asyncio.Protocol):
         self.lost = True
 
 
-class Slow:
-    """Takes LINE_BYTES_S, as a modem does. shown: (when a frame with cells was whole, the server's time in it), ms."""
+class Watcher:
+    """Takes so many bytes a second, as a modem does, or whatever there is. shown: (when a frame with cells was whole, the server's time in it), ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_s: int | None = None) -> None:
         self.shown: list[tuple[int, int]] = []
         self.kinds: list[str] = []
-        self.status: dict[str, Any] = {}
+        self.statuses: list[dict[str, Any]] = []
+        self.lost: list[tuple[int, int]] = []  # until when this process had no turn, and for how long beyond two steps
+        self._bytes_s = bytes_s
         self._data = b""
         self._upgraded = False
 
     async def read(self, port: int) -> None:
         wire = socket.socket()
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+        if self._bytes_s:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
         wire.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(wire, ("127.0.0.1", port))
         await loop.sock_sendall(wire, UPGRADE.format(port=port).encode())
-        taken, begun = 0, time.monotonic()
+        looked = time.monotonic()
         with wire:
             while True:
-                allowed = int((time.monotonic() - begun) * LINE_BYTES_S) - taken
-                if allowed > 0:
-                    data = await loop.sock_recv(wire, allowed)
+                await asyncio.sleep(STEP_S)
+                passed, looked = time.monotonic() - looked, time.monotonic()
+                if passed > 2 * STEP_S:
+                    self.lost.append((now_ms(), round((passed - 2 * STEP_S) * 1_000)))
+                size = round(min(passed, 2 * STEP_S) * self._bytes_s) if self._bytes_s else 1 << 20
+                with contextlib.suppress(BlockingIOError):
+                    data = wire.recv(size)
                     assert data, "it was cut off"
-                    taken += len(data)
                     if self._take(data):
                         await loop.sock_sendall(wire, masked(SUBSCRIBE))
-                await asyncio.sleep(STEP_S)
 
     def _take(self, data: bytes) -> bool:
         """Whether it has been let in by these bytes."""
@@ -132,13 +143,20 @@ class Slow:
     def _hear(self, message: dict[str, Any]) -> None:
         self.kinds.append(message["type"])
         if message["type"] == "status":
-            self.status = message
+            self.statuses.append(message)
         elif message["type"] == "snapshot" or message["views"]:
             self.shown.append((now_ms(), message["now"]))
 
-    def oldest_ms(self, since: int) -> int:
-        """How old what it showed ever was since then: just before the next frame came."""
-        return max(after - told for (_, told), (after, _) in pairwise(self.shown) if after >= since)
+    def behind(self, other: "Watcher", since: int) -> float:
+        """How many frames with newer numbers another viewer had been given, at most: just before the next frame came."""
+        return max(
+            sum(told > mine and at <= after for at, told in other.shown) - self._lost_between(at, after) / CHANGE_MS
+            for (at, mine), (after, _) in pairwise(self.shown)
+            if after >= since
+        )
+
+    def _lost_between(self, since: int, until: int) -> int:
+        return sum(ms for at, ms in self.lost if since < at <= until)
 
 
 async def _write(pen: Pen) -> None:
@@ -147,7 +165,7 @@ async def _write(pen: Pen) -> None:
     while True:
         start = now_ms() // 1_000 * 1_000
         await pen.write({(start, str(line)): round(chance.random() * 100, 3) for line in range(250)}, closed=start)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(CHANGE_MS / 1_000)
 
 
 async def test_a_viewer_on_a_slow_line_among_a_thousand_fast_ones(valkey: Valkey, gateway: GatewayProcess) -> None:
@@ -157,30 +175,31 @@ async def test_a_viewer_on_a_slow_line_among_a_thousand_fast_ones(valkey: Valkey
         writer = asyncio.create_task(_write(Pen(redis, CPU)))
         pairs = [await loop.create_connection(lambda: Fast(gateway.port), "127.0.0.1", gateway.port) for _ in range(FAST)]
         fast = [protocol for _, protocol in pairs]
-        slow = Slow()
-        reading = asyncio.create_task(slow.read(gateway.port))
+        slow, other = Watcher(LINE_BYTES_S), Watcher()
+        reading = [asyncio.create_task(one.read(gateway.port)) for one in (slow, other)]
         await asyncio.sleep(SETTLE_S)
         begun, before = now_ms(), [one.reads for one in fast]
         await asyncio.sleep(WATCH_S)
-        assert not reading.done(), reading
+        assert not any(task.done() for task in reading), reading
         status = await asyncio.to_thread(gateway.status)
         lost = sum(one.lost for one in fast)
         reads = [one.reads - earlier for one, earlier in zip(fast, before, strict=True)]
         writer.cancel()
-        reading.cancel()
-        await asyncio.gather(writer, reading, return_exceptions=True)
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(writer, *reading, return_exceptions=True)
         for transport, _ in pairs:
             transport.close()
         await asyncio.sleep(0.1)
     watched = status["watched"]["host"]
     slowest = status["slowest"]
     assert [(one["dashboard"], one["wished"]) for one in slowest] == [("host", 10)] * watched["slow"]
-    assert watched["viewers"] == FAST + 1 and not lost
-    assert watched["rates"]["10"] >= FAST, "the fast ones keep their rate"
+    assert watched["viewers"] == FAST + 2 and not lost
+    assert watched["rates"]["10"] >= FAST + 1, "the fast ones keep their rate"
     assert min(reads) >= 0.7 * max(reads), "and all alike"
     assert slow.kinds[0] in ("snapshot", "delta") and slow.kinds.count("snapshot") == 1
-    assert slow.status.get("limit") in ("reader", "gateway") or watched["slow"] == 1, (
-        "it, or on a busy machine everybody, has a slower rate"
-    )
+    assert slow.statuses or watched["slow"] == 1, "it, or on a busy machine everybody, has a slower rate"
     assert len(slow.shown) >= 10
-    assert slow.oldest_ms(begun) <= 2_500  # the aim is 2 s; a busy machine is not the gateway
+    assert slow.behind(other, begun) <= 2_000 / CHANGE_MS, (
+        "numbers that are at most two seconds old, where the machine keeps up"
+    )
