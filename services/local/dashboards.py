@@ -9,11 +9,12 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 
+from services.contract.claims import Kind
 from services.contract.cost import cost
 from services.contract.registry import Entry
-from services.local.foldercontent import Kind, entries
+from services.local.foldercontent import entries
 from services.transport.feed import FeedErrors
-from services.transport.registry import DASHBOARD_SHELF, SOURCE_SHELF, Shelf, delete_entry, read_all, write_entry
+from services.transport.registry import DASHBOARD_SHELF, SOURCE_SHELF, Shelf, keep, read_all
 
 log = structlog.get_logger()
 
@@ -42,13 +43,7 @@ class _Kept:
         ]
 
     async def write(self, redis: Redis) -> None:
-        changed = [entry for name, entry in self.wanted.items() if self.written.get(name) != entry]
-        if changed:
-            await write_entry(redis, *changed, shelf=self.shelf)
-            self.written |= {entry.name: entry for entry in changed}
-        for name in sorted(set(self.written) - set(self.wanted)):
-            await delete_entry(redis, name, self.shelf)
-            del self.written[name]
+        await keep(redis, self.wanted, self.written, self.shelf)
 
 
 class Folder:

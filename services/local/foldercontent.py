@@ -1,36 +1,21 @@
 """What the registry should hold, given the files of a folder and what it holds. Pure; reading files and writing is `dashboards`' work.
 
-A file that is broken keeps the last good document of what it held, with the fault beside it.
+What becomes of several documents with one name, and of broken ones, is `contract.claims`' to say.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final
 
 import msgspec
 
-from services.contract import dashboards, sources
-from services.contract.dashboards import DashboardError
+from services.contract.claims import Claim, Kind, Settled, parse, settle
 from services.contract.document import NAME_PATTERN, DocumentError
-from services.contract.registry import VERSION, Entry, Fault
+from services.contract.registry import Entry, Fault
 from services.local.yamlfile import Document, YamlError, documents
 
-Kind = Literal["Dashboard", "Source"]
 _SOURCE: Final = re.compile(r"^\s*kind:\s*[\"']?Source\b", re.MULTILINE)
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What one document of a file says about one dashboard or source. line: of its name, or of the document."""
-
-    name: str
-    source: str
-    line: int
-    document: dict[str, Any] | None
-    fault: Fault | None
 
 
 def entries(files: Mapping[str, str], before: Mapping[str, Entry], kind: Kind = "Dashboard") -> dict[str, Entry]:
@@ -38,11 +23,8 @@ def entries(files: Mapping[str, str], before: Mapping[str, Entry], kind: Kind = 
 
     Of several documents with one name the file that had it before keeps it, or else the first one; the fault names the other.
     """
-    found: dict[str, list[Claim]] = {}
-    for source in sorted(files):
-        for claim in claims(source, files[source], before, kind):
-            found.setdefault(claim.name, []).append(claim)
-    return {name: _entry(name, claiming, before.get(name), kind) for name, claiming in sorted(found.items())}
+    said = (claim for source in sorted(files) for claim in claims(source, files[source], before, kind))
+    return {name: _entry(settled, kind) for name, settled in settle(said, before).items()}
 
 
 def claims(source: str, text: str, before: Mapping[str, Entry], kind: Kind = "Dashboard") -> Iterator[Claim]:
@@ -75,11 +57,10 @@ def _looks_like(text: str) -> Kind:
 
 def _claim(source: str, document: Document, kind: Kind, *, sole: bool, before: Mapping[str, Entry]) -> Claim:
     try:
-        parse = sources.parse if kind == "Source" else dashboards.parse
-        name = parse(document.content).name
+        name = parse(kind, document.content).name
         line = document.line_of("metadata.name")
         return Claim(name, source, line, document.content, None)
-    except (DashboardError, DocumentError) as error:
+    except DocumentError as error:
         line = document.line_of(error.path)
         return Claim(_name(source, document, sole, before), source, line, None, Fault(error.path, error.reason, line, source))
 
@@ -98,23 +79,10 @@ def _name_of_file(source: str) -> str:
     return _NOT_IN_NAMES.sub("-", stem.lower()).strip("-")[:63].strip("-") or "unnamed"
 
 
-def _entry(name: str, claiming: list[Claim], before: Entry | None, kind: Kind) -> Entry:
-    chosen = next((claim for claim in claiming if before is not None and claim.source == before.source), claiming[0])
-    others = [claim for claim in claiming if claim is not chosen]
-    fault = chosen.fault
-    if fault is None and others:
-        fault = Fault(
-            "metadata.name",
-            f"{name!r} is also the name of a {kind.lower()} in {chosen.source}",
-            others[0].line,
-            others[0].source,
-        )
-    if chosen.document is not None:
-        return Entry(VERSION, name, _digest(chosen.document), chosen.document, chosen.source, fault)
-    if before is not None and before.source == chosen.source:
-        return Entry(VERSION, name, before.revision, before.document, chosen.source, fault)
-    return Entry(VERSION, name, "", None, chosen.source, fault)
-
-
-def _digest(document: dict[str, Any]) -> str:
-    return hashlib.blake2b(msgspec.json.encode(document, order="deterministic"), digest_size=8).hexdigest()
+def _entry(settled: Settled, kind: Kind) -> Entry:
+    """Who claims a name in vain is told of beside it."""
+    entry, others = settled.entry, settled.others
+    if entry.fault is not None or not others:
+        return entry
+    reason = f"{entry.name!r} is also the name of a {kind.lower()} in {entry.source}"
+    return msgspec.structs.replace(entry, fault=Fault("metadata.name", reason, others[0].line, others[0].source))

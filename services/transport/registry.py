@@ -6,7 +6,7 @@ Of each kind one hash, a revision that every write raises, a channel. What an en
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,15 +61,32 @@ async def delete_entry(redis: Redis, name: str, shelf: Shelf = DASHBOARD_SHELF) 
         await together.execute()
 
 
+async def keep(redis: Redis, wanted: Mapping[str, Entry], written: dict[str, Entry], shelf: Shelf = DASHBOARD_SHELF) -> None:
+    """Make what an owner has written what it wants. `written` follows, so that what failed midway is gone on with the next time."""
+    changed = [entry for name, entry in wanted.items() if written.get(name) != entry]
+    if changed:
+        await write_entry(redis, *changed, shelf=shelf)
+        written.update({entry.name: entry for entry in changed})
+    for name in sorted(written.keys() - wanted.keys()):
+        await delete_entry(redis, name, shelf)
+        del written[name]
+
+
 async def read_all(redis: Redis, shelf: Shelf = DASHBOARD_SHELF) -> dict[str, Entry]:
     """Every entry by name. What cannot be read is an entry without a document whose fault says why."""
     return (await _read(redis, shelf))[1]
 
 
 async def watch(
-    redis: Redis, on_away: Callable[[str], None] | None = None, shelf: Shelf = DASHBOARD_SHELF
+    redis: Redis,
+    on_away: Callable[[str], None] | None = None,
+    shelf: Shelf = DASHBOARD_SHELF,
+    on_back: Callable[[], None] | None = None,
 ) -> AsyncGenerator[dict[str, Entry], None]:
-    """All entries: as they are, and again after each change. Waits while Redis is away; on_away hears why, once a second."""
+    """All entries: as they are, and again after each change.
+
+    Waits while Redis is away; on_away hears why, once a second, and on_back that it answers again, though nothing may have changed.
+    """
     ear = _Ear()
     subscription = Subscription(redis, ear)
     subscription.add(shelf.channel)
@@ -77,6 +94,7 @@ async def watch(
     try:
         known: dict[str, Entry] | None = None
         revision = b""
+        away = False
         while True:
             ear.event.clear()
             try:
@@ -86,8 +104,11 @@ async def watch(
                     if entries != known:
                         known = entries
                         yield dict(entries)
+                if away and on_back:
+                    on_back()
+                away = False
             except FeedErrors as error:
-                ear.returned = True
+                ear.returned = away = True
                 if on_away:
                     on_away(str(error) or type(error).__name__)
             with contextlib.suppress(TimeoutError):
