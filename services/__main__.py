@@ -18,7 +18,6 @@ from services.runtime.settings import SettingsError, load, parse_flags
 
 _PACKAGES: Final = {"all": "local"}
 _DEFAULTS: Final[dict[str, dict[str, str]]] = {"all": {"TIDEBOARD_LOG_LEVEL": "warning"}}
-_LATER: Final = "the target operator comes with a later version of Tideboard"
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
@@ -28,8 +27,6 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
 
         print(usage(target), end="")
         return 0 if arguments else 2
-    if target == "operator":
-        return refuse(_LATER)
     if target not in SERVICES and target != "all":
         return refuse(f"{target!r} is not a target; there are {', '.join([*SERVICES, 'all'])}")
     try:

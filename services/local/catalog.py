@@ -11,9 +11,13 @@ SERVICES: Final = {
     "ingestor": "takes samples over HTTP and writes them to the log",
     "aggregator": "computes what dashboards show from the log, exactly",
     "gateway": "serves the wall and its live data to browsers",
+    "operator": "writes the Dashboards and Sources of a Kubernetes cluster to the registry",
     "collector": "measures this machine and posts to the ingestor",
 }
 """The targets that are one service each, with what each does."""
+
+LOCAL: Final = tuple(name for name in SERVICES if name != "operator")
+"""Those that `all` consists of: on one machine the folder is what an operator is in a cluster."""
 
 ADMIN_ORDER: Final = ("ingestor", "aggregator", "gateway", "operator", "collector", "all")
 

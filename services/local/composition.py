@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from services.local.catalog import SERVICES, admin_port
+from services.local.catalog import LOCAL, admin_port
 from services.local.embedded import BROKER_ENVIRONMENT, broker_command, valkey_command
 from services.local.members import BROKER, VALKEY, Command, Composition, Member
 from services.local.settings import LocalSettings
@@ -42,12 +42,12 @@ def compose(
         reach["KAFKA_BOOTSTRAP_SERVERS"] = f"{_LOCAL_HOST}:{port}"
         reach.setdefault("TIDEBOARD_KAFKA_FETCH_WAIT_MS", environ.get("TIDEBOARD_KAFKA_FETCH_WAIT_MS", _EMBEDDED_FETCH_WAIT_MS))
     base = int(values["TIDEBOARD_ADMIN_PORT"])
-    for name in SERVICES:
+    for name in LOCAL:
         reach |= {variable: str(free_port()) for variable in (_port_of(name),) if values.get(variable) == 0}
-    admins = {name: admin_port(name, base) for name in (*SERVICES, "all")}
+    admins = {name: admin_port(name, base) for name in (*LOCAL, "all")}
     known = {**values, **reach}
     reach |= {name: value for name, value in _for_the_collector(known, admins).items() if not environ.get(name)}
-    services = [_service(name, {**environ, **reach}, known, admins[name], parent) for name in SERVICES]
+    services = [_service(name, {**environ, **reach}, known, admins[name], parent) for name in LOCAL]
     gateway = next(member for member in services if member.name == "gateway")
     return Composition((*servers, *services), reach["REDIS_URL"], f"http://{_shown(gateway.host)}:{gateway.port}/")
 

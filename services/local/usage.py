@@ -19,7 +19,7 @@ Every setting is an environment variable, and the same as a flag.
 
 def usage(target: str) -> str:
     """The targets and the settings; of one target, where `target` is one."""
-    targets = {**SERVICES, "all": "runs all of these on this machine, with a broker and a Valkey of its own"}
+    targets = {**SERVICES, "all": "runs all of these but the operator on this machine, with a broker and a Valkey of its own"}
     wanted = [section for section in sections() if target not in SERVICES or section.target in ("", target)]
     head = _HEAD.format(targets="\n".join(f"  {name:12}{what}" for name, what in targets.items()))
     return "\n".join([head, *(line for section in wanted if section.classes for line in _section(section))])

@@ -19,7 +19,7 @@ from services.runtime.settings import setting
 LEVELS: Final = ("debug", "info", "warning", "error")
 _REPEAT_S: Final = 5.0
 _MOST_KEYS: Final = 1_000
-_QUIET: Final = {"uvicorn": "WARNING", "asyncio": "WARNING", "aiokafka": "WARNING"}
+_QUIET: Final = {"uvicorn": "WARNING", "asyncio": "WARNING", "aiokafka": "WARNING", "kopf": "WARNING"}
 
 
 @dataclass(frozen=True, slots=True)

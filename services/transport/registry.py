@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import WatchError
 
 from services.contract.names import (
     DASHBOARDS,
@@ -61,15 +62,53 @@ async def delete_entry(redis: Redis, name: str, shelf: Shelf = DASHBOARD_SHELF) 
         await together.execute()
 
 
-async def keep(redis: Redis, wanted: Mapping[str, Entry], written: dict[str, Entry], shelf: Shelf = DASHBOARD_SHELF) -> None:
-    """Make what an owner has written what it wants. `written` follows, so that what failed midway is gone on with the next time."""
-    changed = [entry for name, entry in wanted.items() if written.get(name) != entry]
-    if changed:
-        await write_entry(redis, *changed, shelf=shelf)
-        written.update({entry.name: entry for entry in changed})
-    for name in sorted(written.keys() - wanted.keys()):
-        await delete_entry(redis, name, shelf)
-        del written[name]
+async def keep(
+    redis: Redis,
+    wanted: Mapping[str, Entry],
+    written: dict[str, Entry],
+    shelf: Shelf = DASHBOARD_SHELF,
+    mine: Callable[[str], bool] = lambda _: True,
+) -> dict[str, Entry]:
+    """Make what an owner has written what it wants, all of it or nothing; `written` follows.
+
+    mine: whether a source is this owner's. Where an entry of another owner lies it is left alone, and is in what is returned.
+    """
+    changed = [name for name, entry in wanted.items() if written.get(name) != entry]
+    gone = sorted(written.keys() - wanted.keys())
+    theirs: dict[str, Entry] = {}
+    if changed or gone:
+        theirs = await _put(redis, {name: wanted.get(name) for name in (*changed, *gone)}, shelf, mine)
+    written.update({name: wanted[name] for name in changed if name not in theirs})
+    for name in (*gone, *theirs):
+        written.pop(name, None)
+    return theirs
+
+
+async def _put(
+    redis: Redis, entries: Mapping[str, Entry | None], shelf: Shelf, mine: Callable[[str], bool]
+) -> dict[str, Entry]:
+    """Entries by name, None for none any more; what lies there of other owners is looked at in the same transaction."""
+    async with redis.pipeline(transaction=True) as together:
+        while True:
+            await together.watch(shelf.entries)
+            there: list[bytes | None] = await together.hmget(shelf.entries, list(entries))  # type: ignore[assignment]  # the client does not decode
+            found = {name: _entry(name, blob) for name, blob in zip(entries, there, strict=True) if blob is not None}
+            theirs = {name: entry for name, entry in found.items() if not mine(entry.source)}
+            together.multi()  # type: ignore[no-untyped-call]
+            for name, entry in entries.items():
+                if name in theirs:
+                    continue
+                if entry is None:
+                    together.hdel(shelf.entries, name)
+                else:
+                    together.hset(shelf.entries, name, encode_entry(entry))
+                together.publish(shelf.channel, name)
+            together.incr(shelf.revision)
+            try:
+                await together.execute()
+            except WatchError:  # somebody has written since we looked
+                continue
+            return theirs
 
 
 async def read_all(redis: Redis, shelf: Shelf = DASHBOARD_SHELF) -> dict[str, Entry]:

@@ -19,15 +19,32 @@ def services(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str
 def test_help_lists_targets_and_settings() -> None:
     done = services("--help")
     assert done.returncode == 0
-    for word in ("ingestor", "aggregator", "gateway", "collector", "all", "--gateway-port (TIDEBOARD_GATEWAY_PORT, 8080)"):
+    for word in (
+        "ingestor",
+        "aggregator",
+        "gateway",
+        "operator",
+        "collector",
+        "all",
+        "--gateway-port (TIDEBOARD_GATEWAY_PORT, 8080)",
+    ):
         assert word in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "environ", "sentence"),
     [
-        (["operator"], {}, "the target operator comes with a later version of Tideboard"),
-        (["gatway"], {}, "'gatway' is not a target; there are ingestor, aggregator, gateway, collector, all"),
+        (
+            ["operator"],
+            {"KUBECONFIG": "", "HOME": "/nowhere"},
+            "there is no API server: this is no pod with a service account, and KUBECONFIG names no file",
+        ),
+        (
+            ["operator"],
+            {"KUBECONFIG": "/nowhere/config"},
+            "the kubeconfig cannot be used: [Errno 2] No such file or directory: '/nowhere/config'",
+        ),
+        (["gatway"], {}, "'gatway' is not a target; there are ingestor, aggregator, gateway, operator, collector, all"),
         (["gateway", "--gatway-port", "1"], {}, "--gatway-port is not a setting of this target; --help lists them"),
         (["gateway", "--gateway-port", "x"], {}, "--gateway-port: 'x' is not a whole number"),
         (["all"], {"TIDEBOARD_ADMIN_PORT": "x"}, "TIDEBOARD_ADMIN_PORT: 'x' is not a whole number"),

@@ -1,0 +1,1 @@
+"""The operator: Dashboards and Sources of the cluster, written to the registry."""
