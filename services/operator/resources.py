@@ -41,7 +41,8 @@ class Resource:
     @property
     def document(self) -> dict[str, Any]:
         """What the author wrote, without what Kubernetes and its tools have added."""
-        return {"apiVersion": API_VERSION, "kind": self.kind, "metadata": {"name": self.name}, "spec": self.spec}
+        spec = _with_rows(self.spec) if self.kind == "Dashboard" else self.spec
+        return {"apiVersion": API_VERSION, "kind": self.kind, "metadata": {"name": self.name}, "spec": spec}
 
     @property
     def condition(self) -> Mapping[str, Any]:
@@ -88,6 +89,21 @@ def ownership(kind: Kind, namespaces: frozenset[str] | None) -> Callable[[str], 
 
 def _prefix(kind: Kind) -> str:
     return f"{kind.lower()}.{GROUP}/"
+
+
+def _with_rows(spec: Any) -> Any:
+    """To YAML 1.1, in which kubectl and Helm read, the y of a panel's grid is a truth unless it stands in quotes."""
+    match spec:
+        case {"panels": [*panels]}:
+            return {**spec, "panels": [_with_row(panel) for panel in panels]}
+    return spec
+
+
+def _with_row(panel: Any) -> Any:
+    match panel:
+        case {"grid": {"true": row, **others}} if "y" not in others:
+            return {**panel, "grid": {**others, "y": row}}
+    return panel
 
 
 def _plain(item: Any) -> Any:

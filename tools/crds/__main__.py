@@ -1,5 +1,6 @@
 """Writes the definitions: to where the chart takes them from, and the same bytes to the plain manifests."""
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,10 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: object) -> bool:
         return True
+
+
+# To Python's writer y is a text, to Go's reader a truth.
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"[yYnN]\Z"), list("yYnN"))
 
 
 if __name__ == "__main__":

@@ -135,10 +135,14 @@ def _threshold() -> Schema:
 def _grid() -> Schema:
     return fields(
         f"Where the panel stands, in columns of {COLUMNS} and rows of 30 px. Default: from left to right.",
-        ("x", "y", "w", "h"),
+        ("x", "w", "h"),
+        rule("has(self.y) != has(self.__true__)", "needs y, once"),
         rule(f"self.x + self.w <= {COLUMNS}", f"x + w must stay within {COLUMNS} columns"),
         x=integer("The first column, from 0.", 0, COLUMNS - 1),
-        y=integer("The first row, from 0.", 0, MAX_ROW),
+        y=integer("The first row, from 0. Quotes around the name keep its spelling.", 0, MAX_ROW),
+        true=integer(
+            "What kubectl, Helm and others that read YAML 1.1 make of y without quotes: it is taken for y.", 0, MAX_ROW
+        ),
         w=integer("How many columns.", 1, COLUMNS),
         h=integer("How many rows.", 1, MAX_HEIGHT),
     )

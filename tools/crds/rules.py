@@ -41,15 +41,19 @@ def buckets(window: str, every: str) -> Schema:
 def panes(every: str) -> Schema:
     """Of a dashboard: `over` is a multiple of `every`, and not too many of it."""
     every = _EVERY.format(every=every)
-    times = f"[{milliseconds('q.over')}].all(o, [{every}].all(t, [{milliseconds('t')}].all(e, int(o) % int(e) == 0 && o <= {MAX_PANES}.0 * e)))"
+    whole = f"int({milliseconds('o')}) % int({milliseconds('e')}) == 0"
+    times = f"[q.over].all(o, [{every}].all(e, {whole} && {milliseconds('o')} <= {MAX_PANES}.0 * {milliseconds('e')}))"
     return _of_queries(f"!has(q.over) || {times}", f"over is not a multiple of every, or more than {MAX_PANES} times as long")
 
 
 def _of_queries(holds: str, otherwise: str) -> Schema:
-    """What holds of every query q of every panel p. The message names the first panel where it does not."""
+    """What holds of every query q of every panel p. The message names the first panel where it does not.
+
+    Other ways to put the message together are refused: their cost is estimated without the bound on an id's length.
+    """
     of_one = f"(!has(p.query) || [p.query].all(q, {holds})) && (!has(p.queries) || p.queries.all(q, {holds}))"
     return rule(
         f"self.panels.all(p, {of_one})",
         f"a panel: {otherwise}",
-        f"'panel ' + self.panels.filter(p, !({of_one}))[0].id + ': {otherwise}'",
+        f"'panel %s: {otherwise}'.format([self.panels.filter(p, !({of_one}))[0].id])",
     )

@@ -42,6 +42,15 @@ def test_a_good_dashboard_is_written_without_what_kubernetes_adds() -> None:
     assert verdict.memory > 1_000
 
 
+def test_a_row_that_yaml_has_taken_for_a_truth_is_a_row() -> None:
+    panel = {**BOARD["panels"][0], "grid": {"x": 0, "true": 3, "w": 4, "h": 4}}
+    dashboard = decided(resource(spec={"panels": [panel]})).wanted["shop"].dashboard()
+    assert dashboard is not None
+    assert dashboard.panels[0].grid.y == 3
+    both = {**panel, "grid": {"x": 0, "y": 1, "true": 3, "w": 4, "h": 4}}
+    assert only(decided(resource(spec={"panels": [both]}))).reason is Reason.invalid
+
+
 def test_a_good_source_is_written() -> None:
     decision = decided(resource("orders", TOPIC, kind="Source"))
     assert decision.wanted["orders"].source == "source.tideboard.dev/a/orders"
