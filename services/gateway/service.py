@@ -66,7 +66,7 @@ class Gateway:
         self._redis = connect(self._redis_settings)
         self.hub = Hub(self._redis)
         endpoints: dict[str, Endpoint] = {"/api/v1/live": LiveEndpoint(self.hub), "/api/v1/plotly": PlotlyEndpoint(self.hub)}
-        self.sockets = Sockets(endpoints, door)
+        self.sockets = Sockets(endpoints, door, limits=self._limits)
         self.streams = EventStreams()
         app = application(self.hub, Wall(self._settings.wall), self.streams, door)
         settings, limits = self._settings, self._limits

@@ -155,6 +155,20 @@ class LimitSettings:
         "The same at once: a page subscribes to all its dashboards when it opens",
         between=(1, 1_000_000),
     )
+    stall_s: float = setting(
+        30.0,
+        "TIDEBOARD_GATEWAY_STALL_DEADLINE",
+        "After which a socket whose reader takes nothing at all is closed with 4001",
+        "s",
+        between=(0.5, 3_600),
+    )
+    waiting_bytes: int = setting(
+        16 * 1024 * 1024,
+        "TIDEBOARD_GATEWAY_WAITING_BYTES",
+        "What may wait for one reader beside the frame that is on its way; of more its socket is closed with 4001",
+        "bytes",
+        between=(1_024, 1 << 30),
+    )
     dashboards: int = setting(
         64, "TIDEBOARD_GATEWAY_DASHBOARDS_PER_SOCKET", "Dashboards that one socket may subscribe to", between=(1, 10_000)
     )

@@ -5,7 +5,8 @@ viewers get is built once and written to each. What is said on it is its endpoin
 
 A reader that does not keep up is clogged: the kernel holds NOTSENT_BYTES that it has not sent, and the rest of one frame waits
 here. It is given nothing more until all of that has gone (audience), so that what it reads then is new. One that takes nothing
-at all for MAX_STALL_S, or has more than MAX_BUFFER bytes waiting beside that frame, is closed with 4001.
+at all for `stall_s`, or has more than `waiting_bytes` beside that frame, is closed with 4001: the close frame waits behind the rest of
+what it was sent, and if it is not read within LAST_WORD_S, the connection is cut.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from services.gateway.conversation import Conversation, End, Send, Text
 from services.gateway.frames import Closed, Opcode
 from services.gateway.holder import Holder, refusal
 from services.gateway.outgoing import Outgoing
+from services.gateway.settings import LimitSettings
 from services.runtime.logs import Collapse
 
 log = structlog.get_logger()
@@ -32,11 +34,13 @@ log = structlog.get_logger()
 NOTSENT_BYTES: Final = 8 * 1024
 """What the kernel takes beyond what is on its way. At 56 kbit/s, 8 KiB are on the way for 1.2 s."""
 SHUT: Final = -1
-MAX_BUFFER: Final = 16 * 1024 * 1024  # of what is said beside the frame that is on its way, however long that is
-MAX_STALL_S: Final = 30.0
 PING_EVERY_S: Final = 20
 TOLD_EVERY_S: Final = 5.0  # of the same thing, into the log
 CLOSE_S: Final = 2.0  # for the other side to answer a close frame, and then to close
+LAST_WORD_S: Final = (
+    10.0  # the same for one that has not read for long: a machine that wakes up finds out why, and when to come back
+)
+SLOW_RETRY_MS: Final = 5_000
 
 
 class Session(Protocol):
@@ -64,10 +68,17 @@ class Endpoint(Protocol):
 class Sockets:
     """All WebSockets of this process: what they share, and the one task that looks after them."""
 
-    def __init__(self, endpoints: Mapping[str, Endpoint], door: Door, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        endpoints: Mapping[str, Endpoint],
+        door: Door,
+        clock: Callable[[], float] = time.monotonic,
+        limits: LimitSettings | None = None,
+    ) -> None:
         self.endpoints = endpoints
         self.door = door
         self.clock = clock
+        self.limits = limits or LimitSettings()
         self.ending: dict[Holder, float] = {}
         self.stalled: dict[WebSocket, tuple[float, int]] = {}  # since when so many bytes have been waiting
         self.closing: dict[WebSocket, float] = {}  # until when
@@ -122,7 +133,9 @@ class Sockets:
             held += waiting
             if waiting < bytes_:
                 self.stalled[socket] = now, waiting
-            elif now - since > MAX_STALL_S:
+                if socket in self.closing:  # it reads on, and will come to the close frame
+                    self.closing[socket] = now + LAST_WORD_S
+            elif now - since > self.limits.stall_s and socket not in self.closing:
                 socket.drop("nothing was read for too long")
         metrics.WAITING.set(held)
         for socket in [socket for socket, until in self.closing.items() if now > until]:
@@ -207,6 +220,7 @@ class WebSocket(Holder, asyncio.Protocol):
                     self._hand_on(payload)
                 case Send(answer):
                     self.transport.write(answer)
+                    self._hold_to_limit()
 
     def eof_received(self) -> None:
         """The transport is closed then."""
@@ -244,7 +258,13 @@ class WebSocket(Holder, asyncio.Protocol):
         if conversation is None or conversation.closing or conversation.ended:
             return
         self.transport.write(frame)
-        if self.clogged and self.transport.get_write_buffer_size() > MAX_BUFFER + self.sockets.stalled[self][1]:
+        self._hold_to_limit()
+
+    def _hold_to_limit(self) -> None:
+        """What may wait for one reader is limited, also what it asked for itself: answers to its pings."""
+        if not self.clogged or self in self.sockets.closing:
+            return
+        if self.transport.get_write_buffer_size() > self.sockets.limits.waiting_bytes + self.sockets.stalled[self][1]:
             self.drop("too much was waiting")
 
     def close(self, code: int, reason: str = "") -> None:
@@ -271,12 +291,12 @@ class WebSocket(Holder, asyncio.Protocol):
             self.go_away(within_ms)
 
     def drop(self, reason: str) -> None:
-        """Close a reader that does not read: the frame may not reach it, so its end does not wait for that."""
+        """Close a reader that does not read, and tell it so if it goes on in time."""
         held = self.sockets.told.admit(reason, self.sockets.clock())
         if held is not None:
             log.info("a viewer was too slow", reason=reason, **({"repeated": held} if held else {}))
-        self.close(CloseCode.too_slow, reason)
-        self.abort()
+        self.close(CloseCode.too_slow, json.dumps({"retry_in_ms": SLOW_RETRY_MS}))
+        self.sockets.closing[self] = self.sockets.clock() + LAST_WORD_S
 
     def abort(self) -> None:
         self._fd = SHUT

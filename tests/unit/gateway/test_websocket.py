@@ -13,7 +13,7 @@ from services.gateway.frames import Opcode as Op
 from services.gateway.frames import decode_close, encode, encode_text
 from services.gateway.outgoing import Outgoing
 from services.gateway.settings import LeavingSettings, LimitSettings
-from services.gateway.websocket import CLOSE_S, MAX_BUFFER, MAX_STALL_S, PING_EVERY_S, Sockets, WebSocket
+from services.gateway.websocket import CLOSE_S, LAST_WORD_S, PING_EVERY_S, Sockets, WebSocket
 from tests.unit.gateway.masked import frame
 
 REQUEST = (
@@ -257,20 +257,32 @@ def test_who_answers_no_ping_is_closed(world: World) -> None:
     assert close_code(wire) == 4002
 
 
-def test_who_takes_nothing_is_dropped_when_too_much_waits(world: World) -> None:
+def test_who_takes_nothing_is_closed_when_too_much_waits(world: World) -> None:
+    most = world.sockets.limits.waiting_bytes
     socket, wire = world.connect()
-    wire.waiting = MAX_BUFFER + 1
+    wire.waiting = most + 1
     socket.send(Outgoing("echo", b"1"))
-    assert wire.over == "", "only a socket that the transport says is stalled is looked at"
+    assert not closes(wire), "only a socket that the transport says is stalled is looked at"
     socket.pause_writing()
     socket.send(Outgoing("echo", b"2"))
-    assert wire.over == "", "one frame may be as long as a dashboard is: it would be too long for everybody who comes"
-    wire.waiting += MAX_BUFFER + 1
+    assert not closes(wire), "one frame may be as long as a dashboard is: it would be too long for everybody who comes"
+    wire.waiting += most + 1
     socket.send(Outgoing("echo", b"3"))
-    assert (close_code(wire), wire.over) == (4001, "aborted")
+    assert told_too_slow(wire)
+    socket.send(Outgoing("echo", b"4"))
+    assert told_too_slow(wire), "once, and nothing after it"
 
 
-def test_who_takes_nothing_for_too_long_is_dropped_and_who_goes_on_is_not(world: World) -> None:
+def test_answers_to_pings_that_nobody_reads_count_too(world: World) -> None:
+    socket, wire = world.connect()
+    wire.waiting = 1_000
+    socket.pause_writing()
+    wire.waiting += world.sockets.limits.waiting_bytes + 1
+    socket.data_received(frame(Op.PING, b"there?"))
+    assert told_too_slow(wire)
+
+
+def test_who_takes_nothing_for_too_long_is_closed_and_who_goes_on_is_not(world: World) -> None:
     (slow, slow_wire), (brief, brief_wire) = world.connect(), world.connect()
     steady, steady_wire = world.connect()
     for socket, wire in ((slow, slow_wire), (brief, brief_wire), (steady, steady_wire)):
@@ -280,11 +292,52 @@ def test_who_takes_nothing_for_too_long_is_dropped_and_who_goes_on_is_not(world:
     world.turns(5)
     brief.resume_writing()
     assert not brief.clogged
-    for _ in range(int(MAX_STALL_S)):
+    for _ in range(int(world.sockets.limits.stall_s)):
         steady_wire.waiting -= 1  # it takes little, but goes on
         world.turns(1)
         world.sockets.turn(0)
+    assert told_too_slow(slow_wire) and not closes(brief_wire) and not closes(steady_wire)
+    assert slow_wire.over == "", "it may find the close frame behind the rest"
+    for _ in range(int(LAST_WORD_S)):
+        world.turns(1)
     assert (slow_wire.over, brief_wire.over, steady_wire.over) == ("aborted", "", "")
+    assert told_too_slow(slow_wire)
+
+
+def test_who_reads_on_after_it_was_told_has_the_time_that_it_needs(world: World) -> None:
+    socket, wire = world.connect()
+    wire.waiting = 1_000
+    socket.pause_writing()
+    world.turns(int(world.sockets.limits.stall_s) + 1)
+    for _ in range(3 * int(LAST_WORD_S)):
+        wire.waiting -= 1
+        world.turns(1)
+    assert told_too_slow(wire) and wire.over == ""
+    world.turns(int(LAST_WORD_S) + 1)
+    assert wire.over == "aborted"
+
+
+def test_who_goes_on_after_it_was_told_ends_as_any_other(world: World) -> None:
+    socket, wire = world.connect()
+    wire.waiting = 1_000
+    socket.pause_writing()
+    world.turns(int(world.sockets.limits.stall_s) + 1)
+    wire.waiting = 0
+    socket.resume_writing()
+    socket.data_received(frame(Op.CLOSE, b"\x0f\xa1"))
+    assert told_too_slow(wire) and wire.over == "said all"
+    world.turns(int(CLOSE_S) + 1)
+    assert wire.over == "aborted", "it does not close, though it said so"
+
+
+def closes(wire: Wire) -> list[tuple[int, str]]:
+    return [decode_close(data[2:]) for data in wire.written if data[0] == 0x88]
+
+
+def told_too_slow(wire: Wire) -> bool:
+    """Once."""
+    ((code, reason),) = closes(wire)
+    return code == 4001 and json.loads(reason) == {"retry_in_ms": 5_000}
 
 
 def test_who_takes_longer_for_one_frame_than_two_pings_are_apart_is_not_closed(world: World) -> None:
