@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench chaos fuzz soak screenshot build clean docs crds chart lock
+.PHONY: help run test check fmt bench chaos fuzz soak screenshot build clean docs crds chart manifests lock
 
 help: ## print the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{printf "  %s %-12s", $$1, $$2; $$1=$$2=""; print $$0}'
@@ -49,6 +49,9 @@ crds: ## write the definitions of the custom resources from the contract
 
 chart: ## write the chart's schema from its values
 	@$(PYTHON) -m tools chart
+
+manifests: ## write deploy/k8s and the Grafana dashboard
+	@$(PYTHON) -m tools manifests
 
 lock: ## write the locks from pyproject.toml
 	@$(PYTHON) -m tools lock

@@ -96,6 +96,14 @@ def chart(_: list[str]) -> int:
     return 0
 
 
+def manifests(_: list[str]) -> int:
+    """deploy/k8s from the chart."""
+    with _set_up():
+        machine.set_up("test", wall=False)
+    run([_BIN / "python", "-m", "tools.manifests"], failing="the manifests cannot be written")
+    return 0
+
+
 def lock(_: list[str]) -> int:
     """The locks, from pyproject.toml. They name hashes and no index, so that any mirror will do."""
     with _set_up():
@@ -171,6 +179,7 @@ def _check(*also: Tool) -> None:
         *also,
         Tool("tsc", [*npm, "run", "--silent", "check"], "tsc is not content", machine.FRONTEND),
         Tool("import-linter", [_BIN / "lint-imports"], "import-linter is not content"),
+        Tool("manifests", [_BIN / "python", "-m", "tools.manifests", "--check"], "deploy/k8s is not in order"),
         Tool("helm lint", [_BIN / "python", "-m", "tools.chart", "--check"], "the chart is not in order"),
         Tool("oxlint", [*npm, "run", "--silent", "lint"], "oxlint is not content", machine.FRONTEND),
         Tool("ruff", [_BIN / "ruff", "check", "."], "ruff is not content"),
@@ -192,6 +201,6 @@ def _set_up() -> Iterator[None]:
 
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
-    "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "crds": crds, "chart": chart, "lock": lock, "bench": bench,
+    "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "crds": crds, "chart": chart, "manifests": manifests, "lock": lock, "bench": bench,
     "chaos": chaos, "fuzz": fuzz, "soak": soak, "screenshot": screenshot, "clean": clean,
 }  # fmt: skip
