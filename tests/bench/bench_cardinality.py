@@ -49,7 +49,7 @@ def measure() -> Table:
     for series in (0, *SERIES):
         with running(Valkey()) as valkey:
             command = [sys.executable, "-m", "tests.bench.bench_cardinality", valkey.url, str(series)]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=LIMIT_S)
+            done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=LIMIT_S)
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         rows.append(
             [f"{series:,}", f"{found['rss']:.0f} MiB", f"{found['peak']:.0f} MiB", f"{found['valkey']:.0f} MiB",
