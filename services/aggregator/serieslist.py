@@ -102,9 +102,10 @@ class SeriesList:
         return found
 
     def _looked_up(self, batch: Batch) -> I64:
-        kinds = batch.kinds.tolist()
-        known = self._numbers
+        kinds, known = batch.kinds.tolist(), self._numbers
         try:
+            if len(set(kinds)) == 1:
+                return np.fromiter(map(known[kinds[0]].__getitem__, batch.keys), np.int64, len(kinds))
             return np.array([known[kind][key] for key, kind in zip(batch.keys, kinds, strict=True)], np.int64)
         except (KeyError, IndexError):
             return np.array([self._number(key, kind) for key, kind in zip(batch.keys, kinds, strict=True)], np.int64)

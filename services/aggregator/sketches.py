@@ -6,6 +6,7 @@ sorted and counted as they come; what came between two looks is merged in at the
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,8 @@ MAX_SPOTS: Final = 1 << (63 - GROUP_BITS - CODE_BITS)
 _PAGE_BITS: Final = PAGE.bit_length() - 1
 _KEY_BITS: Final = GROUP_BITS + CODE_BITS
 _PAGE_KEYS: Final = PAGE << CODE_BITS
+_SPOT_PAGE_BITS: Final = GROUP_BITS - _PAGE_BITS
+"""Of the number of a page within a spot."""
 
 
 @dataclass(slots=True)
@@ -88,15 +91,17 @@ class Sketches(ByBucket[Held]):
         counts = np.diff(first, append=len(keys))
         keys = keys[first]
         pages = keys >> (CODE_BITS + _PAGE_BITS)
-        for page in pages[sketch.firsts(pages)].tolist():
-            slot, bucket = at[page >> (GROUP_BITS - _PAGE_BITS)]
-            beside[slot].dirty.add((bucket, page & ((1 << (GROUP_BITS - _PAGE_BITS)) - 1)))
-        ends = [*np.searchsorted(keys, np.arange(1, len(at)) << _KEY_BITS).tolist(), len(keys)]
+        pages = pages[sketch.firsts(pages)]
+        spots = np.arange(1, len(at))
+        ends = [*np.searchsorted(keys, spots << _KEY_BITS).tolist(), len(keys)]
+        page_ends = [*np.searchsorted(pages, spots << _SPOT_PAGE_BITS).tolist(), len(pages)]
         keys &= (1 << _KEY_BITS) - 1
-        begin = 0
-        for (slot, bucket), end in zip(at, ends, strict=True):
+        numbers = (pages & ((1 << _SPOT_PAGE_BITS) - 1)).tolist()
+        begin = page_begin = 0
+        for (slot, bucket), end, page_end in zip(at, ends, page_ends, strict=True):
             beside[slot].held(bucket).runs.append(Bins(keys[begin:end], counts[begin:end]))
-            begin = end
+            beside[slot].dirty.update(zip(repeat(bucket), numbers[page_begin:page_end]))
+            begin, page_begin = end, page_end
 
     def _live(self, held: Held) -> I64:
         return np.unique(held.settle().keys >> CODE_BITS)

@@ -112,11 +112,11 @@ class Batch:
 
 def encode(batch: Batch) -> bytes:
     """The bytes of a batch."""
-    ends = np.cumsum([len(key) for key in batch.keys], dtype="<u4")
+    packed, ends = _packed(batch.keys)
     blocks = [
         (KINDS, batch.kinds.astype("<u1", copy=False).tobytes()),
-        (KEY_ENDS, ends.tobytes()),
-        (KEYS, b"".join(batch.keys)),
+        (KEY_ENDS, ends.astype("<u4", copy=False).tobytes()),
+        (KEYS, packed),
         (SERIES, batch.series.astype("<u4", copy=False).tobytes()),
         (TIMES, batch.times.astype("<i8", copy=False).tobytes()),
         (VALUES, batch.values.astype("<f8", copy=False).tobytes()),
@@ -132,6 +132,13 @@ def encode(batch: Batch) -> bytes:
     for kind, content in blocks:
         parts += (_BLOCK.pack(kind, 0, len(content)), content, bytes(-len(content) % 8))
     return b"".join(parts)
+
+
+def _packed(keys: Sequence[bytes]) -> tuple[bytes, U32]:
+    """Keys one after the other, and where each ends."""
+    if isinstance(keys, Keys):
+        return keys.packed, keys.ends
+    return b"".join(keys), np.cumsum([len(key) for key in keys], dtype=np.uint32)
 
 
 def decode(data: bytes) -> Batch:

@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from services.contract.batch import I64, U32, Batch, encode
+from services.contract.batch import I64, Batch, encode
 from services.ingestor.columns import Columns, SeriesTable
 
 SAMPLE_BYTES: Final = 20  # in a record: series, time, value
@@ -204,10 +203,7 @@ def _by_table(parts: list[tuple[Request, Columns]]) -> Iterator[tuple[SeriesTabl
 
 def _batch(instance: int, sequence: int, whole: Columns, part: slice, now_ms: int) -> Batch:
     """The samples of a slice with a dictionary of just their series."""
-    numbers, index = np.unique(whole.series[part], return_inverse=True)
-    series: U32 = index.astype(np.uint32)
-    keys = [whole.table.keys[number] for number in numbers.tolist()]
-    kinds: npt.NDArray[np.uint8] = np.array([whole.table.kinds[number] for number in numbers.tolist()], np.uint8)
+    keys, kinds, series = whole.table.dictionary(whole.series[part])
     starts = None if whole.starts is None else whole.starts[part]
     return Batch(instance, sequence, now_ms, keys, kinds, series, whole.times[part], whole.values[part], starts=starts)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from services.contract.batch import U8, U32, Batch, encode
+from services.contract.batch import Batch, encode
 from services.ingestor.sources.decode import Placed
 
 RECORD_SAMPLES: Final = 10_000
@@ -59,11 +59,7 @@ def _records(
 
 
 def _batch(placed: Placed, mine: "np.ndarray[tuple[int], np.dtype[np.intp]]", instance: int, source: str, now_ms: int) -> Batch:
-    numbers, index = np.unique(placed.series[mine], return_inverse=True)
-    series: U32 = index.astype(np.uint32)
-    table = placed.table
-    keys = [table.keys[number] for number in numbers.tolist()]
-    kinds: U8 = np.array([table.kinds[number] for number in numbers.tolist()], np.uint8)
+    keys, kinds, series = placed.table.dictionary(placed.series[mine])
     sequences = placed.sequences[mine]
     starts = placed.starts[mine]
     return Batch(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.series import partition_of, series_key
+from services.contract.series import Kind, partition_of, series_key
 from services.ingestor import columns
 from services.ingestor.columns import Judged, SeriesTable, TimeLimits, judge
 from services.ingestor.samples import Fault, Rows, decode_lines
@@ -124,7 +124,20 @@ def test_a_time_that_is_none_or_too_far_away_is_refused(sent: object, reason: st
 def test_each_kind_has_its_number(kind: str) -> None:
     table = SeriesTable(4)
     judged({"kind": kind}, table=table)
-    assert table.kinds == [["gauge", "counter", "delta", "distribution"].index(kind)]
+    _, kinds, _ = table.dictionary(np.zeros(1, np.int64))
+    assert kinds.tolist() == [["gauge", "counter", "delta", "distribution"].index(kind)]
+
+
+@pytest.mark.parametrize("others", [0, 10_000], ids=["few series", "few of many series"])
+def test_a_dictionary_names_just_the_series_of_some_samples_in_the_order_of_their_numbers(others: int) -> None:
+    table = SeriesTable(4)
+    for number in range(others):
+        table.intern(b"other%d" % number, Kind.gauge)
+    known = [table.intern(*series) for series in ((b"a", Kind.gauge), (b"long", Kind.counter), (b"bc", Kind.delta))]
+    keys, kinds, places = table.dictionary(np.array([known[2], known[0], known[2]]))
+    assert (list(keys), keys.packed, keys.ends.tolist()) == ([b"a", b"bc"], b"abc", [1, 3])
+    assert (kinds.tolist(), places.tolist()) == ([Kind.gauge, Kind.delta], [1, 0, 1])
+    assert places.dtype == keys.ends.dtype == np.uint32
 
 
 @pytest.mark.parametrize(

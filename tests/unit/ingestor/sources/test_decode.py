@@ -114,8 +114,11 @@ def test_several_samples_come_out_of_one_value_and_each_may_fail_alone() -> None
     assert [(it[0], it[2]) for it in samples(found)] == [("m", 17.5), ("orders", 1), ("orders", 1), ("m", 1), ("orders", 1)]
     assert found.faults == {"absent": 1}
     assert found.reasons == {"absent": "offset 1: there is no value at $.v"}
-    kinds = {found.placed.table.keys[i]: found.placed.table.kinds[i] for i in range(2)}
-    assert kinds == {series_key("m", {}): Kind.gauge, series_key("orders", {}): Kind.delta}
+    keys, kinds, _ = found.placed.table.dictionary(np.arange(2))
+    assert dict(zip(keys, kinds.tolist(), strict=True)) == {
+        series_key("m", {}): Kind.gauge,
+        series_key("orders", {}): Kind.delta,
+    }
 
 
 def test_without_a_sample_in_the_document_records_are_read_as_the_http_door_takes_them() -> None:
