@@ -192,6 +192,20 @@ ROWS: Final = (
         ],
     ),
     Row(
+        "Operator",
+        [
+            Panel("Dashboards and Sources", [("{{kind}} {{reason}}", "max by (kind, reason) (tideboard_operator_resources{%})")]),
+            Panel("Writes", [
+                ("registry: {{kind}} {{outcome}}", rate("tideboard_operator_registry_writes_total", "kind, outcome")),
+                ("status: {{kind}} {{outcome}}", rate("tideboard_operator_statuses_total", "kind, outcome")),
+            ], "cps"),
+            Panel("Away", [
+                ("API server", "max(tideboard_operator_api_server_away{%})"),
+                ("registry: {{kind}}", "max by (kind) (tideboard_operator_registry_away{%})"),
+            ]),
+        ],
+    ),
+    Row(
         "Processes",
         [
             Panel("CPU", [("{{pod}}", "sum by (pod) (rate(process_cpu_seconds_total{%}[$__rate_interval]))")],
