@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench chaos fuzz soak screenshot build clean docs crds chart manifests lock
+.PHONY: help run test check fmt bench chaos fuzz soak screenshot build image clean docs crds chart manifests lock
 
 help: ## print the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{printf "  %s %-12s", $$1, $$2; $$1=$$2=""; print $$0}'
@@ -37,6 +37,9 @@ screenshot: ## take the README's picture of the wall
 
 build: ## install the packages and build the wall
 	@$(PYTHON) -m tools build
+
+image: ## build the container image, with Docker, Podman or Buildah: ARGS="--tag NAME --output FILE"
+	@$(PYTHON) -m tools image $(ARGS)
 
 clean: ## remove all that the verbs have made
 	@$(PYTHON) -m tools clean

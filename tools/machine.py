@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -150,11 +151,16 @@ def test_machine() -> None:
         "openssl": shutil.which("openssl"),
         "redis-tools": shutil.which("redis-server") or shutil.which("redis-check-rdb"),  # holds the server; starts no service
     }
+    debian(needed, "the tests need")
+
+
+def debian(needed: Mapping[str, object], who_needs: str) -> None:
+    """Debian's packages of what is missing. needed: by the package's name, whether what it brings is there."""
     missing = [name for name, there in needed.items() if not there]
     if not missing:
         return
     if not shutil.which("apt-get"):
-        raise StepError(f"the tests need {' and '.join(missing)}, and there is no apt-get here to install them")
+        raise StepError(f"{who_needs} {' and '.join(missing)}, and there is no apt-get here to install them")
     sudo = [] if os.geteuid() == 0 else ["sudo"]
     with step(f"Debian packages {', '.join(missing)}"):
         environ = {"DEBIAN_FRONTEND": "noninteractive"}

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tools import machine
+from tools import image, machine
 from tools.steps import CACHE, LOG, ROOT, StepError, Tool, alone, run, run_through, run_together, show, step
 
 _BIN = machine.VENV / "bin"
@@ -125,6 +125,7 @@ def lock(_: list[str]) -> int:
     with step("Locks"):
         run([*compile_, "pyproject.toml", "--extra", "local", "--extra", "dev", "-o", everything], failing="uv failed")
         run([*compile_, "pyproject.toml", "--extra", "local", "-c", everything, "-o", running], failing="uv failed")
+        run([*compile_, "pyproject.toml", "-c", everything, "-o", "requirements-image.lock"], failing="uv failed")
         run([*compile_, "requirements-node.in", "-o", "requirements-node.lock"], failing="uv failed")
     return 0
 
@@ -202,5 +203,5 @@ def _set_up() -> Iterator[None]:
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "crds": crds, "chart": chart, "manifests": manifests, "lock": lock, "bench": bench,
-    "chaos": chaos, "fuzz": fuzz, "soak": soak, "screenshot": screenshot, "clean": clean,
+    "image": image.main, "chaos": chaos, "fuzz": fuzz, "soak": soak, "screenshot": screenshot, "clean": clean,
 }  # fmt: skip
