@@ -91,13 +91,16 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace
 app.kubernetes.io/part-of: tideboard
 {{- end }}
 
-{{/* name, namespace, labels and annotations of an object: root, component, name, more annotations or nil. */}}
+{{/* name, namespace, labels and annotations of an object: root, component, name, more annotations or nil, and perhaps more labels. */}}
 {{- define "tideboard.metadata" -}}
 {{- $root := index . 0 }}
 {{- $annotations := merge (dict) (default (dict) (index . 3)) $root.Values.commonAnnotations -}}
 name: {{ index . 2 }}
 namespace: {{ $root.Release.Namespace }}
 labels:
+  {{- with gt (len .) 4 | ternary (last .) (dict) }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   {{- include "tideboard.labels" (list $root (index . 1)) | nindent 2 }}
 {{- with $annotations }}
 annotations:

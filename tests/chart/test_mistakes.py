@@ -1,0 +1,82 @@
+"""Values that cannot be meant: each is refused with one sentence, before anything is installed."""
+
+from typing import Any
+
+import pytest
+
+from tests.chart.rendering import refusal, render
+
+NO_KAFKA = {"kafka": {"enabled": False}}
+NO_REDIS = {"redis": {"enabled": False}}
+
+
+def own_kafka(**more: Any) -> dict[str, Any]:
+    return {**NO_KAFKA, "externalKafka": {"brokers": ["broker:9092"], **more}}
+
+
+def own_redis(**more: Any) -> dict[str, Any]:
+    return {**NO_REDIS, "externalRedis": more}
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (NO_KAFKA, "No Kafka is chosen: set externalKafka.brokers"),
+        ({"externalKafka": {"brokers": ["broker:9092"]}}, "kafka.enabled and externalKafka.brokers are both set"),
+        (NO_REDIS, "No Redis is chosen: set externalRedis.host"),
+        ({"externalRedis": {"host": "redis"}}, "redis.enabled and externalRedis are both set"),
+        (own_kafka(brokers=["kafka.example"]), '"kafka.example" is not host:port'),
+        (own_kafka(brokers=["kafka://kafka.example:9092"]), "is not host:port"),
+        (own_kafka(sasl={"mechanism": "PLAIN"}), "which needs externalKafka.sasl.username"),
+        (own_kafka(sasl={"mechanism": "PLAIN", "username": "a"}), "which needs a password"),
+        (own_kafka(sasl={"username": "a", "existingSecret": "b"}), "set externalKafka.sasl.mechanism"),
+        ({"topics": {"replication": 3}}, "the built-in Kafka is one broker"),
+        (own_redis(host="redis", cluster={"enabled": True}), "Redis Cluster is not supported"),
+        (own_redis(host="redis", sentinel={"hosts": ["s:26379"]}), "name the one server, or the Sentinels"),
+        (own_redis(sentinel={"hosts": ["s:26379"]}), "which needs externalRedis.sentinel.service"),
+        (own_redis(host="redis://user:password@redis:6379"), "is more than a host"),
+        ({"gateway": {"terminationGracePeriodSeconds": 30}}, "set it to that at least, or leave it out"),
+        ({"gateway": {"auth": {"mode": "none", "jwks": "https://id.example"}}}, "set gateway.auth.mode=jwt to use them"),
+        ({"gateway": {"ingress": {"enabled": True}}}, "which needs gateway.ingress.hosts"),
+        ({"gateway": {"httpRoute": {"enabled": True}}}, "which needs gateway.httpRoute.parentRefs"),
+        ({"gateway": {"env": {"TIDEBOARD_GATEWAY_PORT": 80}}}, "gateway.env sets TIDEBOARD_GATEWAY_PORT, which the chart sets"),
+        ({"ingestor": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}, "A is set twice"),
+        ({"ingestor": {"podDisruptionBudget": {"minAvailable": 2}}}, "no node could ever be drained"),
+        ({"ingestor": {"enabled": False}}, "collector.enabled needs ingestor.enabled"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused_with_one_sentence(values: dict[str, Any], sentence: str) -> None:
+    said = refusal(values)
+    assert sentence in said
+    lines = [line for line in said.splitlines() if line and not line.startswith("Use --debug")]
+    assert len(lines) == 1, said
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"gatway": {}}, "gatway"),
+        ({"gateway": {"replicas": 3}}, "replicas"),
+        ({"gateway": {"replicaCount": "three"}}, "replicaCount"),
+        ({"gateway": {"autoscaling": {"mode": "keda"}}}, "mode"),
+        ({"externalKafka": {"sasl": {"mechanism": "GSSAPI"}}}, "mechanism"),
+        ({"image": {"digest": "1234"}}, "digest"),
+        ({"ingestor": {"env": ["A=1"]}}, "env"),
+        ({"externalRedis": {"port": "6379"}}, "port"),
+        ({"gateway": {"drain": {"seconds": 0}}}, "seconds"),
+        ({"commonLabels": {"a": 1}}, "commonLabels"),
+    ],
+)
+def test_names_and_types_that_are_wrong_are_refused_by_the_schema(values: dict[str, Any], said: str) -> None:
+    sentence = refusal(values)
+    assert "schema" in sentence
+    assert said in sentence
+
+
+@pytest.mark.parametrize(("values", "said"), [(NO_KAFKA, "No Kafka is chosen"), ({"gatway": {}}, "gatway")])
+def test_helm_3_says_the_same(values: dict[str, Any], said: str) -> None:
+    assert said in refusal(values, helm="helm3")
+
+
+def test_the_chart_can_be_a_part_of_another_one() -> None:
+    assert render({"enabled": True, "global": {"imageRegistry": "registry.example", "somethingElse": {"of": "others"}}})

@@ -1,0 +1,139 @@
+"""NetworkPolicies, worked out as a plugin does: which of our pods may reach which, on which ports, and what else gets in and out."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tests.chart.rendering import Object, Rendered, render
+
+PORTS = {"ingestor": (8081, 9100), "aggregator": (9100,), "gateway": (8080, 9100), "operator": (9100,), "collector": (9100,),
+         "kafka": (9092,), "redis": (6379,)}  # fmt: skip
+EDGES = {
+    ("collector", "ingestor", 8081),
+    ("ingestor", "kafka", 9092),
+    ("ingestor", "redis", 6379),
+    ("aggregator", "kafka", 9092),
+    ("aggregator", "redis", 6379),
+    ("gateway", "redis", 6379),
+    ("operator", "redis", 6379),
+}
+
+
+def test_exactly_these_edges_are_open_among_our_pods() -> None:
+    assert set(edges(render())) == EDGES
+
+
+def test_a_pod_that_is_not_ours_reaches_the_wall_and_if_it_is_in_the_cluster_the_ingestor() -> None:
+    rendered = render()
+    outside = {"namespace": "elsewhere"}
+    open_to_all = {(to, port) for to in PORTS for port in PORTS[to] if admits(rendered, to, port, outside)}
+    assert open_to_all == {("ingestor", 8081), ("gateway", 8080)}
+    closed = render(
+        {"gateway": {"allowFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}, "ingestor": {"allowFrom": [named("apps")]}}
+    )
+    assert not [to for to in PORTS for port in PORTS[to] if admits(closed, to, port, outside)]
+
+
+def test_metrics_are_read_from_the_namespace_that_is_named_only() -> None:
+    rendered = render({"networkPolicy": {"metricsFrom": [named("prometheus")]}})
+    for component in ("ingestor", "aggregator", "gateway", "operator", "collector"):
+        assert admits(rendered, component, 9100, {"namespace": "prometheus"})
+        assert not admits(rendered, component, 9100, {"namespace": "monitoring"})
+
+
+def test_everything_is_refused_but_dns() -> None:
+    spec = render().one("NetworkPolicy", "default-deny")["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in spec
+    assert spec["egress"] == [{"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}]
+    rendered = render()
+    for _, pod in rendered.pods():
+        assert spec["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+
+
+def test_only_the_operator_reaches_the_api_server_on_both_its_ports() -> None:
+    beyond = {component: {port for port, to in outward(render(), component) if not to} for component in PORTS}
+    assert beyond.pop("operator") == {443, 6443}
+    assert not any(beyond.values())
+    narrow = render({"networkPolicy": {"apiServerCIDRs": ["10.96.0.1/32"], "apiServerPorts": [6443]}})
+    assert (6443, [{"ipBlock": {"cidr": "10.96.0.1/32"}}]) in list(outward(narrow, "operator"))
+
+
+def test_ones_own_servers_are_reached_on_their_ports_and_nothing_else_is() -> None:
+    rendered = render(file="external-everything-values.yaml")
+    beyond = {
+        component: {port for port, to in outward(rendered, component) if not to} for component in ("aggregator", "gateway")
+    }
+    assert beyond == {"aggregator": {9093, 9094, 9095, 26379, 26380, 6379}, "gateway": {26379, 26380, 6379, 8443}}
+
+
+def test_values_open_more() -> None:
+    rendered = render(
+        {"gateway": {"networkPolicy": {"extraIngress": [{"from": [named("a")], "ports": [{"port": 9100}]}]}},
+         "kafka": {"networkPolicy": {"extraEgress": [{"to": [named("b")]}]}}}
+    )  # fmt: skip
+    assert admits(rendered, "gateway", 9100, {"namespace": "a"})
+    assert rendered.one("NetworkPolicy", "kafka")["spec"]["egress"] == [{"to": [named("b")]}]
+
+
+def test_policies_can_be_left_out() -> None:
+    assert not render({"networkPolicy": {"enabled": False}}).of("NetworkPolicy")
+    assert "gateway" not in render({"gateway": {"networkPolicy": {"enabled": False}}}).names("NetworkPolicy")
+
+
+def named(namespace: str) -> dict[str, Any]:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+
+
+def edges(rendered: Rendered) -> Iterator[tuple[str, str, int]]:
+    """From whom to whom on which port, where both ends agree, without what anybody may do."""
+    anybody = {("ingestor", 8081), ("gateway", 8080)}  # in; not everybody is let out
+    for source in PORTS:
+        for target, ports in PORTS.items():
+            for port in ports:
+                let_in = (target, port) in anybody or admits(rendered, target, port, labels_of(rendered, source))
+                if let_in and lets_out(rendered, source, target, port):
+                    yield source, target, port
+
+
+def lets_out(rendered: Rendered, source: str, target: str, port: int) -> bool:
+    labels = labels_of(rendered, target)
+    return any(port == allowed and any(selects(peer, labels) for peer in to) for allowed, to in outward(rendered, source))
+
+
+def admits(rendered: Rendered, target: str, port: int, who: Mapping[str, str]) -> bool:
+    """Whether a pod with these labels (or `namespace`, of somebody else's) gets in."""
+    for rule in policy(rendered, target).get("ingress", ()):
+        ports = {item["port"] for item in rule.get("ports", ())}
+        if port in ports and ("from" not in rule or any(selects(peer, who) for peer in rule["from"])):
+            return True
+    return False
+
+
+def outward(rendered: Rendered, source: str) -> Iterator[tuple[int, list[Object]]]:
+    """Ports and peers that a component may reach; no peers: anywhere."""
+    for rule in policy(rendered, source).get("egress", ()):
+        for item in rule.get("ports", ()):
+            yield item["port"], rule.get("to", [])
+
+
+def policy(rendered: Rendered, component: str) -> Object:
+    spec: Object = rendered.one("NetworkPolicy", component)["spec"]
+    assert spec["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == component
+    return spec
+
+
+def labels_of(rendered: Rendered, component: str) -> Mapping[str, str]:
+    [labels] = [
+        pod["metadata"]["labels"] for _, pod in rendered.pods() if pod["metadata"]["labels"]["app.kubernetes.io/component"] == component
+    ]  # fmt: skip
+    found: Mapping[str, str] = labels
+    return found
+
+
+def selects(peer: Mapping[str, Any], who: Mapping[str, str]) -> bool:
+    if "namespaceSelector" in peer:
+        wanted = peer["namespaceSelector"].get("matchLabels", {}).get("kubernetes.io/metadata.name")
+        return wanted is None or wanted == who.get("namespace")
+    if "podSelector" in peer:
+        return bool(peer["podSelector"]["matchLabels"].items() <= who.items())
+    return False

@@ -1,0 +1,49 @@
+"""The same from both Helms, and what every Kubernetes from 1.30 to 1.37 takes, as its own schemas say."""
+
+import functools
+import json
+
+import kubernetes_validate
+import kubernetes_validate.utils
+import pytest
+
+from tests.chart.rendering import FILES, Object, render
+
+KUBERNETES = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
+OTHERS = ("HTTPRoute", "Dashboard", "ServiceMonitor", "PodMonitor", "PrometheusRule")  # whose schemas are not Kubernetes'
+
+
+@pytest.fixture(autouse=True)
+def each_schema_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubernetes_validate.utils, "schema_contents", _contents)
+
+
+_contents = functools.cache(kubernetes_validate.utils.schema_contents)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_every_kubernetes_takes_what_is_rendered(version: str) -> None:
+    different = {json.dumps(found, sort_keys=True) for file in FILES for found in render(file=file).objects}
+    checked = 0
+    for found in map(json.loads, different):
+        if found["kind"] not in OTHERS:
+            kubernetes_validate.validate(found, version, strict=True)
+            checked += 1
+    assert checked > 100
+
+
+def test_what_is_not_kubernetes_is_refused_by_that_check() -> None:
+    broken = {**render().one("Deployment", "gateway"), "spec": {"replcas": 1}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, "1.34", strict=True)
+
+
+@pytest.mark.parametrize("file", sorted(FILES))
+def test_both_helms_render_the_same(file: str) -> None:
+    assert known(render(file=file, helm="helm3").objects) == known(render(file=file, helm="helm4").objects)
+
+
+def known(objects: tuple[Object, ...]) -> list[Object]:
+    """In one order, and without what is drawn by chance."""
+    inorder = sorted(objects, key=lambda found: (found["kind"], found["metadata"]["name"]))
+    return [{**found, "data": sorted(found["data"])} if found["kind"] == "Secret" else found for found in inorder]
