@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench chaos fuzz soak screenshot build image clean docs crds chart manifests lock
+.PHONY: help run test check fmt bench chaos fuzz soak screenshot build image clean docs crds chart manifests workflows lock
 
 help: ## print the verbs
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{printf "  %s %-12s", $$1, $$2; $$1=$$2=""; print $$0}'
@@ -55,6 +55,9 @@ chart: ## write the chart's schema from its values
 
 manifests: ## write deploy/k8s and the Grafana dashboard
 	@$(PYTHON) -m tools manifests
+
+workflows: ## read the workflows of .github for faults, with zizmor and actionlint
+	@$(PYTHON) -m tools workflows
 
 lock: ## write the locks from pyproject.toml
 	@$(PYTHON) -m tools lock

@@ -104,6 +104,13 @@ def manifests(_: list[str]) -> int:
     return 0
 
 
+def workflows(_: list[str]) -> int:
+    """.github, by both programs: `make check` has no compiler for the second one."""
+    with _set_up():
+        machine.set_up("test", wall=False)
+    return run_through([_BIN / "python", "-m", "tools.workflows", "--all"])
+
+
 def lock(_: list[str]) -> int:
     """The locks, from pyproject.toml. They name hashes and no index, so that any mirror will do."""
     with _set_up():
@@ -180,6 +187,7 @@ def _check(*also: Tool) -> None:
         *also,
         Tool("tsc", [*npm, "run", "--silent", "check"], "tsc is not content", machine.FRONTEND),
         Tool("import-linter", [_BIN / "lint-imports"], "import-linter is not content"),
+        Tool("zizmor", [_BIN / "python", "-m", "tools.workflows"], "zizmor is not content"),
         Tool("manifests", [_BIN / "python", "-m", "tools.manifests", "--check"], "deploy/k8s is not in order"),
         Tool("helm lint", [_BIN / "python", "-m", "tools.chart", "--check"], "the chart is not in order"),
         Tool("oxlint", [*npm, "run", "--silent", "lint"], "oxlint is not content", machine.FRONTEND),
@@ -202,6 +210,6 @@ def _set_up() -> Iterator[None]:
 
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
-    "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "crds": crds, "chart": chart, "manifests": manifests, "lock": lock, "bench": bench,
+    "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "crds": crds, "chart": chart, "manifests": manifests, "workflows": workflows, "lock": lock, "bench": bench,
     "image": image.main, "chaos": chaos, "fuzz": fuzz, "soak": soak, "screenshot": screenshot, "clean": clean,
 }  # fmt: skip

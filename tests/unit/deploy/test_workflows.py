@@ -1,0 +1,72 @@
+"""The workflows of .github, beyond what zizmor and actionlint know: they say what this repository says."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from tests.unit.deploy.exported import ROOT
+from tests.unit.deploy.test_runbooks import in_values, values
+from tools import clients
+
+WORKFLOWS: Final = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
+CHART: Final = yaml.safe_load((ROOT / "deploy" / "helm" / "tideboard" / "Chart.yaml").read_text(encoding="utf-8"))
+each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+
+
+def workflow(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+@each_workflow
+def test_actions_are_pinned_by_commit_and_say_which_version_that_is(path: Path) -> None:
+    used = re.findall(r"uses: (\S+)(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert used
+    for action, comment in used:
+        assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), f"{action}{comment}"
+
+
+@each_workflow
+def test_an_action_is_of_one_version_everywhere(path: Path) -> None:
+    everywhere = {action for each in WORKFLOWS for action in re.findall(r"uses: (\S+)", each.read_text(encoding="utf-8"))}
+    for action in re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8")):
+        assert len([one for one in everywhere if one.partition("@")[0] == action.partition("@")[0]]) == 1, action
+
+
+@each_workflow
+def test_nobody_may_anything_but_what_a_job_says(path: Path) -> None:
+    found = workflow(path)
+    assert found["permissions"] == {}
+    for job in found["jobs"].values():
+        assert job["permissions"]["contents"] == "read"
+        assert job["timeout-minutes"] <= 90
+
+
+@each_workflow
+def test_verbs_are_in_the_makefile_and_values_in_the_chart(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    verbs = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)", text)) <= verbs
+    for value in re.findall(r"--set ([\w.]+)=", text):
+        assert in_values(value.split("."), values()), value
+
+
+def test_the_oldest_kubernetes_is_the_one_that_the_chart_names() -> None:
+    legs = workflow(ROOT / ".github" / "workflows" / "kubernetes.yaml")["jobs"]["kind"]["strategy"]["matrix"]["include"]
+    versions = sorted(tuple(map(int, leg["kubernetes"].split("."))) for leg in legs)
+    assert f">={'.'.join(map(str, versions[0]))}.0-0" == CHART["kubeVersion"]
+    for leg in legs:
+        assert re.fullmatch(rf"kindest/node:v{re.escape(leg['kubernetes'])}\.\d+@sha256:[0-9a-f]{{64}}", leg["node"])
+    assert {leg["helm"].split(".")[0] for leg in legs} == {
+        clients.CLIENTS[name].major.rstrip(".") for name in ("helm3", "helm4")
+    }
+
+
+def test_chart_and_program_are_of_one_version() -> None:
+    """A release is made of one tag."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {CHART["version"], CHART["appVersion"]} == {project["version"]}
