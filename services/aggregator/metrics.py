@@ -67,3 +67,9 @@ COARSE_CAP_SECONDS = Gauge(
 )
 POOLED = Gauge("tideboard_aggregator_pooled_groups", "Groups past the limit, pooled in __overflow__, of all views merged here.")
 LEFT_OUT = Gauge("tideboard_aggregator_left_out_series", "Series that are too many to be followed, of all views merged here.")
+GC_PAUSE = Histogram(
+    "tideboard_aggregator_gc_pause_seconds",
+    "Time of one run of Python's garbage collector, by the oldest generation that it looked at",
+    ["generation"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
+)

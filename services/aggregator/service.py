@@ -29,6 +29,7 @@ from services.contract.history import HistoryError
 from services.contract.names import AGGREGATOR_BEATS
 from services.contract.partials import PartialsError
 from services.contract.views import Beat
+from services.runtime.garbage import Garbage
 from services.runtime.service import StartupError
 from services.transport import lineages
 from services.transport.feed import FeedErrors, connect
@@ -53,12 +54,15 @@ IN_PART: Final = ("in part",)  # are facts that never were
 
 
 class Aggregator:
-    """One aggregator process."""
+    """One aggregator process. garbage: how Python's collector is set, where the process is this aggregator's alone."""
 
     name = "aggregator"
 
-    def __init__(self, settings: AggregatorSettings, kafka: KafkaSettings, redis: RedisSettings) -> None:
+    def __init__(
+        self, settings: AggregatorSettings, kafka: KafkaSettings, redis: RedisSettings, garbage: Garbage | None = None
+    ) -> None:
         self._settings = settings
+        self._garbage = garbage
         self._kafka = kafka
         self._redis: Redis = connect(redis)
         self._membership = Membership(self._redis, settings.instance or socket.gethostname(), settings.lease_ms)
@@ -79,6 +83,8 @@ class Aggregator:
 
     async def start(self) -> None:
         """Nothing to wait for: whatever is not there yet is waited for in `run`."""
+        if self._garbage:
+            self._garbage.begin()
 
     async def run(self) -> None:
         try:
@@ -110,6 +116,8 @@ class Aggregator:
             await self._folding.stop()
         await self._facts.stop()
         await self._redis.aclose()
+        if self._garbage:
+            self._garbage.end()
 
     def readiness(self) -> str:
         if self._facts.feed_error:
@@ -329,4 +337,4 @@ class Aggregator:
 
 
 def create(settings: AggregatorSettings, kafka: KafkaSettings, redis: RedisSettings) -> Aggregator:
-    return Aggregator(settings, kafka, redis)
+    return Aggregator(settings, kafka, redis, Garbage(metrics.GC_PAUSE))

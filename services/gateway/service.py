@@ -14,7 +14,6 @@ from services.gateway.app import application
 from services.gateway.departure import Connections, Departure, check
 from services.gateway.endpoints import LiveEndpoint, PlotlyEndpoint
 from services.gateway.events import EventStreams
-from services.gateway.garbage import Garbage
 from services.gateway.hub import Hub
 from services.gateway.memory import Memory
 from services.gateway.orders import routes
@@ -22,6 +21,7 @@ from services.gateway.settings import AccessSettings, GatewaySettings, LeavingSe
 from services.gateway.wall import Wall
 from services.gateway.websocket import NOTSENT_BYTES, Endpoint, Sockets
 from services.runtime.bounds import Bounds
+from services.runtime.garbage import Garbage
 from services.runtime.http import HttpServer
 from services.transport.feed import connect
 from services.transport.settings import RedisSettings
@@ -164,4 +164,4 @@ def create(
     metrics.SOCKETS.set(0)
     metrics.DRAINING.set(0)
     metrics.THROTTLE.set(1)
-    return Gateway(settings, redis, leaving, limits, access, Garbage())
+    return Gateway(settings, redis, leaving, limits, access, Garbage(metrics.GC_PAUSE))

@@ -1,5 +1,6 @@
 """What the aggregator's tasks do to each other while one of them waits."""
 
+import gc
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -7,8 +8,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.aggregator.folding import Folding
-from services.aggregator.service import Aggregator
+from services.aggregator.service import Aggregator, create
 from services.aggregator.settings import AggregatorSettings
+from services.runtime.garbage import YOUNG
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.servers import Valkey
 
@@ -38,3 +40,12 @@ async def test_a_look_tells_how_many_partitions_the_log_has_also_where_none_is_f
     await service._look()
     assert REGISTRY.get_sample_value("tideboard_aggregator_log_partitions") == 6
     await service._redis.aclose()
+
+
+async def test_the_collector_passes_over_what_lives_long_from_the_start_to_the_end(valkey: Valkey) -> None:
+    before = gc.get_threshold(), gc.get_freeze_count()
+    service = create(AggregatorSettings(instance="a"), KafkaSettings(), RedisSettings(url=valkey.url))
+    await service.start()
+    assert gc.get_threshold()[0] == YOUNG and gc.get_freeze_count() > 10_000
+    await service.stop()
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before

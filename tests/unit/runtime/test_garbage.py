@@ -1,13 +1,13 @@
-"""The garbage collector of a gateway: a real one."""
+"""The garbage collector of a service: a real one."""
 
 import gc
 import weakref
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import REGISTRY
+from prometheus_client import CollectorRegistry, Histogram
 
-from services.gateway.garbage import THAW_S, YOUNG, Garbage
+from services.runtime.garbage import THAW_S, YOUNG, Garbage
 
 
 class Ring:
@@ -32,18 +32,22 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def garbage(clock: Clock) -> Iterator[Garbage]:
-    found = Garbage(clock)
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def garbage(clock: Clock, registry: CollectorRegistry) -> Iterator[Garbage]:
+    found = Garbage(Histogram("pause_seconds", "Pauses.", ["generation"], registry=registry), clock)
     found.begin()
     yield found
     found.end()
 
 
-def pauses(generation: int) -> tuple[float, float]:
+def pauses(registry: CollectorRegistry, generation: int) -> tuple[float, float]:
     """How many there were, and their seconds."""
     found = [
-        REGISTRY.get_sample_value(f"tideboard_gateway_gc_pause_seconds_{part}", {"generation": str(generation)}) or 0.0
-        for part in ("count", "sum")
+        registry.get_sample_value(f"pause_seconds_{part}", {"generation": str(generation)}) or 0.0 for part in ("count", "sum")
     ]
     return found[0], found[1]
 
@@ -76,17 +80,17 @@ def test_what_becomes_garbage_when_it_is_frozen_is_freed_after_an_hour(garbage: 
     assert gc.get_freeze_count() > 10_000, "and what is left is frozen again"
 
 
-def test_pauses_are_measured(garbage: Garbage) -> None:
-    before, young = pauses(2), pauses(0)
+def test_pauses_are_measured(garbage: Garbage, registry: CollectorRegistry) -> None:
+    before, young = pauses(registry, 2), pauses(registry, 0)
     gc.collect()
-    assert pauses(2) == (before[0] + 1, before[1] + 0.25)
+    assert pauses(registry, 2) == (before[0] + 1, before[1] + 0.25)
     gc.collect(0)
-    assert pauses(0) == (young[0] + 1, young[1] + 0.25)
+    assert pauses(registry, 0) == (young[0] + 1, young[1] + 0.25)
 
 
 def test_at_the_end_it_is_as_it_was() -> None:
     before = gc.get_threshold(), len(gc.callbacks), gc.get_freeze_count()
-    garbage = Garbage()
+    garbage = Garbage(Histogram("pause_seconds", "Pauses.", ["generation"], registry=CollectorRegistry()))
     garbage.begin()
     assert gc.get_threshold()[0] == YOUNG
     garbage.end()

@@ -1,7 +1,7 @@
 """Python's garbage collector, so that it does not stand in the way of ticks: what lives long is not looked at again and again.
 
-A full collection looks at every object, and a gateway with thousands of viewers has hundreds of thousands of them that nearly all
-stay. What survives one is frozen: it is not looked at any more, so that the next one takes as long as what came since. Freezing
+A full collection looks at every object, and a gateway with thousands of viewers or an aggregator with thousands of cells has hundreds of
+thousands of them that nearly all stay. What survives one is frozen: it is not looked at any more, so that the next one takes as long as what came since. Freezing
 right after a full collection freezes no garbage. What becomes garbage later, and not by its counts of references, is found when
 all is thawed once an hour.
 """
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from services.gateway import metrics
+from prometheus_client import Histogram
 
 YOUNG: Final = 10_000  # objects more, before the youngest are collected; Python's 700 are the traffic of a few messages
 MIDDLE: Final = 20
@@ -19,9 +19,10 @@ THAW_S: Final = 3_600.0
 
 
 class Garbage:
-    """From `begin` to `end`. clock: monotonic seconds."""
+    """From `begin` to `end`, of a process that is one service's alone. pauses: seconds, by the oldest generation that was looked at; clock: monotonic seconds."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, pauses: Histogram, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._pauses = pauses
         self._clock = clock
         self._begun_at = 0.0
         self._thawed_at = 0.0
@@ -54,4 +55,4 @@ class Garbage:
             return
         if full:
             gc.freeze()
-        metrics.GC_PAUSE.labels(str(info["generation"])).observe(self._clock() - self._begun_at)
+        self._pauses.labels(str(info["generation"])).observe(self._clock() - self._begun_at)
