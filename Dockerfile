@@ -47,23 +47,22 @@ RUN mkdir /build/standard && \
     cd /opt/tideboard && venv/bin/python /build/imagetree.py standard /build/standard
 
 
-# What runs: no step of a shell here, so that a base without one would do. What changes seldom comes first.
+# What runs. No step here needs a shell, so that a base without one would do; what changes with every commit comes last.
 FROM ${PYTHON_IMAGE}
 WORKDIR /opt/tideboard
-COPY --from=packages /opt/tideboard/venv venv
-COPY --from=wall /build/frontend/dist frontend/dist
-COPY LICENSE ./
-COPY --from=program /build/standard /
-COPY --from=program /opt/tideboard/services services
+# The version, the commit and the time are given by who builds it (--label), as `make image` does: as arguments they would be
+# taken from the cache of another version by some builders.
+LABEL org.opencontainers.image.title="Tideboard" \
+      org.opencontainers.image.description="Live dashboards that thousands of people watch at once, straight from Kafka, on Kubernetes." \
+      org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/tideboard/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
 # The gateway, the ingestor with OTLP and StatsD, and everybody's probes and metrics.
 EXPOSE 8080 8081 4318 8125/udp 9100
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "services"]
 CMD ["--help"]
-
-# The version, the commit and the time are given by who builds it (--label), as `make image` does: as arguments they would be
-# taken from the cache of another version by some builders.
-LABEL org.opencontainers.image.title="Tideboard" \
-      org.opencontainers.image.description="Live dashboards that thousands of people watch at once, straight from Kafka, on Kubernetes." \
-      org.opencontainers.image.licenses="Apache-2.0"
+COPY LICENSE ./
+COPY --from=packages /opt/tideboard/venv venv
+COPY --from=wall /build/frontend/dist frontend/dist
+COPY --from=program /build/standard /
+COPY --from=program /opt/tideboard/services services

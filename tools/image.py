@@ -40,7 +40,7 @@ class Plan:
 
 def main(words: Sequence[str]) -> int:
     options = _parser().parse_args(words)
-    builder = options.builder or choose(_works)
+    builder = options.builder or choose(works)
     named = {"PYTHON_IMAGE": options.python_image, "NODE_IMAGE": options.node_image}
     arguments = dict(item.split("=", 1) for item in options.build_arg)
     arguments |= {name: value for name, value in named.items() if value}
@@ -117,7 +117,7 @@ def _git(*words: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _works(builder: str) -> bool:
+def works(builder: str) -> bool:
     """It is installed, and, where it needs an engine, that answers."""
     if not shutil.which(builder):
         return False
