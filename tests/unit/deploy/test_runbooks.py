@@ -14,8 +14,14 @@ from tests.unit.deploy.exported import ROOT, SERVICES, exported
 from tests.unit.deploy.test_rules import ALERTS, RUNBOOKS
 
 DOCS: Final = ROOT / "docs"
-PAGES: Final = [*sorted(RUNBOOKS.glob("*.md")), DOCS / "operations.md", DOCS / "install.md", ROOT / "README.md"]
 CHART: Final = ROOT / "deploy" / "helm" / "tideboard"
+PAGES: Final = [
+    *sorted(RUNBOOKS.glob("*.md")),
+    DOCS / "operations.md",
+    DOCS / "install.md",
+    ROOT / "README.md",
+    CHART / "README.md",
+]
 ROOTS: Final = ("kafka", "redis", "externalKafka", "externalRedis", "topics", "networkPolicy", "ingestor", "aggregator", "gateway",
                 "operator", "collector", "metrics", "dashboards", "crds", "image", "global", "log", "tests")  # fmt: skip
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
