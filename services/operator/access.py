@@ -1,13 +1,14 @@
 """How the API server is reached, and which namespaces are meant. kopf reads service accounts and kubeconfigs; it is asked in one place."""
 
-from collections.abc import Sequence
+from typing import Final
 
 import kopf
 
 from services.operator.settings import OperatorSettings
 from services.runtime.service import StartupError
 
-ALL = "*"
+ALL: Final = "*"
+DEFAULT: Final = "default"  # what kubectl takes where a kubeconfig names none
 
 
 def login() -> kopf.ConnectionInfo:
@@ -26,9 +27,7 @@ def login() -> kopf.ConnectionInfo:
 
 def namespaces(settings: OperatorSettings, own: str | None) -> tuple[str, ...]:
     """What to watch; ('',) for all. own: the namespace that the pod or the kubeconfig is in."""
-    wanted: Sequence[str] = settings.namespaces or ((own,) if own else ())
-    if not wanted:
-        raise StartupError("TIDEBOARD_OPERATOR_NAMESPACES is empty, and neither a pod nor a kubeconfig says which namespace")
+    wanted = settings.namespaces or (own or DEFAULT,)
     if ALL in wanted:
         return ("",)
     return tuple(dict.fromkeys(wanted))

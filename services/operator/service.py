@@ -27,7 +27,7 @@ SECOND_LIST_S: Final = 2.0
 
 
 def create(settings: OperatorSettings, redis: RedisSettings) -> "Operator":
-    """The service. StartupError where there is no API server to speak to, or no namespace to watch."""
+    """The service. StartupError where nothing says which API server to speak to."""
     return Operator(settings, redis)
 
 
@@ -107,10 +107,12 @@ class Operator:
                 for kind in KINDS:
                     await self._list_kind(kind, first)
             except ClusterError as error:
+                metrics.LISTS.labels("failed").inc()
                 self._is_away(_explained(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, BACKOFF_S[1])
             else:
+                metrics.LISTS.labels("done").inc()
                 self._is_away("")
                 return
 

@@ -33,12 +33,21 @@ def changes(verdict: Verdict, now: str) -> dict[str, Any] | None:
     status: dict[str, Any] = {"observedGeneration": resource.generation}
     if verdict.panels is not None:
         status["panels"] = verdict.panels
-        status["memoryBytes"] = verdict.memory
+        status["memory"] = None if verdict.memory is None else quantity(verdict.memory)
     same = all(resource.status.get(name) == value for name, value in status.items())
     if same and condition == before:
         return None
     others = [dict(item) for item in conditions(resource.status) if item.get("type") != "Ready"]
     return {"status": {**status, "conditions": [*others, condition]}}
+
+
+def quantity(size: int) -> str:
+    """Bytes as Kubernetes writes them, rounded up: 83Mi."""
+    for unit in ("", "Ki"):
+        if size < 1024:
+            return f"{size}{unit}"
+        size = -(-size // 1024)
+    return f"{size}Mi"
 
 
 def event(verdict: Verdict) -> Event | None:

@@ -47,7 +47,7 @@ class Watching:
             self.fault = ""
             watch = _Watch(self._registry(loop), self._namespaces)
             try:
-                self.fault = await watch.ended
+                self.fault = await asyncio.shield(watch.ended)
             finally:
                 await watch.stop()
             log.warning("watching has ended, it begins anew", reason=self.fault, pause_s=pause)
@@ -89,7 +89,7 @@ class _Watch:
         self._thread.start()
 
     async def stop(self) -> None:
-        if self._inner and self._stop and not self.ended.done():
+        if self._inner and self._stop:
             with contextlib.suppress(RuntimeError):
                 self._inner.call_soon_threadsafe(self._stop.set)
         await asyncio.to_thread(self._thread.join, _STOP_S)

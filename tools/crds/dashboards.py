@@ -42,7 +42,7 @@ _FUNCTION: Final = f"{', '.join(PLAIN)}, a quantile such as p50, p99 or p99.9, o
 
 def dashboard() -> Schema:
     panels = {"name": "Panels", "type": "integer", "description": "How many are shown.", "jsonPath": ".status.panels"}
-    memory = {"name": "Memory", "type": "integer", "description": "Estimated bytes in Redis.", "jsonPath": ".status.memoryBytes", "priority": 1}  # fmt: skip
+    memory = {"name": "Memory", "type": "string", "description": "What it keeps in Redis, estimated.", "jsonPath": ".status.memory", "priority": 1}  # fmt: skip
     about = "A dashboard: panels, and the queries that they show. Open browsers follow its changes without a reload."
     return definition("Dashboard", "dashboards", [panels, *READY, memory], _spec(), _status(), about)
 
@@ -50,7 +50,7 @@ def dashboard() -> Schema:
 def _status() -> Schema:
     return status(
         panels={"type": "integer", "format": "int32", "description": "How many panels of it are shown: those of the last good version."},
-        memoryBytes={"type": "integer", "format": "int64", "description": "What it keeps in Redis with ten groups in every query by labels, in bytes: an estimate."},
+        memory=text("What it keeps in Redis with ten groups in every query by labels: an estimate, such as 83Mi."),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from services.operator.deciding import Reason, Verdict
 from services.operator.resources import read
-from services.operator.statuses import changes, event
+from services.operator.statuses import changes, event, quantity
 from tests.unit.operator.objects import body
 
 NOW, LATER = "2026-11-29T12:00:00Z", "2026-11-29T13:00:00Z"
@@ -25,7 +25,7 @@ def test_the_status_says_what_was_decided_and_of_which_generation() -> None:
     assert written(verdict(generation=3)) == {
         "observedGeneration": 3,
         "panels": 1,
-        "memoryBytes": 5_000,
+        "memory": "5Ki",
         "conditions": [
             {
                 "type": "Ready", "status": "True", "reason": "Accepted", "message": "1 panel shown",
@@ -84,6 +84,11 @@ def test_events_tell_of_what_has_become_ready_and_of_every_new_fault() -> None:
     broken = written(verdict(Reason.invalid, "spec: bad", generation=2, status=status))
     assert event(verdict(Reason.invalid, "spec: bad", generation=3, status=broken)) is None
     assert event(verdict(Reason.invalid, "spec: worse", generation=3, status=broken)) is not None
+
+
+def test_memory_is_told_as_kubernetes_writes_it() -> None:
+    sizes = [0, 1_023, 1_024, 1_025, 1_048_576, 86_462_004, 3_000_000_000]
+    assert [quantity(size) for size in sizes] == ["0", "1023", "1Ki", "2Ki", "1Mi", "83Mi", "2862Mi"]
 
 
 def test_a_long_message_fits_into_an_event() -> None:
