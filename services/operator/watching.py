@@ -26,6 +26,7 @@ Hear = Callable[[Kind, str | None, Body], None]
 BACKOFF_S: Final = (1.0, 30.0)
 _SETTLED_S: Final = 60.0
 _STOP_S: Final = 2.5
+_CLOSING_S: Final = 0.1  # aiohttp says of connections with TLS that they are closed, and closes them a moment later
 
 
 class Watching:
@@ -119,6 +120,7 @@ class _Watch:
             namespaces=self._namespaces,
             stop_flag=self._stop,
         )
+        await asyncio.sleep(_CLOSING_S)
 
 
 def _settings() -> kopf.OperatorSettings:
