@@ -47,6 +47,8 @@ class Authority:
         basic = x509.BasicConstraints(ca=True, path_length=None)
         built = self._builder(self._name, self._key).add_extension(basic, critical=True)
         built = built.add_extension(_usage(signs=True), critical=True)
+        # Python 3.13 and OpenSSL's strict checks want to find the issuer by its key, RFC 5280 4.2.1.1 and 4.2.1.2.
+        built = built.add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
         self.pair = _pair(built.sign(self._key, hashes.SHA256()), self._key)
 
     def issue(self, user: str, group: str = "", names: Sequence[str] = (), addresses: Sequence[str] = ()) -> Pair:
@@ -56,6 +58,8 @@ class Authority:
         parts += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group)] if group else []
         purposes = [ExtendedKeyUsageOID.CLIENT_AUTH]
         built = self._builder(x509.Name(parts), key).add_extension(_usage(signs=False), critical=True)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        built = built.add_extension(issuer, critical=False)
         if names or addresses:
             purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
             told = [*map(x509.DNSName, names), *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses)]

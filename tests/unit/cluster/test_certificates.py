@@ -72,3 +72,13 @@ def test_a_kubeconfig_holds_all_that_its_user_needs(made: dict[str, bytes]) -> N
 def test_they_hold_from_before_now_on(made: dict[str, bytes]) -> None:
     found = read(made, "apiserver")
     assert found.not_valid_before_utc < NOW < found.not_valid_after_utc
+
+
+def test_every_certificate_names_the_key_of_its_issuer_as_strict_clients_ask(made: dict[str, bytes]) -> None:
+    for path in made:
+        name = path.removeprefix("certificates/").removesuffix(".crt")
+        if path.endswith(".crt") and name not in {"ca", "front-proxy-ca"}:
+            by = read(made, "front-proxy-ca" if name.startswith("front-proxy") else "ca")
+            named = read(made, name).extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+            own = by.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+            assert named.key_identifier == own.key_identifier
