@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.transport.registry import write_entry
-from tests.conformance.peer import Peer
+from tests.conformance.peer import FRAMES, Peer
 from tests.conformance.talk import LARGE, SMALL, Talk
 from tests.gateway_process import UNLIMITED, GatewayProcess, running
 from tests.pipeline.gateway_world import Pen, desk, document, entry, now_ms, panel, view_ids
@@ -27,16 +27,16 @@ def gateway(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 async def write_dashboards(url: str) -> None:
     async with desk(url) as redis:
-        large = document(LARGE, panel("cpu", "cpu_busy"))
+        large = document(LARGE, panel("cpu", "cpu_busy"), window="30m")  # longer than all tests here take
         await write_entry(redis, entry(document(SMALL, panel("rx", "rx_bytes"))), entry(large))
         pen, first = Pen(redis, view_ids(large)[0]), now_ms() // 1_000 * 1_000 - BUCKETS * 1_000
         for bucket in range(BUCKETS):
             await pen.write({(first + bucket * 1_000, f"core {cpu}"): cpu + bucket / 7 for cpu in range(GROUPS)})
 
 
-@pytest.fixture(params=[0, 1, 7], ids=["at once", "byte by byte", "in sevens"])
+@pytest.fixture(params=[0, 1, 7, FRAMES], ids=["at once", "byte by byte", "in sevens", "frame by frame"])
 def talk(request: pytest.FixtureRequest, gateway: GatewayProcess) -> Talk:
-    """Three ways of cutting the same bytes."""
+    """Four ways of cutting the same bytes."""
     return Talk(gateway.port, request.param)
 
 

@@ -9,10 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tests.unit.gateway.masked import frames
+
 PATIENCE_S: Final = 10.0
 KEY: Final = "dGhlIHNhbXBsZSBub25jZQ=="
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 PATH: Final = "/api/v1/live"
+FRAMES: Final = -1  # instead of a number of bytes
 HEAD: Final = {
     "Host": "127.0.0.1",
     "Upgrade": "websocket",
@@ -65,7 +68,7 @@ class Answer:
 
 
 class Peer:
-    """One TCP connection. step: bytes written at a time, 0 for all at once."""
+    """One TCP connection. step: bytes written at a time, 0 for all at once, FRAMES for one frame at a time."""
 
     def __init__(self, port: int, step: int = 0) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
@@ -100,9 +103,10 @@ class Peer:
     def send(self, data: bytes) -> None:
         """In steps, for as long as the other side takes them."""
         step = self.step or len(data) or 1
+        pieces = frames(data) if step == FRAMES else (data[at : at + step] for at in range(0, len(data), step))
         with contextlib.suppress(ConnectionError):
-            for at in range(0, len(data), step):
-                self._socket.sendall(data[at : at + step])
+            for piece in pieces:
+                self._socket.sendall(piece)
 
     def say_no_more(self) -> None:
         """Shut down for sending."""

@@ -69,14 +69,14 @@ class Talk:
 
     def __init__(self, port: int, step: int) -> None:
         self._port = port
-        self._step = step
+        self.step = step
 
     def holds(self, case: Case, deflated: bool = False) -> None:
         """Send it on a new connection, and compare."""
         sent, expected = case
         with Peer(self._port) as peer:
             peer.open(**({"Sec-WebSocket-Extensions": "permessage-deflate"} if deflated else {}))
-            peer.step = self._step
+            peer.step = self.step
             if not any(kind == "closed" for kind, _ in expected):
                 sent, expected = sent + BYE, [*expected, closed(1000)]
             peer.send(sent)

@@ -5,8 +5,9 @@ from itertools import product
 
 import pytest
 
-from tests.conformance.peer import BINARY, PING, PONG
-from tests.conformance.talk import BAD, Case, Talk, asking, closed, fragments, heard, last, more, pong, text
+from tests.conformance.peer import BINARY, PING, PONG, Peer
+from tests.conformance.talk import BAD, BYE, Case, Talk, asking, closed, fragments, heard, last, more, pong, text, told
+from tests.gateway_process import GatewayProcess
 from tests.unit.gateway.masked import frame
 
 NO_ZEROS = bytes(range(1, 126))
@@ -18,7 +19,7 @@ FRAMING: dict[str, Case] = {
     "two messages one after the other": (text(asking("a")) + text(asking("b")), [heard("a"), heard("b")]),
     **{
         f"binary of {size} bytes is refused for good": (frame(BINARY, bytes(size)), [closed(4500)])
-        for size in (0, 1, 125, 126, 8_192)
+        for size in (0, 1, 125, 126, 127, 128, 8_192)
     },
     "what came before binary is answered": (text(asking("a")) + frame(BINARY, b"\xfe"), [heard("a"), closed(4500)]),
     "any mask": (b"".join(frame(1, asking(f"m{mask[0]}"), mask=mask) for mask in (bytes(4), b"\xff" * 4, b"\0\xff\0\xff")), [
@@ -59,20 +60,25 @@ RESERVED: dict[str, Case] = {
     **{f"reserved bits {rsv} of a close": (frame(8, b"\x03\xe8", rsv=rsv), [closed(1002)]) for rsv in range(1, 8)},
     **{f"reserved bits {rsv} of binary": (frame(BINARY, b"x", rsv=rsv), [closed(1002)]) for rsv in range(1, 8)},
     "reserved bits of a continuation": (text(b"x", fin=False) + frame(0, b"y", rsv=2), [closed(1002)]),
-    "reserved bits after a good message": (
-        text(asking("a")) + text(asking("b"), rsv=4) + frame(PING),
-        [heard("a"), closed(1002)],
-    ),
+    **{
+        f"reserved bits {rsv} after a good message and before a ping": (
+            text(asking("a")) + text(asking("b"), rsv=rsv) + frame(PING),
+            [heard("a"), closed(1002)],
+        )
+        for rsv in range(1, 8)
+    },
 }
 
 OPCODES: dict[str, Case] = {
-    f"opcode {opcode} {having}": (before + frame(opcode, payload), [*answers, closed(1002)])
-    for opcode, (having, payload, before, answers) in product(
+    f"opcode {opcode} {having}": (before + frame(opcode, payload) + after, [*answers, closed(1002)])
+    for opcode, (having, payload, before, answers, after) in product(
         (3, 4, 5, 6, 7, 11, 12, 13, 14, 15),
         [
-            ("without a payload", b"", b"", []),
-            ("with a payload", b"payload", b"", []),
-            ("after a message and before a ping", b"", text(asking("a")) + frame(PING), [heard("a"), pong()]),
+            ("without a payload", b"", b"", [], b""),
+            ("with a payload", b"payload", b"", [], b""),
+            ("after a message and a ping", b"", text(asking("a")) + frame(PING), [heard("a"), pong()], b""),
+            ("after a message and before a ping", b"", text(asking("a")), [heard("a")], frame(PING)),
+            ("with a payload, after a message and before a ping", b"payload", text(asking("a")), [heard("a")], frame(PING)),
         ],
     )
 }
@@ -101,6 +107,14 @@ FRAGMENTS: dict[str, Case] = {
     "a last continuation of nothing": (last(b"x") + text(asking("a")), [closed(1002)]),
     "a continuation after a whole message": (text(asking("a")) + last(b"x"), [heard("a"), closed(1002)]),
     "a continuation after a message in fragments": (fragments(WHOLE, 9) + last(b"x"), [heard("fragmented"), closed(1002)]),
+    "a continuation after a message in fragments, and another message": (
+        fragments(WHOLE, 20) + more(b"x") + text(asking("b")),
+        [heard("fragmented"), closed(1002)],
+    ),
+    **{
+        f"twice a {what} of nothing and a message in fragments": ((begin + fragments(WHOLE, 20)) * 2, [closed(1002)])
+        for what, begin in (("continuation", more(b"x")), ("last continuation", last(b"x")))
+    },
     "a text inside of a text": (text(b"a", fin=False) + text(b"b"), [closed(1002)]),
     "a text in fragments inside of a text": (text(b"a", fin=False) + text(b"b", fin=False) + last(b"c"), [closed(1002)]),
     "binary inside of a text": (text(b"a", fin=False) + frame(BINARY, b"b"), [closed(1002)]),
@@ -133,3 +147,17 @@ def test_reserved_opcodes_fail_the_connection(talk: Talk, case: Case) -> None:
 @pytest.mark.parametrize("case", FRAGMENTS.values(), ids=FRAGMENTS)
 def test_fragments_are_put_together(talk: Talk, case: Case) -> None:
     talk.holds(case)
+
+
+def test_a_ping_between_fragments_is_answered_before_the_rest_of_the_message_is_there(
+    talk: Talk, gateway: GatewayProcess
+) -> None:
+    pieces = [WHOLE[at : at + 12] for at in range(0, len(WHOLE), 12)]
+    with Peer(gateway.port, talk.step) as peer:
+        peer.open()
+        peer.send(text(pieces[0], fin=False) + more(pieces[1]) + frame(PING, b"1"))
+        assert told(peer.hear()) == pong(b"1")
+        peer.send(b"".join(more(piece) for piece in pieces[2:-1]) + frame(PING, b"2"))
+        assert told(peer.hear()) == pong(b"2")
+        peer.send(last(pieces[-1]) + BYE)
+        assert [told(each) for each in peer.all()] == [heard("fragmented"), closed(1000)]

@@ -1,6 +1,7 @@
 """Frames as a client writes them, for tests of the server's side."""
 
 import struct
+from collections.abc import Iterator
 
 
 def frame(
@@ -17,4 +18,17 @@ def frame(
         head = struct.pack("!BBQ", first, flag | 127, size)
     if mask is None:
         return head + payload
-    return head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    pad = (mask * (size // 4 + 1))[:size]
+    return head + mask + (int.from_bytes(payload) ^ int.from_bytes(pad)).to_bytes(size)
+
+
+def frames(data: bytes) -> Iterator[bytes]:
+    """The same bytes, cut where a frame ends."""
+    at = 0
+    while at < len(data):
+        size, short = 2 + 4 * bool(data[at + 1 : at + 2] >= b"\x80"), data[at + 1 : at + 2]
+        length = short[0] & 0x7F if short else 0
+        more = {126: 2, 127: 8}.get(length, 0)
+        size += more + (int.from_bytes(data[at + 2 : at + 2 + more]) if more else length)
+        yield data[at : at + size]
+        at += size
