@@ -193,7 +193,10 @@ class Hub:
                 await self._watched.wait()
             begun = loop.time()
             self._changed.clear()
-            await self._tick()
+            try:
+                await self._tick()
+            except Exception:  # the next one is not worse for it
+                log.exception("a tick failed")
             took = loop.time() - begun
             metrics.TICKS.inc()
             metrics.TICK_SECONDS.observe(took)
@@ -267,19 +270,26 @@ class Hub:
                 self._slice_ends = clock() + SLICE_S
             before = written
             for viewer in viewers[at : at + SLICE]:
-                if viewer.clogged:
-                    out.missed(viewer)
-                else:
-                    written += 1
-                    try:
+                try:
+                    if viewer.clogged:
+                        out.missed(viewer)
+                    else:
                         viewer.send(message)
-                    except Exception:
-                        log.exception("a viewer could not be written to")
-                        viewer.close(Closed.INTERNAL_ERROR)
-                    deflated += viewer.deflated
+                        written += 1
+                        deflated += viewer.deflated
+                except Exception:
+                    self._failed(viewer)
             if message.content.cells:
                 metrics.VIEWER_FRESHNESS.observe(self._age_s(message.content.newest), written - before)
         self._count(message, written, deflated)
+
+    def _failed(self, viewer: Viewer) -> None:
+        """One viewer's trouble is not the others'."""
+        log.exception("a viewer could not be written to")
+        try:
+            viewer.close(Closed.INTERNAL_ERROR)
+        except Exception:
+            log.exception("a viewer could not be closed")
 
     def _count(self, message: Outgoing, written: int, deflated: int) -> None:
         """A message has been written to so many viewers, so many of whom read it compressed."""

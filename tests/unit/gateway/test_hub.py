@@ -16,7 +16,7 @@ from services.gateway.content import Content
 from services.gateway.hub import SLICE_S, Hub
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.stage import Stage
-from services.gateway.viewer import Out
+from services.gateway.viewer import Out, Viewer
 from services.transport import registry
 from services.transport.feed import connect
 from tests.unit.gateway.merge import Merge
@@ -116,6 +116,57 @@ async def test_who_cannot_be_written_to_is_closed_and_harms_nobody() -> None:
     before, broken, after = Costly(), Broken(), Costly()
     await hub._write(Out(outgoing(Delta("host", "", 0, [])), [before, broken, after]))
     assert (before.frames, broken.closed, after.frames) == (1, 1011, 1)
+
+
+class Hopeless(Broken):
+    """One that cannot be closed, either."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        super().close(code, reason)
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+
+async def test_who_cannot_be_closed_either_harms_nobody() -> None:
+    hub = Hub(connect(NOWHERE))
+    broken, after = Hopeless(), Costly()
+    await hub._write(Out(outgoing(Delta("host", "", 0, [])), [broken, after]))
+    assert (broken.closed, after.frames) == (1011, 1)
+
+
+async def test_who_cannot_be_counted_as_missed_is_closed_and_harms_nobody() -> None:
+    def missed(viewer: Viewer) -> None:
+        raise KeyError(viewer)
+
+    hub = Hub(connect(NOWHERE))
+    clogged, after = Broken(), Costly()
+    clogged.clogged = True
+    await hub._write(Out(outgoing(Delta("host", "", 0, [])), [clogged, after], missed))
+    assert (clogged.closed, after.frames) == (1011, 1)
+
+
+async def test_a_tick_that_fails_as_a_whole_is_followed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(connect(NOWHERE))
+    hub.entries = {"host": entry(HOST)}
+    hub.subscribe(Costly(), "host", None, 20)
+    swept: list[int] = []
+    again = asyncio.Event()
+
+    def sweep(now: int) -> None:
+        swept.append(now)
+        if len(swept) == 1:
+            raise RuntimeError("of a kind that nobody thought of")
+        again.set()
+
+    monkeypatch.setattr(hub, "_sweep", sweep)
+    ticking = asyncio.create_task(hub._tick_on())
+    try:
+        async with asyncio.timeout(20):
+            await again.wait()
+        assert not ticking.done()
+    finally:
+        ticking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ticking
 
 
 async def test_how_new_and_how_much_is_counted_for_each_viewer_that_got_it() -> None:
