@@ -1,0 +1,46 @@
+"""Prometheus' own checker of rules: the machine's, or else the one in Debian's package, unpacked into the user's cache.
+
+The package is not installed: its service would listen on this machine.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tools.clients import cache
+from tools.steps import StepError, run, step
+
+_MISSING = "the alerts are tried with promtool, which is neither here nor to be had by apt-get: install Prometheus"
+
+
+def promtool() -> Path:
+    """Where it is. StepError where it cannot be had."""
+    if own := shutil.which("promtool"):
+        return Path(own)
+    home = cache() / "promtool"
+    program = home / "usr" / "bin" / "promtool"
+    if program.exists():
+        return program
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise StepError(_MISSING)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with step("promtool"), tempfile.TemporaryDirectory(dir=home.parent, prefix="fetching-") as folder:
+        _download(Path(folder))
+        (package,) = Path(folder).glob("*.deb")
+        run(["dpkg-deb", "-x", package, Path(folder) / "whole"], failing=_MISSING)
+        try:
+            (Path(folder) / "whole").rename(home)
+        except OSError:
+            if not home.is_dir():  # nobody else was faster
+                raise
+    return program
+
+
+def _download(folder: Path) -> None:
+    """Lists of packages may be missing, or name a file that is gone."""
+    if subprocess.run(["apt-get", "download", "-qq", "prometheus"], cwd=folder, capture_output=True, check=False).returncode:
+        sudo = [] if os.geteuid() == 0 else ["sudo"]
+        run([*sudo, "apt-get", "update", "-qq"], failing="apt-get update failed")
+        run(["apt-get", "download", "-qq", "prometheus"], cwd=folder, failing=_MISSING)
