@@ -20,7 +20,7 @@ from services.gateway.dashboard import Mark, Picture, Position
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.pace import Pace
 from services.gateway.rates import PAUSED, RATES, Throttle
-from services.gateway.tier import Base, Tier
+from services.gateway.tier import Base, Tier, shared
 from services.gateway.viewer import Out, Viewer
 
 ALIVE_MS: Final = 600  # a second at most between two frames: the hub may be quiet for 350 ms
@@ -238,13 +238,14 @@ class Audience:
                 self._count_miss(tier, viewer, now)
             else:
                 late.setdefault((base, self._reduced(viewer)), []).append(viewer)
+        begin = shared((base.mark for base, _ in late), picture.mark)
         for (base, reduced), viewers in late.items():
             for viewer in viewers:
                 del tier.behind[viewer]
                 tier.members[viewer] = None
             if base.told != self._told:  # first: what changed may be all that a slow reader has room for
                 outs.append(Out(self._status(tier.hz, reduced, now), viewers, partial(tier.missed, base)))
-            if message := self._delta(picture, base.mark, tier.hz, now).message:
+            if message := self._delta(picture, begin[base.mark], tier.hz, now).message:
                 told = base._replace(told=self._told)
                 outs.append(Out(message, viewers, partial(self._missed, tier, told, now)))
         if outs:

@@ -1,9 +1,9 @@
 """The viewers of one dashboard that have the same rate: who is in step and gets the frame that all get, and who is not."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
-from services.gateway.dashboard import Mark
+from services.gateway.dashboard import Had, Mark
 from services.gateway.rates import PAUSED
 from services.gateway.viewer import Viewer
 
@@ -13,6 +13,9 @@ SLACK_MS = 12
 
 SHARED_MS = 30_000
 """Of those who are paused within this the same is remembered: a mark of a large dashboard is as long as twenty viewers."""
+
+
+FEW: Final = 8  # so many different deltas are composed in a tick before they are shared
 
 
 class Base(NamedTuple):
@@ -92,6 +95,35 @@ class Tier:
         self.looked_at = now
         if not self.members or mark != self.mark:
             self.sent_at = now
+
+
+def shared(marks: Iterable[Mark], now: Mark) -> dict[Mark, Mark]:
+    """From where each of these is brought to now, so that few deltas serve many viewers: from what all have that are about as far behind.
+
+    They are sent some of what they have, which does no harm; never more than what was written in twice the time, or so.
+    """
+    found = list(dict.fromkeys(marks))
+    near = [mark for mark in found if mark.epoch == now.epoch]
+    if len(near) <= FEW:
+        return {mark: mark for mark in found}
+    written = sum(view[-1] for view in now.views)
+    alike: dict[int, list[Mark]] = {}
+    for mark in near:
+        alike.setdefault((written - sum(view[-1] for view in mark.views)).bit_length(), []).append(mark)
+    begin = {mark: mark for mark in found}
+    for some in alike.values():
+        begin |= dict.fromkeys(some, _common(some))
+    return begin
+
+
+def _common(marks: Sequence[Mark]) -> Mark:
+    """What everybody has who has one of these."""
+    return Mark(marks[0].epoch, tuple(_least(views) for views in zip(*(mark.views for mark in marks), strict=True)))
+
+
+def _least(views: Sequence[Had]) -> Had:
+    versions, closed, noted, written = zip(*views, strict=True)
+    return min(versions), min(closed), min(noted), min(written)
 
 
 def _within(mark: Mark, other: Mark) -> bool:

@@ -265,6 +265,32 @@ def test_a_thousand_who_come_back_with_the_same_share_one_answer(world: World) -
     assert all(world.shows(one) for one in back)
 
 
+def test_many_who_fell_behind_one_after_the_other_share_few_deltas_that_are_not_much_too_long(world: World) -> None:
+    seats = [world.join(20) for _ in range(200)]
+    world.pass_(100)
+    written = sum(state.written for state in world.states.values())
+    since = {}
+    for turn, seat in enumerate(seats):
+        since[seat] = sum(state.written for state in world.states.values())
+        seat.clogged = True
+        world.write(turn, {(turn * EVERY, group): float(turn) for group in range(3)})
+        world.now += 50
+        world.tick()
+    for seat in seats:
+        seat.clogged = False
+    before = [len(seat.heard) for seat in seats]
+    world.pass_(4_000)  # each in its tier: some have a slower rate by now
+    assert all(world.shows(seat) for seat in seats)
+    assert sum(state.written for state in world.states.values()) - written == 600
+    sent = {}
+    for seat, known in zip(seats, before, strict=True):
+        (delta,) = [message for _, said, message in seat.heard[known:] if isinstance(said, Delta) and said.views]
+        sent[id(delta)] = delta
+        lacked = sum(state.written for state in world.states.values()) - since[seat]
+        assert lacked <= delta.content.cells <= 2 * lacked + 3
+    assert len(sent) <= len(RATES) * 11, "by how many binary digits the number of values has that they lack"
+
+
 def test_another_epoch_is_a_snapshot_for_everybody(world: World) -> None:
     seats = [world.join(hz) for hz in RATES]
     world.pass_(1_500)
