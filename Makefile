@@ -3,16 +3,19 @@ PYTHON ?= python3
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench chaos fuzz soak screenshot build image clean docs crds chart manifests workflows lock
+.PHONY: help run test test-cluster check fmt bench chaos fuzz soak screenshot build image clean docs crds chart manifests workflows lock
 
 help: ## print the verbs
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{printf "  %s %-12s", $$1, $$2; $$1=$$2=""; print $$0}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{printf "  %s %-13s", $$1, $$2; $$1=$$2=""; print $$0}'
 
 run: ## serve the wall with live data of this machine at http://127.0.0.1:8080/
 	@$(PYTHON) -m tools run $(ARGS)
 
 test: ## run every check and every test
 	@$(PYTHON) -m tools test $(ARGS)
+
+test-cluster: ## run the tests that need a Kubernetes, on one that is made for them
+	@$(PYTHON) -m tools test-cluster $(ARGS)
 
 check: ## run the linters and the type checkers
 	@$(PYTHON) -m tools check

@@ -72,6 +72,11 @@ def programs() -> dict[str, Path]:
     return found
 
 
+def folder(name: str) -> Path:
+    """Where the programs of one module are, built where they have not been."""
+    return _built(next(module for module in MODULES if module.name == name))
+
+
 def key(module: Module, compiler: str) -> str:
     """What the module's programs follow from."""
     said = hashlib.sha256(repr((compiler, sorted(module.programs.items()), sorted(module.stamps.items()))).encode())

@@ -1,4 +1,5 @@
-"""What a machine needs: a virtual environment, Node, the built wall, and for tests a browser, Java and Maven, openssl and Redis."""
+"""What a machine needs: a virtual environment, Node, the built wall, and for tests a browser, Java and Maven, openssl and Redis,
+and for the test cluster a container engine."""
 
 import json
 import os
@@ -18,6 +19,7 @@ FRONTEND = ROOT / "frontend"
 NODE_HOME = CACHE / "node"
 OLDEST_NODE = (20, 19)
 OLDEST_JAVA = 17
+CNI_PLUGINS = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 LOCKS = {"run": ROOT / "requirements-run.lock", "test": ROOT / "requirements.lock"}
 _NODE_LOCK = ROOT / "requirements-node.lock"
 _PIP: list[str | Path] = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
@@ -152,6 +154,23 @@ def test_machine() -> None:
         "redis-tools": shutil.which("redis-server") or shutil.which("redis-check-rdb"),  # holds the server; starts no service
     }
     debian(needed, "the tests need")
+
+
+def cluster_machine() -> None:
+    """What the nodes of the test cluster are made with, and a browser to see it, from Debian's packages where they are missing."""
+    plugins = any(Path(folder, "bridge").exists() for folder in CNI_PLUGINS)
+    debian(
+        {
+            "chromium": _chromium(),
+            "containerd": shutil.which("containerd") and shutil.which("ctr"),
+            "containernetworking-plugins": plugins,
+            "ipset": shutil.which("ipset"),
+            "iproute2": shutil.which("ip"),
+            "iptables": shutil.which("iptables-restore"),
+            "runc": shutil.which("runc"),
+        },
+        "the test cluster needs",
+    )
 
 
 def debian(needed: Mapping[str, object], who_needs: str) -> None:

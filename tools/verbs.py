@@ -63,6 +63,18 @@ def test(rest: list[str]) -> int:
     return run_through([_BIN / "python", "-m", "pytest", *_TWO_TESTS_AT_ONCE, *rest])
 
 
+def test_cluster(rest: list[str]) -> int:
+    """The tests that need a Kubernetes: in a sandbox of our own, or against the cluster of KUBECONFIG."""
+    external = os.environ.get("TIDEBOARD_TEST_CLUSTER") == "external"
+    if not external and (sys.platform != "linux" or os.geteuid() != 0):
+        raise StepError("the test cluster needs Linux and root; or set TIDEBOARD_TEST_CLUSTER=external and KUBECONFIG")
+    with _set_up():
+        if not external:
+            machine.cluster_machine()
+        machine.set_up("test")
+    return run_through([_BIN / "python", "-m", "tests.cluster", "test", *(["--", *rest] if rest else [])])
+
+
 def fmt(_: list[str]) -> int:
     with _set_up():
         machine.set_up("test", wall=False)
@@ -211,5 +223,5 @@ def _set_up() -> Iterator[None]:
 
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "run": run_all, "build": build, "check": check, "test": test, "fmt": fmt, "docs": docs, "crds": crds, "chart": chart, "manifests": manifests, "workflows": workflows, "lock": lock, "bench": bench,
-    "image": image.main, "chaos": chaos, "fuzz": fuzz, "soak": soak, "screenshot": screenshot, "clean": clean,
+    "image": image.main, "test-cluster": test_cluster, "chaos": chaos, "fuzz": fuzz, "soak": soak, "screenshot": screenshot, "clean": clean,
 }  # fmt: skip

@@ -3,6 +3,9 @@
 python -m tests.cluster up [--nodes N] [--name NAME]   start one, and say how to use it
 python -m tests.cluster enter [NAME] [-- COMMAND...]   a shell, or a command, inside it
 python -m tests.cluster load ARCHIVE... [--name NAME]  give images to its nodes
+python -m tests.cluster test [--nodes N] [--name NAME] [-- PYTEST...]   the suite, in one that is taken down afterwards,
+                                                       or in the one that is named and stays up
+python -m tests.cluster archives FOLDER                write the images of the tests' own pods
 python -m tests.cluster list                           those that run
 python -m tests.cluster down [NAME]                    take it down without a trace
 """
@@ -13,9 +16,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster import lifecycle, sandbox
+from tests.cluster import images, lifecycle, sandbox, suite
 from tests.cluster import plan as plans
 from tests.cluster.daemons import DaemonError, Daemons
+from tools import kubernetes
 from tools.steps import ROOT, StepError, show
 
 
@@ -40,9 +44,13 @@ def _up(arguments: argparse.Namespace) -> int:
 
 
 def _enter(arguments: argparse.Namespace) -> int:
-    box = _found(arguments.name)
+    box = lifecycle.found(arguments.name)
     command = arguments.command or [os.environ.get("SHELL", "/bin/sh")]
     return subprocess.run(box.inside(command), check=False, env=lifecycle.environ(box.plan)).returncode
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    return suite.run(arguments.name, arguments.nodes, arguments.command)
 
 
 def _list(_: argparse.Namespace) -> int:
@@ -51,8 +59,16 @@ def _list(_: argparse.Namespace) -> int:
     return 0
 
 
+def _archives(arguments: argparse.Namespace) -> int:
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    programs = kubernetes.folder("pods")
+    for path in images.small(programs, arguments.folder, [images.PROBE]):
+        print(path)
+    return 0
+
+
 def _down(arguments: argparse.Namespace) -> int:
-    plan = _plan(arguments.name)
+    plan = lifecycle.plan_of(arguments.name)
     lifecycle.down(plan)
     left = sandbox.left_behind(plan)
     for each in left:
@@ -61,7 +77,7 @@ def _down(arguments: argparse.Namespace) -> int:
 
 
 def _load(arguments: argparse.Namespace) -> int:
-    box = _found(arguments.name)
+    box = lifecycle.found(arguments.name)
     archives = [str(path.resolve()) for path in arguments.archives]
     return subprocess.run(
         box.inside([sys.executable, "-m", "tests.cluster", "give", box.plan.name, *archives]), check=False
@@ -69,31 +85,17 @@ def _load(arguments: argparse.Namespace) -> int:
 
 
 def _bring_up(arguments: argparse.Namespace) -> int:
-    lifecycle.bring_up(_plan(arguments.name))
+    lifecycle.bring_up(lifecycle.plan_of(arguments.name))
     return 0
 
 
 def _give(arguments: argparse.Namespace) -> int:
     from tests.cluster.node import machines
 
-    plan = _plan(arguments.name)
+    plan = lifecycle.plan_of(arguments.name)
     for machine in machines(plan, Daemons(plan)):
         machine.load(arguments.archives)
     return 0
-
-
-def _plan(name: str) -> plans.Plan:
-    path = lifecycle.home_of(name) / "plan.json"
-    if not path.exists():
-        raise DaemonError(f"there is no cluster {name}")
-    return plans.read(path.read_text())
-
-
-def _found(name: str) -> sandbox.Sandbox:
-    box = sandbox.found(_plan(name))
-    if box is None or not box.alive:
-        raise DaemonError(f"the cluster {name} does not run")
-    return box
 
 
 def _parsed() -> argparse.Namespace:
@@ -105,6 +107,10 @@ def _parsed() -> argparse.Namespace:
     each.add_argument("--nodes", type=int, default=2, choices=range(plans.MOST_NODES + 1))
     each.add_argument("--name", default=ROOT.name)
     each.set_defaults(does=_up)
+    each = verbs.add_parser("test", help="run the suite")
+    each.add_argument("--nodes", type=int, default=2, choices=range(plans.MOST_NODES + 1))
+    each.add_argument("--name", default="")
+    each.set_defaults(does=_test)
     each = verbs.add_parser("enter", help="a shell or a command inside")
     each.add_argument("name", nargs="?", default=ROOT.name)
     each.set_defaults(does=_enter)
@@ -112,6 +118,9 @@ def _parsed() -> argparse.Namespace:
     each.add_argument("archives", nargs="+", type=Path)
     each.add_argument("--name", default=ROOT.name)
     each.set_defaults(does=_load)
+    each = verbs.add_parser("archives", help="write the images of the cluster's own tests")
+    each.add_argument("folder", type=Path)
+    each.set_defaults(does=_archives)
     each = verbs.add_parser("list", help="those that run")
     each.set_defaults(does=_list)
     each = verbs.add_parser("down", help="take it down")

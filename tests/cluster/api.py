@@ -134,6 +134,10 @@ class NotFoundError(ApiError):
     """404."""
 
 
+class ConflictError(ApiError):
+    """409: it is there already, or has changed, or is another's."""
+
+
 def of_kubeconfig(path: Path) -> Api:
     """The API with the client certificate of a kubeconfig that the test cluster has written."""
     told = json.loads(path.read_text())
@@ -169,4 +173,4 @@ def _error(code: int, said: str) -> ApiError:
         reason, message = told.get("reason", ""), told.get("message", "")
     except (json.JSONDecodeError, AttributeError):
         reason, message = "", said
-    return (NotFoundError if code == 404 else ApiError)(code, reason, message)
+    return {404: NotFoundError, 409: ConflictError}.get(code, ApiError)(code, reason, message)

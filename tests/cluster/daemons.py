@@ -6,9 +6,8 @@ They outlive who started them: a daemon is ended by its number, or with the sand
 import contextlib
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,28 +29,20 @@ class Daemons:
         self._plan = plan
         self._folder = plan.home / "pids"
         self._folder.mkdir(exist_ok=True)
-        self._own: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: Sequence[str]) -> None:
         """Start it; what it says goes to its log."""
-        with self.log(name).open("ab") as log:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=self._environ()
-            )
-        self._own[name] = process
-        (self._folder / name).write_text(str(process.pid))
+        pid = spawn(command, self.log(name), self._environ())
+        (self._folder / name).write_text(str(pid))
 
     def pid(self, name: str) -> int:
         return int((self._folder / name).read_text())
 
     def alive(self, name: str) -> bool:
-        if name in self._own:
-            return self._own[name].poll() is None
         try:
-            os.kill(self.pid(name), 0)
-        except (FileNotFoundError, ProcessLookupError):
+            return runs(self.pid(name))
+        except FileNotFoundError:
             return False
-        return True
 
     def check(self, *names: str) -> None:
         """DaemonError where one has ended."""
@@ -80,3 +71,24 @@ class Daemons:
         """Only what a daemon needs: a variable of ours must not steer Kubernetes."""
         path = f"{self._plan.programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return {"PATH": path, "HOME": "/run", "TMPDIR": "/run", "LANG": "C.UTF-8"}
+
+
+def spawn(command: Sequence[str], log: Path, environ: Mapping[str, str]) -> int:
+    """Start a process that outlives us, in a session of its own; its number. Not by subprocess, which warns of what it leaves running."""
+    with log.open("ab") as said, Path(os.devnull).open("rb") as nothing:
+        files = [
+            (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
+            *((os.POSIX_SPAWN_DUP2, said.fileno(), number) for number in (1, 2)),
+        ]
+        return os.posix_spawnp(command[0], list(command), dict(environ), file_actions=files, setsid=True)
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is there; one of our own that has ended is buried by asking."""
+    try:
+        with contextlib.suppress(ChildProcessError):  # another has started it
+            return os.waitpid(pid, os.WNOHANG)[0] == 0
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

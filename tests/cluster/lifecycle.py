@@ -14,17 +14,44 @@ from typing import Final
 from tests.cluster import certificates, controlplane, files, images, node, objects, sandbox
 from tests.cluster import plan as plans
 from tests.cluster.api import Api, until
+from tests.cluster.cluster import VARIABLE
 from tests.cluster.daemons import DaemonError, Daemons
 from tests.cluster.plan import Plan
 from tools import clients, kubernetes
-from tools.steps import CACHE
+from tools.steps import CACHE, ROOT
 
-CLUSTER: Final = "TIDEBOARD_TEST_CLUSTER"
+_PROGRAMS: Final = (
+    "unshare",
+    "nsenter",
+    "setpriv",
+    "ip",
+    "mount",
+    "containerd",
+    "ctr",
+    "runc",
+    "iptables",
+    "iptables-restore",
+    "ipset",
+)
 _CLIENTS: Final = ("kubectl", "helm3", "helm4")
 
 
 def home_of(name: str) -> Path:
     return clients.cache() / "clusters" / name
+
+
+def plan_of(name: str) -> Plan:
+    path = home_of(name) / "plan.json"
+    if not path.exists():
+        raise DaemonError(f"there is no cluster {name}")
+    return plans.read(path.read_text())
+
+
+def found(name: str) -> sandbox.Sandbox:
+    box = sandbox.found(plan_of(name))
+    if box is None or not box.alive:
+        raise DaemonError(f"the cluster {name} does not run")
+    return box
 
 
 def write(name: str, count: int) -> Plan:
@@ -47,12 +74,13 @@ def write(name: str, count: int) -> Plan:
     return plan
 
 
-def up(name: str, count: int) -> sandbox.Sandbox:
-    """From outside: start it all, and wait until pods run. What it has begun ends when this fails."""
+def up(name: str, count: int, *, tied: bool = False) -> sandbox.Sandbox:
+    """From outside: start it all, and wait until pods run. What it has begun ends when this fails. tied: it ends with us, too."""
+    refuse_where_it_cannot_be()
     begun = time.monotonic()
     plan = write(name, count)
     try:
-        box = sandbox.start(plan)
+        box = sandbox.start(plan, tied=tied)
         _say("sandbox", begun)
         _inside(box, "bring-up")
     except BaseException:
@@ -60,6 +88,17 @@ def up(name: str, count: int) -> sandbox.Sandbox:
         raise
     _say(f"cluster {name}, {count} nodes", begun)
     return box
+
+
+def refuse_where_it_cannot_be() -> None:
+    """DaemonError with one sentence where this machine or this user cannot have a sandbox."""
+    if sys.platform != "linux":
+        raise DaemonError("the test cluster needs Linux: its nodes are namespaces of its kernel")
+    if os.geteuid() != 0:
+        raise DaemonError("the test cluster needs root, for namespaces, mounts and cgroups: sudo make test-cluster")
+    missing = [program for program in _PROGRAMS if not shutil.which(program)]
+    if missing:
+        raise DaemonError(f"the test cluster needs {', '.join(missing)}: make test-cluster installs what is missing")
 
 
 def bring_up(plan: Plan) -> None:
@@ -93,22 +132,33 @@ def down(plan: Plan, *, keep_logs: bool = False) -> None:
         box.end()
     if keep_logs:
         kept = _keep(plan)
-        print(f"its logs are in {kept}", file=sys.stderr)
+        print(f"its logs are in {kept.relative_to(ROOT)}", file=sys.stderr)
     sandbox.forget(plan)
 
 
 def environ(plan: Plan) -> dict[str, str]:
     """What a person or a test inside finds: the clients in PATH, and which cluster they speak to."""
     path = f"{plan.programs}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": path, "KUBECONFIG": str(plan.kubeconfig), CLUSTER: str(plan.home)}
+    return {**os.environ, "PATH": path, "KUBECONFIG": str(plan.kubeconfig), VARIABLE: str(plan.home)}
 
 
 def running() -> list[sandbox.Sandbox]:
     """Every cluster of this user."""
+    return [box for box in _boxes() if box.alive]
+
+
+def sweep() -> None:
+    """Take down what is left of clusters whose sandbox has ended without it."""
+    for box in _boxes():
+        if not box.alive:
+            down(box.plan)
+
+
+def _boxes() -> list[sandbox.Sandbox]:
     folder = clients.cache() / "clusters"
-    written = sorted(folder.glob("*/plan.json")) if folder.is_dir() else []
-    boxes = [sandbox.found(plans.read(path.read_text())) for path in written]
-    return [box for box in boxes if box and box.alive]
+    written = sorted(folder.glob("*/sandbox.json")) if folder.is_dir() else []
+    found = [sandbox.found(plans.read((path.parent / "plan.json").read_text())) for path in written]
+    return [box for box in found if box]
 
 
 def _begin(machine: node.Machine, archives: Sequence[Path]) -> None:

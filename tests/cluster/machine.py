@@ -22,7 +22,7 @@ READY: Final = "ready"
 _COVERED: Final = ("/etc", "/var/lib", "/var/log")
 _OWN: Final = {"kubelet": "/var/lib/kubelet", "containerd": "/var/lib/containerd", "pod-logs": "/var/log/pods"}
 # The kubelet sets these for the whole kernel where they have other values; so it reads from us that they have the right ones.
-_TUNABLES: Final[Mapping[str, str]] = {
+TUNABLES: Final[Mapping[str, str]] = {
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
     "kernel/panic": "10",
@@ -93,7 +93,7 @@ def _etc(files: Path) -> None:
 
 def _cover_tunables() -> None:
     covers = Path("/run/tunables")
-    for name, value in _TUNABLES.items():
+    for name, value in TUNABLES.items():
         cover, real = covers / name, Path("/proc/sys") / name
         if real.exists():
             cover.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,8 @@ def _network(plan: Plan, node: Node) -> None:
     _run("ip", "link", "set", "lo", "up")
     port = "br0" if node.number == 1 else "eth0"
     if node.number == 1:
-        _run("ip", "link", "add", "br0", "type", "bridge")
+        # An address of its own: one that follows its ports changes with them, and every change forgets the neighbours.
+        _run("ip", "link", "add", "br0", "address", f"02:00:00:00:00:{node.number:02x}", "type", "bridge")
         _run("ip", "link", "add", "carrier0", "type", "veth", "peer", "name", "carrier1")
         _run("ip", "link", "set", "carrier0", "master", "br0", "up")
         _run("ip", "link", "set", "carrier1", "up")

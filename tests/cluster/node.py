@@ -3,21 +3,18 @@
 Started from inside the sandbox. node1 is the sandbox itself; the others are entered through their first process.
 """
 
-import json
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from tests.cluster import commands, images
+from tests.cluster import plan as plans
 from tests.cluster.api import Api, until
 from tests.cluster.daemons import DaemonError, Daemons
 from tests.cluster.files import CONTAINERD_SOCKET
 from tests.cluster.plan import Node, Plan
 from tests.cluster.sandbox import entered, start_machine
-
-_PLUGINS: Final = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
+from tools.machine import CNI_PLUGINS
 
 
 class Machine:
@@ -83,8 +80,6 @@ class Machine:
 
     def _routes(self) -> None:
         """The kernel drops the routes through a link that is set down."""
-        from tests.cluster import plan as plans
-
         self.run("ip", "route", "replace", "default", "via", plans.NOWHERE)
         for other in self.plan.nodes:
             if other != self.node:
@@ -120,22 +115,11 @@ class Machine:
 
 def plugins() -> str:
     """Where this machine's CNI plugins are."""
-    for folder in _PLUGINS:
+    for folder in CNI_PLUGINS:
         if Path(folder, "bridge").exists():
             return folder
-    raise DaemonError(f"there are no CNI plugins in {', '.join(_PLUGINS)}")
-
-
-def engine() -> str:
-    found = shutil.which("containerd")
-    if not found:
-        raise DaemonError("there is no containerd")
-    return found
+    raise DaemonError(f"there are no CNI plugins in {', '.join(CNI_PLUGINS)}")
 
 
 def machines(plan: Plan, daemons: Daemons) -> list[Machine]:
     return [Machine(plan, node, daemons) for node in plan.nodes]
-
-
-def described(machine: Machine) -> str:
-    return json.dumps({"name": machine.node.name, "address": machine.node.address})

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.cluster import machine
-from tests.cluster.daemons import DaemonError
+from tests.cluster.daemons import DaemonError, runs, spawn
 from tests.cluster.plan import Node, Plan
 from tools.steps import ROOT
 
 _PATIENCE_S: Final = 60
+_TIED: Final = ("setpriv", "--pdeathsig=KILL")
 _GLANCE_S: Final = 0.02
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 
@@ -40,7 +40,7 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        return _start(self.pid) == self.start != 0
+        return runs(self.pid) and _start(self.pid) == self.start != 0
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,18 @@ def entered(pid: int, *namespaces: str) -> list[str]:
     return ["nsenter", f"--target={pid}", *namespaces, "--", "env", f"--chdir={ROOT}"]
 
 
-def start(plan: Plan) -> Sandbox:
-    """Start it, and wait until it is a machine. It outlives us."""
-    log = (plan.logs / "sandbox.log").open("ab")
+def start(plan: Plan, *, tied: bool = False) -> Sandbox:
+    """Start it, and wait until it is a machine. It outlives us, unless it is tied to us."""
     private = ("--mount", "--net", "--pid", "--uts", "--propagation=private")
     command = ["unshare", *private, "--fork", "--kill-child=KILL", "--mount-proc", *_first(plan, Node(1))]
-    with log:
-        keeper = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    ready = plan.of(Node(1)) / machine.READY
-    _until("the sandbox to begin", lambda: keeper.poll() is not None or ready.exists())
-    if keeper.poll() is not None:
-        raise DaemonError(f"the sandbox cannot be made: {(plan.logs / 'sandbox.log').read_text().strip()}")
-    sandbox = Sandbox(plan, Process.of(keeper.pid), Process.of(_child(keeper.pid)))
+    keeper = spawn([*(_TIED if tied else ()), *command], plan.logs / "sandbox.log", os.environ)
+    try:
+        _begun(plan, Node(1), keeper, "sandbox.log")
+        sandbox = Sandbox(plan, Process.of(keeper), Process.of(_child(keeper)))
+    except BaseException:
+        if runs(keeper):
+            os.kill(keeper, signal.SIGKILL)
+        raise
     told = {"keeper": vars(sandbox.keeper), "init": vars(sandbox.init)}
     (plan.home / "sandbox.json").write_text(json.dumps(told))
     return sandbox
@@ -101,17 +101,18 @@ def found(plan: Plan) -> Sandbox | None:
 
 def start_machine(plan: Plan, node: Node) -> int:
     """From inside: another machine, with mounts and a network of its own. Its process number."""
-    log = (plan.logs / f"{node.name}.log").open("ab")
-    with log:
-        process = subprocess.Popen(
-            ["unshare", "--mount", "--net", "--uts", "--propagation=private", *_first(plan, node)],
-            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+    command = ["unshare", "--mount", "--net", "--uts", "--propagation=private", *_first(plan, node)]
+    pid = spawn(command, plan.logs / f"{node.name}.log", os.environ)
+    _begun(plan, node, pid, f"{node.name}.log")
+    return pid
+
+
+def _begun(plan: Plan, node: Node, pid: int, log: str) -> None:
+    """Until it is a machine; DaemonError with what it said where it cannot become one."""
     ready = plan.of(node) / machine.READY
-    _until(f"{node.name} to begin", lambda: process.poll() is not None or ready.exists())
-    if process.poll() is not None:
-        raise DaemonError(f"{node.name} cannot be made: {(plan.logs / f'{node.name}.log').read_text().strip()}")
-    return process.pid
+    _until(f"{node.name} to begin", lambda: ready.exists() or not runs(pid))
+    if not ready.exists():
+        raise DaemonError(f"{node.name} cannot be made: {(plan.logs / log).read_text().strip()}")
 
 
 def left_behind(plan: Plan) -> list[str]:

@@ -1,0 +1,45 @@
+"""The suite, as `make test-cluster` runs it: a cluster is started, pytest runs inside its sandbox, and it is taken down without a trace.
+
+With TIDEBOARD_TEST_CLUSTER=external pytest runs here, against the cluster of KUBECONFIG.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from tests.cluster import lifecycle, sandbox
+from tests.cluster.cluster import EXTERNAL, VARIABLE
+from tools.steps import ROOT
+
+_INSIDE: Final = "tests/cluster"
+_OUTSIDE: Final = "tests/cluster/outside"
+
+
+def run(name: str, count: int, words: Sequence[str]) -> int:
+    """The exit code. name: of a cluster that runs and is to stay; words: what pytest is told instead of running everything."""
+    if os.environ.get(VARIABLE) == EXTERNAL:
+        return _pytest([], words or [_INSIDE, f"--ignore={_OUTSIDE}"])
+    if name:
+        return _inside(lifecycle.found(name), words)
+    lifecycle.sweep()
+    box = lifecycle.up(f"test-{os.getpid()}", count, tied=True)
+    code = 1
+    try:
+        code = _inside(box, words)
+    finally:
+        lifecycle.down(box.plan, keep_logs=code != 0)
+    left = sandbox.left_behind(box.plan)
+    for each in left:
+        print(f"left behind: {each}", file=sys.stderr)
+    outside = 0 if words else _pytest([], [_OUTSIDE])
+    return code or outside or int(bool(left))
+
+
+def _inside(box: sandbox.Sandbox, words: Sequence[str]) -> int:
+    return _pytest(box.inside([]), words or [_INSIDE, f"--ignore={_OUTSIDE}"], lifecycle.environ(box.plan))
+
+
+def _pytest(prefix: Sequence[str], words: Sequence[str], environ: dict[str, str] | None = None) -> int:
+    return subprocess.run([*prefix, sys.executable, "-m", "pytest", *words], cwd=ROOT, env=environ, check=False).returncode
