@@ -13,7 +13,9 @@ STREAMS = Gauge(f"{_PREFIX}_event_streams", "Open streams of server-sent events"
 VIEWERS = Gauge(f"{_PREFIX}_viewers", "Subscriptions of dashboards and Plotly panels by open WebSockets")
 ACCEPTED = Counter(f"{_PREFIX}_sockets_accepted_total", "WebSockets that were opened")
 REFUSED = Counter(
-    f"{_PREFIX}_sockets_refused_total", "Opening handshakes, and requests under /api/, that the door refused", ["status"]
+    f"{_PREFIX}_sockets_refused_total",
+    "Opening handshakes, and requests under /api/, that the door refused, and connections that were too many",
+    ["status"],
 )
 CLOSED = Counter(f"{_PREFIX}_sockets_closed_total", "WebSockets that ended, by the code of the close", ["code"])
 VIEWER_BYTES = Gauge(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from typing import Any, Final
 
 import structlog
@@ -19,10 +20,11 @@ from services.gateway.memory import Memory
 from services.gateway.orders import routes
 from services.gateway.settings import AccessSettings, GatewaySettings, LeavingSettings, LimitSettings
 from services.gateway.wall import Wall
-from services.gateway.websocket import NOTSENT_BYTES, Endpoint, Sockets
+from services.gateway.websocket import NOTSENT_BYTES, TOLD_EVERY_S, Endpoint, Sockets
 from services.runtime.bounds import Bounds
 from services.runtime.garbage import Garbage
 from services.runtime.http import HttpServer
+from services.runtime.logs import Collapse
 from services.transport.feed import connect
 from services.transport.settings import RedisSettings
 
@@ -57,6 +59,7 @@ class Gateway:
         self._garbage = garbage
         self._leaving = leaving or LeavingSettings()
         self.departure: Departure | None = None
+        self._told = Collapse(TOLD_EVERY_S)
 
     async def start(self) -> None:
         self.keyring = Keyring(self._access) if self._access.auth == "jwt" else None
@@ -74,10 +77,11 @@ class Gateway:
             app,
             settings.host,
             settings.port,
-            bounds=Bounds(limits.request_s, limits.keep_alive_s, limits.requests),
+            bounds=Bounds(limits.request_s, limits.keep_alive_s, limits.requests, limits.connections),
             ws=self.sockets.protocol(),
             notsent_bytes=NOTSENT_BYTES,
             upgraded=metrics.HANDSHAKES.observe,
+            refused=self._full,
             setting="TIDEBOARD_GATEWAY_PORT",
         )
         connections = Connections(self.sockets, self.streams)
@@ -87,6 +91,12 @@ class Gateway:
             self._garbage.begin()
         self._memory = Memory(lambda: len(self.sockets) + len(self.streams))
         log.info("viewers are served", address=f"http://{settings.host}:{self.port}/", port=self.port)
+
+    def _full(self) -> None:
+        """A connection was one too many."""
+        metrics.REFUSED.labels("503").inc()
+        if (held := self._told.admit("full", time.monotonic())) is not None:
+            log.warning("too many connections", **({"repeated": held} if held else {}))
 
     @property
     def _accepts_per_s(self) -> float:

@@ -120,6 +120,12 @@ class LimitSettings:
         "Header in which trusted proxies say it. The other one is not looked at, for a client may have made it up",
         choices=("x-forwarded-for", "forwarded"),
     )
+    connections: int = setting(
+        0,
+        "TIDEBOARD_GATEWAY_CONNECTIONS",
+        "Connections of all kinds at a time, idle ones too. 0: as many as files may be open, less 64; never more than that",
+        between=(0, 10_000_000),
+    )
     per_address: int = setting(
         0,
         "TIDEBOARD_GATEWAY_CONNECTIONS_PER_ADDRESS",

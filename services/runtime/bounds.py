@@ -4,6 +4,7 @@ There is no timer per connection: whose request has not come in yet stands in on
 read its answer in another; `sweep` cuts those that are late. A WebSocket leaves both with its upgrade.
 """
 
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,11 @@ from services.runtime.parting import PartingProtocol
 
 MAX_HEAD_BYTES: Final = 65_536
 MAX_STALL_S: Final = 30.0  # in which a reader takes nothing at all of an answer
+SPARE_FILES: Final = 64  # for everything that is no connection of this server's
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 21\r\n"
+    b"retry-after: 5\r\nconnection: close\r\n\r\ntoo many connections\n"
+)
 _TOO_LONG: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 25\r\n"
     b"connection: close\r\n\r\nthe head is far too long\n"
@@ -24,12 +30,20 @@ _TOO_LONG: Final = (
 class Bounds:
     """request_s: within which a request has to come in, counted from the connection or its first byte. keep_alive_s: idle between two.
 
-    requests: on one connection, 0: any number.
+    requests: on one connection, 0: any number. connections: at a time, of any kind, 0: as many as this process may have files.
     """
 
     request_s: float
     keep_alive_s: float
     requests: int
+    connections: int = 0
+
+    @property
+    def most_connections(self) -> int:
+        """One more could not be accepted, and could not be told so, where no file is left."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = max(1, files - SPARE_FILES) if files != resource.RLIM_INFINITY else 0
+        return min(self.connections or most, most or self.connections)
 
 
 class Arrivals:
@@ -39,6 +53,8 @@ class Arrivals:
         self.bounds = bounds
         self.last = False
         self.upgraded: Callable[[float], None] = lambda _: None  # hears after how many seconds a connection became a WebSocket
+        self.refused: Callable[[], None] = lambda: None  # hears of every connection that was one too many
+        self.most = bounds.most_connections
         self._clock = clock
         self._since: dict[BoundedProtocol, float] = {}
         self._stalled: dict[BoundedProtocol, tuple[float, int]] = {}  # since when so many bytes have been waiting
@@ -109,6 +125,10 @@ class BoundedProtocol(PartingProtocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # an event stream wants to know of every byte that is not taken yet
         self.arrivals.begin(self)
+        if self.arrivals.most and len(self.connections) > self.arrivals.most:
+            self.arrivals.refused()
+            transport.write(_FULL)
+            transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.arrivals.end(self)

@@ -24,6 +24,7 @@ class HttpServer:
     port 0: a free one; `port` tells which. setting: named in the sentence about a port that is taken.
     notsent_bytes: how much the kernel takes of a connection beyond what it has sent (TCP_NOTSENT_LOWAT), 0: what it likes.
     upgraded: hears after how many seconds a connection became a WebSocket, where there are bounds.
+    refused: hears of every connection that was one too many.
     bounds: of its connections; without them uvicorn's own, which are few, and `wind_down` does nothing. ws: uvicorn's WebSocket protocol class. state: the `state` of every scope, and the `app_state` of the ws class.
     """
 
@@ -36,6 +37,7 @@ class HttpServer:
         bounds: Bounds | None = None,
         notsent_bytes: int = 0,
         upgraded: Callable[[float], None] | None = None,
+        refused: Callable[[], None] | None = None,
         ws: type[asyncio.Protocol] | str | None = None,
         state: dict[str, Any] | None = None,
         setting: str = "",
@@ -46,8 +48,9 @@ class HttpServer:
         self._notsent_bytes = notsent_bytes
         self._state = state if state is not None else {}
         self._arrivals = Arrivals(bounds, time.monotonic) if bounds else None
-        if self._arrivals is not None and upgraded:
-            self._arrivals.upgraded = upgraded
+        if self._arrivals is not None:
+            self._arrivals.upgraded = upgraded or self._arrivals.upgraded
+            self._arrivals.refused = refused or self._arrivals.refused
         # uvicorn reads WEB_CONCURRENCY and FORWARDED_ALLOW_IPS where it is not told.
         config = uvicorn.Config(
             app, host, port, http=PartingProtocol if self._arrivals is None else self._arrivals.protocol(), ws="none" if ws is None else ws, lifespan="off", log_config=None, access_log=False,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import resource
 from collections.abc import AsyncIterator
 
 import pytest
@@ -61,6 +62,42 @@ async def said(server: HttpServer, *parts: bytes) -> bytes:
 
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+async def test_one_connection_too_many_is_told_so_and_there_is_room_again_when_one_goes() -> None:
+    async with serving(Bounds(request_s=600, keep_alive_s=600, requests=0, connections=2)) as server:
+        held = [await asyncio.open_connection(HOST, server.port) for _ in range(2)]
+        for reader, writer in held:  # they are accepted when they are answered
+            writer.write(GET)
+            assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
+        for _ in range(2):
+            answer = await said(server)
+            assert answer.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: " in answer
+        held[0][1].close()
+        while (answer := await said(server, GET.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))).startswith(
+            b"HTTP/1.1 503 "
+        ):
+            pass  # until the server has seen that it went
+        assert answer.endswith(b"hello")
+        held[1][1].close()
+
+
+@pytest.mark.parametrize(
+    ("connections", "files", "most"),
+    [
+        (0, 1_024, 960),
+        (500, 1_024, 500),
+        (5_000, 1_024, 960),
+        (0, 10, 1),
+        (0, resource.RLIM_INFINITY, 0),
+        (7, resource.RLIM_INFINITY, 7),
+    ],
+)
+def test_there_are_never_more_connections_than_files(
+    monkeypatch: pytest.MonkeyPatch, connections: int, files: int, most: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert Bounds(1, 1, 0, connections).most_connections == most
 
 
 @pytest.mark.parametrize(
