@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from services.contract.batch import Batch, encode
 from services.contract.history import decode_change
 from services.contract.levels import kept
-from services.contract.names import WATCHED, view_channel
+from services.contract.names import WATCHED, view_channel, view_key
 from services.contract.registry import Entry
 from services.contract.series import series_key
 from services.contract.views import View
@@ -188,14 +188,18 @@ async def _listen(redis: Redis, view: View, seen: dict[int, float]) -> None:
 
 
 async def _filled(redis: Redis, views: Sequence[View]) -> None:
-    """Wait until each of these views counts every sample."""
+    """Wait until each of these views counts every sample. Asked is what costs next to nothing, as long as that says no."""
     until = time.monotonic() + PATIENCE_S
     left = list(views)
     while left:
-        held = await read_view(redis, left[0].id)
-        rows = held.rows.values() if held else ()
-        if sum(float(value) for row in rows for _, _, value in row.tolist() if value == value) >= SAMPLES:
-            left.pop(0)
-            continue
         assert time.monotonic() < until, "the new dashboard is not filled"
-        await asyncio.sleep(0.1)
+        if await redis.hexists(view_key(left[0].id, "meta"), "filled") and await _samples(redis, left[0]) >= SAMPLES:
+            left.pop(0)
+        else:
+            await asyncio.sleep(0.05)
+
+
+async def _samples(redis: Redis, view: View) -> float:
+    held = await read_view(redis, view.id)
+    rows = held.rows.values() if held else ()
+    return sum(float(value) for row in rows for _, _, value in row.tolist() if value == value)
