@@ -165,9 +165,7 @@ class CatchUp:
                 while not self._is_near(partition, fold):
                     reader.assign({partition: fold.offset})
                     await self._read_on(reader, partition, fold)
-                await self._rests.portion()
-                for _ in fold.prepare(PREPARED_BUCKETS):
-                    await self._rests.portion()
+                await self._rests.do(fold.prepare(PREPARED_BUCKETS))
                 while not self._reached(partition, fold):
                     reader.assign({partition: fold.offset})
                     await self._read_on(reader, partition, fold)
@@ -233,11 +231,11 @@ class CatchUp:
             return
         while records:
             some, records = _cut(records, self._portions.size)
-            await self._rests.portion()
-            began = time.perf_counter()
-            fold.apply(some)
-            fold.sweep()
-            self._portions.took(sum(len(record.value) for record in some), time.perf_counter() - began)
+            async with self._rests.working():
+                began = time.thread_time()
+                fold.apply(some)
+                fold.sweep()
+                self._portions.took(sum(len(record.value) for record in some), time.thread_time() - began)
         fold.pass_over(reader.position(partition) or 0)
 
     async def _skip_past(self, reader: LogReader, fold: Fold, error: OffsetGone) -> None:

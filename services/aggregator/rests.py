@@ -7,21 +7,24 @@ ever: where there are no rests it goes on slowly.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
 PORTION_S: Final = 0.003
 """How long a portion should take: so much later a commit may begin."""
 PATIENCE_S: Final = 0.2
+PAUSE: Final = 1.0
+"""How long a pause follows a portion, in times of what it took: broker, feed and viewers' gateways want processors, too."""
 ROUNDS: Final = 6
 """Turns of the event loop between two portions: as many as it takes from bytes that arrive to whoever waits for what they say."""
 
 
 class Rests:
-    """clock: seconds."""
+    """clock: seconds; spent: seconds of the processor, which a machine that is busy with other things does not make longer."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, spent: Callable[[], float] = time.thread_time) -> None:
         self._clock = clock
+        self._spent = spent
         self._until = 0.0
         self._begun = asyncio.Event()
 
@@ -47,6 +50,22 @@ class Rests:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._begun.wait()
+
+    @contextlib.asynccontextmanager
+    async def working(self, seconds: float = PORTION_S) -> AsyncIterator[None]:
+        """The block does a portion that takes so long about, when it holds nobody up; a pause follows it."""
+        await self.portion(seconds)
+        began = self._spent()
+        yield
+        await asyncio.sleep(PAUSE * (self._spent() - began))
+
+    async def do(self, steps: Iterator[None]) -> None:
+        """Each step is a portion."""
+        done = object()
+        while True:
+            async with self.working():
+                if next(steps, done) is done:
+                    return
 
 
 class Portions:

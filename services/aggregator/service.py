@@ -18,7 +18,7 @@ from services.aggregator.facts import RETRY_S, Facts
 from services.aggregator.folding import Folding
 from services.aggregator.merging import Merging
 from services.aggregator.others import Others
-from services.aggregator.rests import PATIENCE_S, PORTION_S, Rests
+from services.aggregator.rests import PATIENCE_S, PAUSE, PORTION_S, Rests
 from services.aggregator.retention import judge
 from services.aggregator.room import WEIGH_S, Room
 from services.aggregator.settings import AggregatorSettings
@@ -175,15 +175,15 @@ class Aggregator:
             return
         due = self._committed_at + self._tick_s
         try:
-            merged = self._merging.behind and await self._merge_on(due)
-            if not (merged or self._facts.watched) and folding.lag() < RESTFUL_LAG and not folding.unstored:
+            merged_s = await self._merge_on(due) if self._merging.behind else 0.0
+            if not (merged_s or self._facts.watched) and folding.lag() < RESTFUL_LAG and not folding.unstored:
                 # While nobody watches, what comes in a second is folded at once: a tenth of the passes, and as many cells.
                 with self._rests.until(due):
                     await self._facts.wait(due - time.monotonic())
                 await folding.drain(DRAIN_MS)
             if not folding.crowded:  # while the feed takes nothing, nothing more is read than one commit holds
                 left = max(0.0, due - time.monotonic()) if folding.dirty else min(self._tick_s, 0.25)
-                left = 0.0 if merged else left
+                left = min(left, PAUSE * merged_s) if merged_s else left
                 with self._rests.until(time.monotonic() + left):
                     await folding.poll(int(left * 1000))
                 if (silent_s := folding.silent_s()) > SILENT_S:
@@ -196,18 +196,18 @@ class Aggregator:
         if time.monotonic() >= due or folding.crowded:
             await self._commit()
 
-    async def _merge_on(self, due: float) -> bool:
-        """Compute some of what views owe, if that holds up no commit, or if none has been computed for long. Whether it was done."""
-        now = time.monotonic()
+    async def _merge_on(self, due: float) -> float:
+        """Compute some of what views owe, if that holds up no commit, or if none has been computed for long. How many seconds of the processor it took, 0 where it was not done."""
+        now, began = time.monotonic(), time.thread_time()
         if due - now < MERGE_S and now - self._merged_at < PATIENCE_S:
-            return False
+            return 0.0
         try:
             await self._merging.go_on(PORTION_S)
         except BaseException:
             self._merging.doubt()
             raise
         self._merged_at = time.monotonic()
-        return True
+        return time.thread_time() - began
 
     async def _commit(self, *, last: bool = False) -> None:
         if (folding := self._folding) is None:

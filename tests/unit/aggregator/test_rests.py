@@ -1,11 +1,13 @@
 """When work in the background is done, and how much of it at once."""
 
 import asyncio
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.aggregator.rests import PATIENCE_S, PORTION_S, Portions, Rests
+from services.aggregator.rests import PATIENCE_S, PAUSE, PORTION_S, Portions, Rests
 
 
 class Clock:
@@ -73,3 +75,52 @@ def test_a_portion_is_as_much_as_its_time_is_enough_for() -> None:
     for _ in range(30):
         portions.took(1_000, 0.001)
     assert 0.9 * PORTION_S < portions.size / 1_000_000 < 1.1 * PORTION_S
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long was slept, but for turns of the event loop; it takes no time."""
+    found: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        if seconds:
+            found.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr("services.aggregator.rests.asyncio.sleep", note)
+    return found
+
+
+async def test_a_pause_as_long_as_it_took_follows_each_portion(slept: list[float]) -> None:
+    rests = Rests(clock := Clock(), spent := Clock())
+    with rests.until(clock.now + 1):
+        async with rests.working():
+            spent.now += 0.25
+            clock.now += 0.5  # another process had its turn, too
+            assert slept == []
+    assert slept == [PAUSE * 0.25]
+
+
+async def test_all_steps_are_done_each_as_a_portion(slept: list[float]) -> None:
+    rests = Rests(clock := Clock(), spent := Clock())
+    done = []
+
+    def steps() -> Iterator[None]:
+        for number in range(3):
+            done.append(number)
+            spent.now += 0.25 * (number + 1)
+            yield
+
+    with rests.until(clock.now + 1):
+        await rests.do(steps())
+    assert done == [0, 1, 2]
+    assert slept == [PAUSE * seconds for seconds in (0.25, 0.5, 0.75)]
+
+
+async def test_what_fails_in_a_portion_ends_the_work(slept: list[float]) -> None:
+    rests = Rests(clock := Clock())
+    with rests.until(clock.now + 1), pytest.raises(ValueError, match="wrong"):
+        async with rests.working():
+            raise ValueError("wrong")
+    assert slept == []
