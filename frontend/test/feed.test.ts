@@ -31,6 +31,26 @@ describe("a hole between versions", () => {
   });
 });
 
+describe("a server's clock that was set back", () => {
+  const back = T - 3_600_000;
+  const early = delta([part(100, 110, [[back, [0], [1]]])], { now: back });
+
+  test("makes all that is held worthless: everything is asked for, once every 3 s, and shown when it comes", () => {
+    const { feed, asks } = run([[0, snapshot()], [100, early], [200, early], [3050, early], [3100, early]]);
+    expect(asks).toEqual([100, 3100]);
+    expect(feed.anew).toBe(true);
+    const after = run([[3200, snapshot({ now: back, views: [view({ cells: [[back, [0], [7]]] })] })]], feed).feed;
+    expect(after).toMatchObject({ anew: false, state: { now: back } });
+    const columns = after.state?.views[0]?.columns;
+    const column = columns?.groups.get(0);
+    expect(column && columns?.at(column, Math.floor(back / columns.every))).toBe(7);
+    expect(run([[3300, delta([part(100, 120, [[back + 1000, [0], [8]]])], { now: back + 1000 })]], after).asks).toEqual([]);
+  });
+  test("by less than a minute is a frame that was late", () => {
+    expect(run([[0, snapshot()], [100, delta([part(100, 110, [[T, [0], [1]]])], { now: T - 50_000 })]]).asks).toEqual([]);
+  });
+});
+
 describe("after a reconnect", () => {
   const lost = (): Feed => ({ ...run([[0, snapshot({ views: [view({ cells: [[T - 20_000, [0], [1]]] })] })]]).feed, resuming: true });
 

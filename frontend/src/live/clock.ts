@@ -12,7 +12,7 @@ export interface Clock {
 
 const DRIFT = 0.001; // 1 ms per second: ten times what a bad quartz does, and unseen on a screen
 
-const SET_BACK_MS = 60_000; // no frame is so late: a client gives up on a socket long before
+export const SET_BACK_MS = 60_000; // no frame is so late: a client gives up on a socket long before
 
 export function observe(clock: Clock | null, serverNow: number, at: number): Clock {
   const seen = serverNow - at;

@@ -3,6 +3,7 @@
  * resume went. Pure: what was received, and when, comes in; the new feed, and whether to ask again, goes out.
  */
 
+import { SET_BACK_MS } from "./clock";
 import type { Fault, ServerMessage, Status } from "./protocol";
 import { applyDelta, fromSnapshot, type DashboardState } from "./store";
 
@@ -21,32 +22,32 @@ export interface Feed {
   readonly resumed: Resumed | null;
   /** The connection was lost, and the answer to the new subscription is still to come. */
   readonly resuming: boolean;
-  /** When it was last asked for again because of a hole, local monotonic ms. */
+  /** When it was last asked for again because of a hole or a clock, local monotonic ms. */
   readonly askedAt: number;
+  /** What is held is of no use: the server's clock was set back, and here time only goes forward. All is asked for. */
+  readonly anew: boolean;
 }
 
 const ASK_AGAIN_MS = 3000;
 
 export function newFeed(name: string): Feed {
-  return { name, state: null, fault: null, status: null, resumed: null, resuming: false, askedAt: -Infinity };
+  return { name, state: null, fault: null, status: null, resumed: null, resuming: false, askedAt: -Infinity, anew: false };
 }
 
-/** The feed after a message, and whether to subscribe again with `since`. */
+/** The feed after a message, and whether to subscribe again, with `since` unless it is `anew`. */
 export function receive(feed: Feed, message: ServerMessage, at: number): { readonly feed: Feed; readonly ask: boolean } {
   switch (message.type) {
     case "snapshot": {
       const state = fromSnapshot(message, feed.state);
       const resumed = feed.resuming && feed.state !== null ? whole(state, feed.state, at) : feed.resumed;
-      return { feed: { ...feed, state, fault: null, resumed, resuming: false, askedAt: -Infinity }, ask: false };
+      return { feed: { ...feed, state, fault: null, resumed, resuming: false, askedAt: -Infinity, anew: false }, ask: false };
     }
     case "delta": {
       if (feed.state === null) return { feed, ask: false };
+      if (message.now < feed.state.now - SET_BACK_MS) return askAgain({ ...feed, anew: true }, at);
       const applied = applyDelta(feed.state, message);
       if (applied.kind === "ignored") return { feed, ask: false };
-      if (applied.missed >= 0) {
-        const ask = at - feed.askedAt >= ASK_AGAIN_MS;
-        return { feed: ask ? { ...feed, askedAt: at } : feed, ask };
-      }
+      if (applied.missed >= 0) return askAgain(feed, at);
       if (feed.fault === null && !feed.resuming && feed.askedAt === -Infinity) return { feed, ask: false };
       const resumed = feed.resuming ? { at, points: applied.cells, gapMs: 0 } : feed.resumed;
       return { feed: { ...feed, fault: null, resumed, resuming: false, askedAt: -Infinity }, ask: false };
@@ -58,6 +59,11 @@ export function receive(feed: Feed, message: ServerMessage, at: number): { reado
     default:
       return { feed, ask: false };
   }
+}
+
+function askAgain(feed: Feed, at: number): { readonly feed: Feed; readonly ask: boolean } {
+  const ask = at - feed.askedAt >= ASK_AGAIN_MS;
+  return { feed: ask ? { ...feed, askedAt: at } : feed, ask };
 }
 
 /** After a reconnect that was answered by everything: nothing is missing unless a new epoch begins later. */

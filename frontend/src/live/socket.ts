@@ -280,7 +280,7 @@ export class LiveClient {
   }
 
   private ask(socket: number, feed: Feed): void {
-    const held = feed.state === null ? null : since(feed.state);
+    const held = feed.state === null || feed.anew ? null : since(feed.state);
     const resume = encode({ type: "subscribe", dashboard: feed.name, hz: this.hz, since: held });
     // A dashboard with hundreds of views has more versions than one message may hold: it is read whole again.
     const fits = new TextEncoder().encode(resume).length <= MAX_MESSAGE_BYTES;
