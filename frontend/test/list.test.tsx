@@ -22,3 +22,18 @@ test.each([
   render(<List />, root);
   await vi.waitFor(() => expect(root.textContent).toContain(said));
 });
+
+test("who has no token is asked for one, and for nothing else", async () => {
+  const body = JSON.stringify({ error: { code: "unauthorized", reason: "a token is needed here" } });
+  vi.stubGlobal("fetch", vi.fn<typeof fetch>(() => Promise.resolve(new Response(body, { status: 401 }))));
+  render(<List />, root);
+  await vi.waitFor(() => expect(root.querySelector("form.entrance input[type=password]")).not.toBeNull());
+  expect(root.querySelector<HTMLButtonElement>("form.entrance button")?.disabled).toBe(true);
+});
+
+test("a server that fails is not a door", async () => {
+  vi.stubGlobal("fetch", vi.fn<typeof fetch>(() => Promise.resolve(new Response("", { status: 503 }))));
+  render(<List />, root);
+  await vi.waitFor(() => expect(root.textContent).toContain("The server answered 503"));
+  expect(root.querySelector("form")).toBeNull();
+});

@@ -137,3 +137,16 @@ def test_a_page_that_is_open_ends_with_its_token(context: BrowserContext, gatewa
         [f"ws://127.0.0.1:{gateway.port}/api/v1/live", ["tideboard.v1.json", f"tideboard.token.{held}"]],
     )
     assert (code, time.time() - begun < 10) == (4004, True)
+
+
+def test_a_person_brings_a_token_in_the_address_or_types_it_in(context: BrowserContext, gateway: GatewayProcess) -> None:
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{gateway.port}/#token={token(claims('*'))}")
+    page.wait_for_selector("text=Host", timeout=PATIENCE_MS)
+    assert page.url == f"http://127.0.0.1:{gateway.port}/"
+    context.clear_cookies()
+    page.goto(f"http://127.0.0.1:{gateway.port}/d/host")
+    page.fill("input[name=token]", token(claims("*")), timeout=PATIENCE_MS)
+    page.click("text=Open")
+    page.wait_for_selector("[data-panel=cpu]", timeout=PATIENCE_MS)
+    assert [cookie["sameSite"] for cookie in context.cookies()] == ["Strict"]

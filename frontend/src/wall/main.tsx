@@ -2,6 +2,7 @@
 
 import { render } from "preact";
 import { exposeState } from "./debug";
+import { takeToken } from "./entrance";
 import { startFrames } from "./frames";
 import { Dashboard } from "./pages/dashboard";
 import { List } from "./pages/list";
@@ -40,6 +41,7 @@ function followKeys(): void {
   });
 }
 
+takeToken();
 followTheme();
 followNetwork();
 followVisibility();

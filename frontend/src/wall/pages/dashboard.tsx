@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { DashboardState, Fault, Feed, Status } from "../../live";
+import { Entrance, useRefusal } from "../entrance";
 import { beat, touch } from "../frames";
 import { Header } from "../header";
 import { Panel } from "../panels/panel";
@@ -78,6 +79,8 @@ function Parts({ status }: { readonly status: Status }) {
 function Waiting({ name }: { readonly name: string }) {
   const { at } = beat.value;
   const { connection } = client;
+  const refusal = useRefusal(name, connection.attempt);
+  if (refusal !== null) return <Entrance reason={refusal} />;
   if (connection.phase === "ended") {
     return (
       <Notice title="The server closed the connection" tone="crit">

@@ -1,6 +1,7 @@
 /** The list of dashboards, with what is wrong with any of them. It asks again every few seconds, and never goes blank. */
 
 import { useEffect, useState } from "preact/hooks";
+import { Entrance, reasonOf } from "../entrance";
 import { Header } from "../header";
 import { Notice, Place } from "./notice";
 
@@ -23,7 +24,7 @@ interface Item {
 const AGAIN_MS = 3000;
 
 export function List() {
-  const { items, failure } = useList();
+  const { items, failure, refusal } = useList();
   useEffect(() => {
     document.title = "Tideboard";
   }, []);
@@ -31,12 +32,14 @@ export function List() {
     <>
       <Header title="Dashboards" />
       <main class="list">
-        {failure !== "" && items !== null && (
+        {failure !== "" && items !== null && refusal === null && (
           <p class="banner warn" role="status">
             {failure}; what is shown may be old. Trying again by itself.
           </p>
         )}
-        {items === null ? (
+        {refusal !== null ? (
+          <Entrance reason={refusal} />
+        ) : items === null ? (
           <Away failure={failure} />
         ) : items.length === 0 ? (
           <Notice title="There are no dashboards yet">
@@ -101,9 +104,14 @@ function megabytes(bytes: number): string {
   return mb < 1000 ? `${Math.max(1, Number(mb.toPrecision(2)))} MB` : `${Number((mb / 1024).toPrecision(2))} GB`;
 }
 
-function useList(): { readonly items: readonly Item[] | null; readonly failure: string } {
+/** The server wants to know who asks. */
+class RefusedError extends Error {}
+
+/** refusal: what the server says to who has no token, null where that is not the matter. */
+function useList(): { readonly items: readonly Item[] | null; readonly failure: string; readonly refusal: string | null } {
   const [items, setItems] = useState<readonly Item[] | null>(null);
   const [failure, setFailure] = useState("");
+  const [refusal, setRefusal] = useState<string | null>(null);
   useEffect(() => {
     const stop = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -111,8 +119,10 @@ function useList(): { readonly items: readonly Item[] | null; readonly failure: 
       try {
         setItems(await fetchList(stop.signal));
         setFailure("");
+        setRefusal(null);
       } catch (error) {
         if (stop.signal.aborted) return;
+        setRefusal(error instanceof RefusedError ? error.message : null);
         setFailure(error instanceof TypeError ? "The server cannot be reached" : String(error instanceof Error ? error.message : error));
       }
       timer = setTimeout(() => void ask(), AGAIN_MS);
@@ -123,15 +133,15 @@ function useList(): { readonly items: readonly Item[] | null; readonly failure: 
       clearTimeout(timer);
     };
   }, []);
-  return { items, failure };
+  return { items, failure, refusal };
 }
 
 async function fetchList(signal: AbortSignal): Promise<readonly Item[]> {
   const answer = await fetch("/api/v1/dashboards", { signal });
   if (!answer.ok) {
-    const body = (await answer.json().catch(() => null)) as { readonly error?: { readonly reason?: string } } | null;
-    const reason = body?.error?.reason;
-    throw new Error(`The server answered ${answer.status}${reason === undefined ? "" : `: ${reason}`}`);
+    const reason = await reasonOf(answer);
+    const said = `The server answered ${answer.status}${reason === "" ? "" : `: ${reason}`}`;
+    throw answer.status === 401 ? new RefusedError(said) : new Error(said);
   }
   const { dashboards } = (await answer.json()) as { readonly dashboards: readonly Item[] };
   return dashboards;
