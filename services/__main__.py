@@ -9,14 +9,17 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final, get_type_hints
+from typing import Final, TypeVar, get_type_hints
 
-from services.local.catalog import ADMIN_ORDER, SERVICES, admin_port, sections
+from services.local.catalog import ADMIN_ORDER, ERRANDS, SERVICES, admin_port, sections
 from services.runtime import tether
 from services.runtime.service import Service, StartupError, refuse
 from services.runtime.settings import SettingsError, load, parse_flags
 
+Made = TypeVar("Made")
+
 _PACKAGES: Final = {"all": "local"}
+_ERRANDS: Final = {"check": "services.check.through", "token": "services.check.token"}
 _DEFAULTS: Final[dict[str, dict[str, str]]] = {"all": {"TIDEBOARD_LOG_LEVEL": "warning"}}
 
 
@@ -27,9 +30,11 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
 
         print(usage(target), end="")
         return 0 if arguments else 2
-    if target not in SERVICES and target != "all":
-        return refuse(f"{target!r} is not a target; there are {', '.join([*SERVICES, 'all'])}")
+    if target not in SERVICES and target not in ERRANDS and target != "all":
+        return refuse(f"{target!r} is not a target; there are {', '.join([*SERVICES, 'all', *ERRANDS])}")
     try:
+        if target in ERRANDS:
+            return _do(importlib.import_module(_ERRANDS[target]).run, rest, environ)
         if parent := load(tether.TetherSettings, environ).parent:
             tether.tie(parent)
         return _run(target, rest, environ)
@@ -46,7 +51,10 @@ def _run(target: str, arguments: list[str], environ: Mapping[str, str]) -> int:
 
     package = _PACKAGES.get(target, target)
     classes = [
-        cls for section in sections() if target in ("all", section.target) or not section.target for cls in section.classes
+        cls
+        for section in sections()
+        if section.target in ("", target) or (target == "all" and section.target not in ERRANDS)
+        for cls in section.classes
     ]
     flags = parse_flags(arguments, classes)
     environ = {**_DEFAULTS.get(target, {}), **environ, **flags}
@@ -55,7 +63,7 @@ def _run(target: str, arguments: list[str], environ: Mapping[str, str]) -> int:
     logging = load(logs.LogSettings, environ, flags)
     logs.configure(target, console=logging.console, level=logging.level)
     try:
-        service = _create(importlib.import_module(f"services.{package}.service").create, environ, flags)
+        service: Service = _given(importlib.import_module(f"services.{package}.service").create, environ, flags)
     except (SettingsError, StartupError):
         raise
     except Exception:
@@ -65,9 +73,17 @@ def _run(target: str, arguments: list[str], environ: Mapping[str, str]) -> int:
     return process.main(service, replace(admin, port=admin_port("all", admin.port)) if target == "all" else admin)
 
 
-def _create(create: Callable[..., Service], environ: Mapping[str, str], flags: Mapping[str, str]) -> Service:
-    wanted = {name: kind for name, kind in get_type_hints(create).items() if name != "return"}
-    return create(
+def _do(run: Callable[..., int], arguments: list[str], environ: Mapping[str, str]) -> int:
+    """An errand, which `run` does and ends; its exit code."""
+    return _given(
+        run, environ, parse_flags(arguments, [kind for name, kind in get_type_hints(run).items() if name != "return"])
+    )
+
+
+def _given(called: Callable[..., Made], environ: Mapping[str, str], flags: Mapping[str, str]) -> Made:
+    """What it gives, with the settings that its annotations ask for."""
+    wanted = {name: kind for name, kind in get_type_hints(called).items() if name != "return"}
+    return called(
         **{name: environ if kind == Mapping[str, str] else load(kind, environ, flags) for name, kind in wanted.items()}
     )
 

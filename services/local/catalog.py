@@ -16,6 +16,12 @@ SERVICES: Final = {
 }
 """The targets that are one service each, with what each does."""
 
+ERRANDS: Final = {
+    "check": "posts a sample and waits to see it: exit code 0 when it was seen",
+    "token": "prints a token for viewers, where gateways verify by a secret",
+}
+"""The targets that are done and end. Their settings are in `services.check`."""
+
 LOCAL: Final = tuple(name for name in SERVICES if name != "operator")
 """Those that `all` consists of: on one machine the folder is what an operator is in a cluster."""
 
@@ -45,7 +51,12 @@ def sections() -> tuple[Section, ...]:
         Section("The log and the feed", "", classes_of("services.transport.settings")),
         *own,
         Section("All", "all", classes_of("services.local.settings")),
+        *(Section(name.capitalize(), name, _named(f"{name.capitalize()}Settings")) for name in ERRANDS),
     )
+
+
+def _named(name: str) -> tuple[type[Any], ...]:
+    return tuple(cls for cls in classes_of("services.check.settings") if cls.__name__ == name)
 
 
 def classes_of(module: str) -> tuple[type[Any], ...]:

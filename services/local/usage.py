@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
-from services.local.catalog import SERVICES, Section, sections
+from services.local.catalog import ERRANDS, SERVICES, Section, sections
 from services.local.settings_page import explained, shown
 from services.runtime.settings import describe
 
@@ -19,8 +19,10 @@ Every setting is an environment variable, and the same as a flag.
 
 def usage(target: str) -> str:
     """The targets and the settings; of one target, where `target` is one."""
-    targets = {**SERVICES, "all": "runs all of these but the operator on this machine, with a broker and a Valkey of its own"}
-    wanted = [section for section in sections() if target not in SERVICES or section.target in ("", target)]
+    everything = "runs all of these but the operator on this machine, with a broker and a Valkey of its own"
+    targets = {**SERVICES, "all": everything, **ERRANDS}
+    read = ("", target) if target in SERVICES else (target,)
+    wanted = [section for section in sections() if target not in {**SERVICES, **ERRANDS} or section.target in read]
     head = _HEAD.format(targets="\n".join(f"  {name:12}{what}" for name, what in targets.items()))
     return "\n".join([head, *(line for section in wanted if section.classes for line in _section(section))])
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -72,6 +73,13 @@ def _render(values: str, file: str, helm: str) -> Rendered:
     return Rendered(tuple(found for found in yaml.safe_load_all(done.stdout) if found))
 
 
+def notes(values: Mapping[str, Any] | None = None, file: str = "") -> str:
+    """What a person reads after an installation. Helm 4's: the one that needs no cluster for it."""
+    done = _helm(json.dumps(values or {}), file, "helm4", "install", "--dry-run=client")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("\nNOTES:\n")[2]
+
+
 def refusal(values: Mapping[str, Any], file: str = "", helm: str = "helm4") -> str:
     """What Helm says of values that are refused."""
     done = _helm(json.dumps(values), file, helm)
@@ -79,11 +87,12 @@ def refusal(values: Mapping[str, Any], file: str = "", helm: str = "helm4") -> s
     return done.stderr
 
 
-def _helm(values: str, file: str, helm: str) -> subprocess.CompletedProcess[str]:
+def _helm(values: str, file: str, helm: str, verb: str = "template", *flags: str) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "values.json"
         given.write_text(values)
         files = [*([FILES[file]] if file else ()), given]
-        command = [client(helm), "template", RELEASE, CHART, "--namespace", NAMESPACE, "--kube-version", "1.34.0"]
+        version = ("--kube-version=1.34.0",) if verb == "template" else ()
+        command = [client(helm), verb, RELEASE, CHART, "--namespace", NAMESPACE, *version, *flags]
         words = [str(word) for word in (*command, *(f"--values={path}" for path in files))]
-        return subprocess.run(words, capture_output=True, text=True, check=False)
+        return subprocess.run(words, env={**os.environ, "KUBECONFIG": folder}, capture_output=True, text=True, check=False)

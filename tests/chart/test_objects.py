@@ -52,6 +52,8 @@ def test_selectors_hold_what_never_changes_and_select_one_component(file: str) -
 def test_pods_have_no_label_that_changes_with_the_charts_version() -> None:
     """A release that changes nothing else would restart Kafka and Redis."""
     for name, pod in render().pods():
+        if pod.get("kind") == "Pod":  # the test's, made anew each time
+            continue
         assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(pod["metadata"]["labels"]), name
 
 
