@@ -59,7 +59,8 @@ def measure() -> Table:
     text = (
         f"One process that folds {PARTITIONS} partitions and merges, and a Valkey; half of the series are gauges, of which avg, p99 and sum by pod are"
         f" asked, half counters, of which the rate by pod is; a window of 5 m every 1 s, every pod is one series of each. Every series has"
-        f" {ROUNDS} samples, {ROUND_MS // 1000} s apart. Shown, pooled and left out: groups and series as the panels say them, the worst of them."
+        f" {ROUNDS} samples, {ROUND_MS // 1000} s apart. Shown, pooled and left out: groups and series as the panels say them, the worst of them;"
+        " pooled and left out are estimates, some 5 % off."
         f" Remembered: series whose groups are known without looking; all folds of a process share room for {MAX_SERIES:,}. Counters: those whose last"
         f" sample is held, {limits.COUNTERS:,} in a partition at most. At most: the most that the process ever took."
     )

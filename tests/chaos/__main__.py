@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from tests.bench.__main__ import keep
+from tests.bench.page import keep
 from tests.chaos.mutants import MUTANTS, Mutant, grow
 from tests.chaos.outcome import Outcome
 from tests.chaos.report import faults_table, mutants_table, run_and_tell, runs_table, too_few

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench.__main__ import keep
+from tests.bench.page import keep
 from tests.bench.report import Table
 from tests.soak.run import CROWD, STAY_S, Report, soak
 
