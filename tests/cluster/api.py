@@ -150,7 +150,7 @@ def of_kubeconfig(path: Path) -> Api:
     return Api(cluster["server"], context)
 
 
-def until(what: str, found: Callable[[], T | None], within_s: float = 60) -> T:
+def until(what: str, found: Callable[[], T | None], within_s: float = 120) -> T:
     """Ask again and again until there is an answer that is not nothing; AssertionError when there is none in time.
 
     An error of the API counts as no answer, and is told at the end.

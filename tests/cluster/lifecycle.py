@@ -1,5 +1,6 @@
 """A cluster's life: written, started from outside, brought up from inside, taken down. Each step says how long it took."""
 
+import contextlib
 import datetime as dt
 import os
 import shutil
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from tests.cluster import certificates, controlplane, files, images, node, objects, sandbox
+from tests.cluster import certificates, controlplane, files, images, limits, node, objects, sandbox
 from tests.cluster import plan as plans
 from tests.cluster.api import Api, until
 from tests.cluster.cluster import VARIABLE
@@ -77,6 +78,8 @@ def write(name: str, count: int) -> Plan:
 def up(name: str, count: int, *, tied: bool = False) -> sandbox.Sandbox:
     """From outside: start it all, and wait until pods run. What it has begun ends when this fails. tied: it ends with us, too."""
     refuse_where_it_cannot_be()
+    if short := limits.complaint(count, limits.used(), limits.limit()):
+        raise DaemonError(short)
     begun = time.monotonic()
     plan = write(name, count)
     try:
@@ -157,8 +160,11 @@ def sweep() -> None:
 def _boxes() -> list[sandbox.Sandbox]:
     folder = clients.cache() / "clusters"
     written = sorted(folder.glob("*/sandbox.json")) if folder.is_dir() else []
-    found = [sandbox.found(plans.read((path.parent / "plan.json").read_text())) for path in written]
-    return [box for box in found if box]
+    boxes = []
+    for path in written:
+        with contextlib.suppress(FileNotFoundError):  # another takes it down just now
+            boxes.append(sandbox.found(plans.read((path.parent / "plan.json").read_text())))
+    return [box for box in boxes if box]
 
 
 def _begin(machine: node.Machine, archives: Sequence[Path]) -> None:

@@ -14,6 +14,12 @@ def pod(name: str, node: str = "", **spec: Any) -> Object:
     return _object("v1", "Pod", name, spec={**template(name)["spec"], **placed, **spec}, labels={"app": name})
 
 
+def keeping(name: str, claimed: str) -> Object:
+    """A pod with a claim, at /kept."""
+    mounting = {**container(), "volumeMounts": [{"name": "kept", "mountPath": "/kept"}]}
+    return pod(name, volumes=[{"name": "kept", "persistentVolumeClaim": {"claimName": claimed}}], containers=[mounting])
+
+
 def deployment(name: str, replicas: int, **spec: Any) -> Object:
     inner = template(name)
     inner["spec"] |= spec

@@ -21,7 +21,7 @@ from tests.cluster.daemons import DaemonError, runs, spawn
 from tests.cluster.plan import Node, Plan
 from tools.steps import ROOT
 
-_PATIENCE_S: Final = 60
+_PATIENCE_S: Final = 120
 _TIED: Final = ("setpriv", "--pdeathsig=KILL")
 _GLANCE_S: Final = 0.02
 _CGROUPS: Final = Path("/sys/fs/cgroup")
@@ -133,8 +133,6 @@ def left_behind(plan: Plan) -> list[str]:
 def forget(plan: Plan) -> None:
     """Remove the folder."""
     shutil.rmtree(plan.home, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        plan.home.parent.rmdir()  # the last one takes the folder of them all along
 
 
 def _first(plan: Plan, node: Node) -> list[str]:

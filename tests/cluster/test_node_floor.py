@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.cluster import pods
-from tests.cluster.api import Api, ApiError, Object, until
+from tests.cluster.api import Api, ApiError, until
 from tests.cluster.cluster import Cluster
 
 pytestmark = pytest.mark.node
@@ -22,12 +22,6 @@ def blocked(cluster: Cluster, namespace: str, pod: str, url: str) -> bool:
     except ApiError as error:
         return error.code == 502
     return False
-
-
-def keeping(name: str) -> Object:
-    """A pod with the claim `kept` at /kept."""
-    container = {**pods.container(), "volumeMounts": [{"name": "kept", "mountPath": "/kept"}]}
-    return pods.pod(name, volumes=[{"name": "kept", "persistentVolumeClaim": {"claimName": "kept"}}], containers=[container])
 
 
 def test_a_pod_runs_on_each_node(cluster: Cluster, namespace: str, nodes: list[str], probe: str) -> None:
@@ -84,22 +78,15 @@ def test_a_policy_lets_in_whom_it_names_and_nobody_else(cluster: Cluster, namesp
 def test_a_volume_outlives_its_pod_and_belongs_to_its_group(
     cluster: Cluster, namespace: str, nodes: list[str], probe: str
 ) -> None:
-    cluster.api.apply([pods.claim("kept"), keeping("writer")], namespace)
+    cluster.api.apply([pods.claim("kept"), pods.keeping("writer", "kept")], namespace)
     cluster.wait_for(namespace, "app=writer", 1)
     cluster.ask(namespace, "writer", "/write?path=/kept/text&text=still+here")
     cluster.api.delete(f"/api/v1/namespaces/{namespace}/pods/writer")
     cluster.wait_for(namespace, "app=writer", 0)
     until("the writer to be gone", lambda: not cluster.pods(namespace, "app=writer"))
-    cluster.api.apply([keeping("reader")], namespace)
+    cluster.api.apply([pods.keeping("reader", "kept")], namespace)
     cluster.wait_for(namespace, "app=reader", 1)
     assert cluster.ask(namespace, "reader", "/read?path=/kept/text") == "still here"
-
-
-def test_a_volume_that_is_claimed_anew_is_empty(cluster: Cluster, namespace: str, nodes: list[str], probe: str) -> None:
-    cluster.api.apply([pods.claim("kept"), keeping("reader")], namespace)
-    cluster.wait_for(namespace, "app=reader", 1)
-    with pytest.raises(ApiError, match="no such file"):
-        cluster.ask(namespace, "reader", "/read?path=/kept/text")
 
 
 def test_an_eviction_waits_for_the_budget(cluster: Cluster, namespace: str, nodes: list[str], probe: str) -> None:

@@ -75,3 +75,21 @@ def test_a_kubelet_that_was_killed_can_be_started_again(api: Api, machines: list
     second.start_again("kubelet")
     until("the node to be heard of", lambda: api.get(path)["spec"]["renewTime"] > before)
     second.wait(api)
+
+
+def test_a_volume_whose_claim_is_gone_is_offered_again_and_empty(
+    cluster: Cluster, namespace: str, nodes: list[str], probe: str
+) -> None:
+    claims = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
+    cluster.api.apply([pods.claim("kept"), pods.keeping("writer", "kept")], namespace)
+    cluster.wait_for(namespace, "app=writer", 1)
+    cluster.ask(namespace, "writer", "/write?path=/kept/text&text=secret")
+    path = f"/api/v1/persistentvolumes/{cluster.api.get(f'{claims}/kept')['spec']['volumeName']}"
+    folder = Path(cluster.api.get(path)["spec"]["local"]["path"])
+    assert (folder / "text").read_text() == "secret"
+    cluster.api.delete(f"/api/v1/namespaces/{namespace}/pods/writer")
+    cluster.api.delete(f"{claims}/kept")
+    until("the volume to be released", lambda: cluster.api.get(path)["status"]["phase"] == "Released")
+    cluster.free_volumes()
+    until("the volume to be offered again", lambda: cluster.api.get(path)["status"].get("phase") == "Available")
+    assert list(folder.iterdir()) == []

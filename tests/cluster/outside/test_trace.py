@@ -71,12 +71,7 @@ def test_a_cluster_that_ran_a_pod_leaves_the_machine_as_it_was() -> None:
     with cluster("trace", 1) as box:
         (archive,) = small(box.plan.programs, box.plan.home / "images", [PROBE])
         inside(box, sys.executable, "-m", "tests.cluster", "give", box.plan.name, str(archive))
-        volume = [{"name": "kept", "persistentVolumeClaim": {"claimName": "kept"}}]
-        running = pods.pod(
-            "running",
-            volumes=volume,
-            containers=[{**pods.container(), "volumeMounts": [{"name": "kept", "mountPath": "/kept"}]}],
-        )
+        running = pods.keeping("running", "kept")
         inside(box, "kubectl", "apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, (pods.claim("kept"), running))))
         inside(box, "kubectl", "wait", "--for=condition=Ready", "pod/running", "--timeout=120s")
         assert traces(name)["cgroups"], "this test looks for cgroups where there are none"
