@@ -156,6 +156,14 @@ FAULTS: Final[Mapping[str, tuple[Series, str]]] = {
     "TideboardPodNotReady": ({f'kube_pod_status_ready{{{_POD},condition="true"}}': turned(1, 0)}, LATER),
     "TideboardPodRestarting": ({f"kube_pod_container_status_restarts_total{{{_POD}}}": worse(0, 0.2)}, LATER),
 }  # fmt: skip
+FIRST_TIMES: Final[Mapping[str, Series]] = {
+    "TideboardDeadLetters": {
+        'tideboard_ingestor_source_dead_letters_total{source="new",outcome="written",pod="i"}': "_x29 1x120"
+    },
+    "TideboardLettersNotKept": {'tideboard_aggregator_dead_letters_total{outcome="withheld",pod="a"}': "_x29 1x120"},
+    "TideboardSourceRecordsLost": {'tideboard_ingestor_source_skipped_records_total{source="new",pod="i"}': "_x29 1x120"},
+}
+"""A counter with labels is not there before it counts for the first time."""
 ALSO: Final[Mapping[str, set[str]]] = {
     "TideboardRedisMemoryFull": {"TideboardRedisMemoryHigh"},
     "TideboardCommitsRefused": set(),
@@ -209,7 +217,9 @@ def _answers(said: str, situations: Mapping[str, tuple[Series, str]]) -> dict[st
 
 @pytest.fixture(scope="module")
 def fired(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    return firing(tmp_path_factory.mktemp("alerts"), {"all is well": ({}, LATER), **FAULTS})
+    first = {f"{alert}, first time": (series, SOON) for alert, series in FIRST_TIMES.items()}
+    situations = {"all is well": ({}, LATER), **FAULTS, **first}
+    return firing(tmp_path_factory.mktemp("alerts"), situations)
 
 
 def test_every_alert_has_its_fault() -> None:
@@ -223,3 +233,8 @@ def test_no_alert_fires_while_all_is_well(fired: dict[str, set[str]]) -> None:
 @pytest.mark.parametrize("alert", FAULTS)
 def test_a_fault_fires_its_alert_and_no_other(fired: dict[str, set[str]], alert: str) -> None:
     assert fired[alert] == {alert} | ALSO.get(alert, set())
+
+
+@pytest.mark.parametrize("alert", FIRST_TIMES)
+def test_what_happens_for_the_first_time_is_seen(fired: dict[str, set[str]], alert: str) -> None:
+    assert fired[f"{alert}, first time"] == {alert}
