@@ -123,8 +123,10 @@ def _lines(data: Object) -> str:
 
 def _options(generator: Object, labels: dict[str, str]) -> Object:
     options: Object = {"labels": labels}
-    if labels["app.kubernetes.io/component"] == "monitoring":
-        options["disableNameSuffixHash"] = True  # nothing refers to it
+    if labels["app.kubernetes.io/component"] == "monitoring" or generator["name"].endswith("-shipped"):
+        options["disableNameSuffixHash"] = (
+            True  # nothing refers to it; or it owns what is made of it, and must stay the same one
+        )
     return {**generator, "options": options}
 
 

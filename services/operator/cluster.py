@@ -18,7 +18,10 @@ from services.operator.statuses import Event
 MANAGER: Final = "tideboard-operator"
 PAGE: Final = 500
 ANSWER_S: Final = 10.0
+MERGE: Final = "application/merge-patch+json"
+APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML, too
 _UNAUTHORIZED: Final = 401
+_GONE: Final = (404, 409)
 
 
 class ClusterError(Exception):
@@ -83,21 +86,40 @@ class Cluster:
         }  # fmt: skip
         await self._ask("POST", f"/api/v1/namespaces/{resource.namespace}/events", {"fieldManager": MANAGER}, body)
 
+    async def apply(self, kind: Kind, namespace: str, body: Body) -> Body:
+        """Server-side apply: the object as it is then. What others have set and this does not say stays."""
+        path, query = f"{_path(kind, namespace)}/{body['metadata']['name']}", {"fieldManager": MANAGER, "force": "true"}
+        return await self._ask("PATCH", path, query, body, APPLY)
+
+    async def delete(self, kind: Kind, namespace: str, body: Body) -> None:
+        """This very object, and not another one that has its name by now. Nothing where it is gone."""
+        path, only = f"{_path(kind, namespace)}/{body['metadata']['name']}", {"uid": body["metadata"]["uid"]}
+        try:
+            await self._ask("DELETE", path, {}, {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": only})
+        except ClusterError as error:
+            if error.code not in _GONE:
+                raise
+
+    async def uid_of_config(self, namespace: str, name: str) -> str:
+        """Of a ConfigMap."""
+        found = await self._ask("GET", f"/api/v1/namespaces/{namespace}/configmaps/{name}", {})
+        return str(found["metadata"]["uid"])
+
     async def _ask(
-        self, verb: str, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None
+        self, verb: str, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None, patch: str = MERGE
     ) -> dict[str, Any]:
-        code, answer = await self._send(verb, path, query, body)
+        code, answer = await self._send(verb, path, query, body, patch)
         if code == _UNAUTHORIZED:  # the token may have been replaced since it was read
             await self._reopen()
-            code, answer = await self._send(verb, path, query, body)
+            code, answer = await self._send(verb, path, query, body, patch)
         if code >= 400:
             raise ClusterError(f"{verb} {path}: {answer.get('message') or code}", code)
         return answer
 
     async def _send(
-        self, verb: str, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None
+        self, verb: str, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None, patch: str
     ) -> tuple[int, dict[str, Any]]:
-        kind = "application/merge-patch+json" if verb == "PATCH" else "application/json"
+        kind = patch if verb == "PATCH" else "application/json"
         data = None if body is None else orjson.dumps(body)
         url = self._info.server.rstrip("/") + path
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -14,6 +15,7 @@ from services.operator.keeping import Keeper
 from services.operator.known import Known
 from services.operator.resources import KINDS, Body, ownership
 from services.operator.settings import OperatorSettings
+from services.operator.shipping import ship
 from services.operator.telling import Teller
 from services.operator.watching import Watching
 from services.transport.feed import connect
@@ -63,7 +65,14 @@ class Operator:
                 tasks.create_task(keeper.run())
             await self._list(first=True)
             tasks.create_task(self._watching.run())
+            if self._settings.shipped:
+                tasks.create_task(self._ship())
             tasks.create_task(self._relist())
+
+    async def _ship(self) -> None:
+        await ship(
+            self._cluster, self._cluster.namespace or "default", Path(self._settings.shipped), self._settings.shipped_owner
+        )
 
     async def stop(self) -> None:
         """What was written is written; what was not, the next one finds."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.runtime.settings import setting
+from services.runtime.settings import SettingsError, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +22,15 @@ class OperatorSettings:
         "s",
         between=(1, 3_600),
     )
+    shipped: str = setting(
+        "",
+        "TIDEBOARD_OPERATOR_SHIPPED",
+        "Folder of dashboards that come with the installation: Dashboard resources are made of its files; empty: none",
+    )
+    shipped_owner: str = setting(
+        "", "TIDEBOARD_OPERATOR_SHIPPED_OWNER", "ConfigMap that these files are of. It owns the resources: with it they go"
+    )
+
+    def __post_init__(self) -> None:
+        if self.shipped and not self.shipped_owner:
+            raise SettingsError("TIDEBOARD_OPERATOR_SHIPPED needs TIDEBOARD_OPERATOR_SHIPPED_OWNER, the ConfigMap of its files")

@@ -10,9 +10,10 @@ from services.collector.settings import CollectorSettings
 from services.gateway.settings import AccessSettings, GatewaySettings, LeavingSettings, LimitSettings
 from services.ingestor.settings import IngestorSettings
 from services.local.catalog import sections
+from services.operator.settings import OperatorSettings
 from services.runtime.admin import AdminSettings
 from services.runtime.logs import LogSettings
-from services.runtime.settings import describe, load
+from services.runtime.settings import SettingsError, describe, load
 from services.transport.settings import KafkaSettings, RedisSettings, redis_address
 from tests.chart.rendering import FILES, render
 
@@ -40,6 +41,12 @@ def test_the_operators_settings_are_known_too() -> None:
     known = {described.env for section in sections() for cls in section.classes for described, _ in describe(cls)}
     environ = render().environ("Deployment", "operator")
     assert {name for name in environ if name.startswith(PREFIXES)} <= known
+
+
+def test_a_folder_of_dashboards_needs_the_name_of_its_owner() -> None:
+    with pytest.raises(SettingsError, match="TIDEBOARD_OPERATOR_SHIPPED_OWNER"):
+        load(OperatorSettings, {"TIDEBOARD_OPERATOR_SHIPPED": "/a"})
+    assert load(OperatorSettings, render().environ("Deployment", "operator")).shipped
 
 
 def test_pods_can_be_reached() -> None:

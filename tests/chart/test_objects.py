@@ -167,6 +167,28 @@ def test_definitions_are_those_of_the_plain_files_and_outlive_the_release_if_wan
     assert not render({"crds": {"enabled": False}}).of("CustomResourceDefinition")
 
 
+def test_dashboards_come_as_files_that_the_operator_makes_resources_of() -> None:
+    """A release that holds a definition and a resource of it cannot be installed: Helm looks up all kinds first."""
+    rendered = render()
+    assert not rendered.of("Dashboard", "Source")
+    assert set(rendered.one("ConfigMap", "shipped")["data"]) == {"host.yaml", "tideboard.yaml", "check.yaml"}
+    environ = rendered.environ("Deployment", "operator")
+    mounts = {mount["name"]: mount["mountPath"] for mount in rendered.container("Deployment", "operator")["volumeMounts"]}
+    assert mounts["shipped"] == environ["TIDEBOARD_OPERATOR_SHIPPED"]
+    assert environ["TIDEBOARD_OPERATOR_SHIPPED_OWNER"] == "demo-tideboard-shipped"
+    [may_read] = [rule for rule in rendered.of("Role")[0]["rules"] if rule["resources"] == ["configmaps"]]
+    assert may_read["resourceNames"] == ["demo-tideboard-shipped"]
+
+
+def test_without_dashboards_the_operator_may_make_none() -> None:
+    rendered = render({"shippedDashboards": {"enabled": False}, "tests": {"enabled": False}})
+    assert "shipped" not in rendered.names("ConfigMap")
+    verbs = {verb for rule in rendered.of("Role")[0]["rules"] if "dashboards" in rule["resources"] for verb in rule["verbs"]}
+    assert verbs == {"get", "list", "watch"}
+    only_check = render({"shippedDashboards": {"enabled": False}})
+    assert set(only_check.one("ConfigMap", "shipped")["data"]) == {"check.yaml"}
+
+
 def test_objects_of_the_values_are_templates() -> None:
     [extra] = [found for found in render(file="maximal-values.yaml").objects if found["metadata"]["name"] == "boards-extra"]
     assert extra["data"] == {"namespace": "boards"}

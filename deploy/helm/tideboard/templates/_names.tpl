@@ -56,6 +56,11 @@
 {{- default (printf "%s-gateway-tokens" (include "tideboard.fullname" .)) .Values.gateway.auth.existingSecret }}
 {{- end }}
 
+{{/* The ConfigMap of the dashboards that come with the release. */}}
+{{- define "tideboard.configmap.shipped" -}}
+{{- printf "%s-shipped" (include "tideboard.fullname" .) }}
+{{- end }}
+
 {{/* What selects a component's pods. It never changes, for selectors cannot. */}}
 {{- define "tideboard.selector" -}}
 app.kubernetes.io/name: {{ include "tideboard.name" (first .) }}

@@ -151,6 +151,10 @@ TIDEBOARD_GATEWAY_DASHBOARDS_CLAIM: {{ $gateway.auth.dashboardsClaim | quote }}
 {{- define "tideboard.settings.operator" -}}
 {{ include "tideboard.settings.process" . }}
 {{ include "tideboard.settings.redis" . }}
+{{- if include "tideboard.shipped" . }}
+TIDEBOARD_OPERATOR_SHIPPED: /etc/tideboard/shipped
+TIDEBOARD_OPERATOR_SHIPPED_OWNER: {{ include "tideboard.configmap.shipped" . }}
+{{- end }}
 {{- end }}
 
 {{- define "tideboard.settings.collector" -}}
