@@ -122,7 +122,13 @@ def _build(module: Module, compiler: Path, home: Path) -> None:
 
 def _compile(command: list[str | Path], folder: Path) -> None:
     """Run the compiler, which names each package as it is done; now and then we say how many those are."""
-    environ = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false", "GOWORK": "off"}
+    environ = {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
+        "GOWORK": "off",
+    }
     said: list[str] = []
     process = subprocess.Popen(
         command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

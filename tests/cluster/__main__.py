@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster import images, lifecycle, sandbox, suite
+from tests.cluster import images, lifecycle, node, sandbox, suite
 from tests.cluster import plan as plans
 from tests.cluster.daemons import DaemonError, Daemons
 from tools import kubernetes
@@ -90,11 +90,8 @@ def _bring_up(arguments: argparse.Namespace) -> int:
 
 
 def _give(arguments: argparse.Namespace) -> int:
-    from tests.cluster.node import machines
-
     plan = lifecycle.plan_of(arguments.name)
-    for machine in machines(plan, Daemons(plan)):
-        machine.load(arguments.archives)
+    node.load(node.machines(plan, Daemons(plan)), arguments.archives)
     return 0
 
 

@@ -20,7 +20,7 @@ from tests.cluster import controlplane, images, objects
 from tests.cluster import plan as plans
 from tests.cluster.api import Api, Object, until
 from tests.cluster.daemons import DaemonError, Daemons
-from tests.cluster.node import Machine, machines
+from tests.cluster.node import Machine, load, machines
 from tests.cluster.plan import Plan
 from tools import clients
 
@@ -84,8 +84,7 @@ class Cluster:
     def load(self, archives: Sequence[Path]) -> None:
         """Give images to every node. In another's cluster they have been given before: there it does nothing."""
         if self.plan:
-            for machine in self.machines:
-                machine.load(archives)
+            load(self.machines, archives)
 
     def probe_image(self) -> str:
         """The image of the small program that tells what a pod sees."""

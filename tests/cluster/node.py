@@ -5,6 +5,7 @@ Started from inside the sandbox. node1 is the sandbox itself; the others are ent
 
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.cluster import commands, images
@@ -123,3 +124,10 @@ def plugins() -> str:
 
 def machines(plan: Plan, daemons: Daemons) -> list[Machine]:
     return [Machine(plan, node, daemons) for node in plan.nodes]
+
+
+def load(nodes: Sequence[Machine], archives: Sequence[Path]) -> None:
+    """Give archives to nodes, all nodes at once."""
+    with ThreadPoolExecutor(max(len(nodes), 1)) as pool:
+        for _ in pool.map(lambda machine: machine.load(archives), nodes):
+            pass
