@@ -13,7 +13,7 @@ DEAD_LETTER_TOPIC: Final = "tideboard.dead-letter"  # records that nobody could 
 
 AGGREGATOR_GROUP: Final = "tideboard-aggregator"  # consumer group: offsets that aggregators have committed, for who watches lag
 
-# The registry of dashboards. Written by who owns the YAML: services.local, later the operator.
+# The registry of dashboards. Written by who owns the YAML: services.local on a machine, services.operator in a cluster.
 DASHBOARDS: Final = "{tb:registry}:dashboards"  # hash: name -> registry.Entry as JSON
 DASHBOARDS_REVISION: Final = "{tb:registry}:revision"  # counter, raised by every write
 DASHBOARDS_CHANNEL: Final = "tb:registry"  # pub/sub: the name of the dashboard that changed

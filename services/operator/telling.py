@@ -5,19 +5,19 @@ The registry does not wait for it: when the API server is slow, viewers see a ne
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final, Protocol
 
 import structlog
 
 from services.contract.claims import Kind
 from services.operator import metrics
-from services.operator.cluster import Cluster, ClusterError
+from services.operator.cluster import ClusterError
 from services.operator.deciding import Reason, Verdict
 from services.operator.known import Known
-from services.operator.resources import Key
-from services.operator.statuses import changes, event
+from services.operator.resources import Body, Key, Resource
+from services.operator.statuses import Event, changes, event
 
 log = structlog.get_logger()
 
@@ -26,10 +26,18 @@ AT_ONCE: Final = 8
 _GONE: Final = (404, 409, 422)  # the object is not there any more, or is another one: what is there now has its own turn
 
 
+class Objects(Protocol):
+    """Where statuses and events are written. ClusterError where that fails. The real one is `cluster.Cluster`."""
+
+    async def patch_status(self, resource: Resource, patch: Mapping[str, Any]) -> Body: ...
+
+    async def post_event(self, resource: Resource, event: Event) -> None: ...
+
+
 class Teller:
     """Writes statuses and events until all is told; what fails is tried again."""
 
-    def __init__(self, cluster: Cluster, known: Known, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, cluster: Objects, known: Known, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.fault = ""
         self._cluster = cluster
         self._known = known
