@@ -14,6 +14,7 @@ from services.contract.claims import Kind
 from services.contract.document import API_VERSION
 from services.operator.resources import PLURALS, Body, Resource
 from services.operator.statuses import Event
+from services.runtime.service import StartupError
 
 MANAGER: Final = "tideboard-operator"
 PAGE: Final = 500
@@ -139,8 +140,11 @@ class Cluster:
         return self._session
 
     async def _reopen(self) -> None:
+        try:
+            self._info = await asyncio.to_thread(self._login)
+        except StartupError as error:  # no reason to end: the file may come back
+            raise ClusterError(str(error), _UNAUTHORIZED) from None
         session, self._session = self._session, None
-        self._info = await asyncio.to_thread(self._login)
         if session:
             await session.close()
 

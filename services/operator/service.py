@@ -127,6 +127,8 @@ class Operator:
 
     async def _list_kind(self, kind: Kind, first: bool) -> None:
         news = 0
+        if self._known.deaf(kind):
+            self._watching.restart()
         for namespace in self._namespaces:
             since = self._known.begin()
             bodies = await self._cluster.list(kind, namespace)

@@ -105,7 +105,7 @@ class Teller:
             return ""
         resource, told = verdict.resource, event(verdict)
         body = await self._cluster.patch_status(resource, patch)
-        self._known.hear(resource.kind, None, body)
+        self._known.written(resource.kind, body)
         metrics.STATUSES.labels(resource.kind, "written").inc()
         where = {"kind": resource.kind, "namespace": resource.namespace, "name": resource.name}
         tell = log.info if verdict.ready else log.warning

@@ -7,7 +7,6 @@ would keep resources, and with them their namespace, from being deleted when the
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Collection
 from typing import Any, Final
@@ -37,6 +36,11 @@ class Watching:
         self._namespaces = [name for name in namespaces if name]
         self._hear = hear
         self.fault = ""
+        self._again = asyncio.Event()
+
+    def restart(self) -> None:
+        """It tells nothing any more, though it seems to run: so it is where definitions were taken away and came back."""
+        self._again.set()
 
     async def run(self) -> None:
         """Until cancelled. kopf gives up when the API server refuses it for a minute; then it is started anew."""
@@ -48,12 +52,22 @@ class Watching:
             self.fault = ""
             watch = _Watch(self._registry(loop), self._namespaces)
             try:
-                self.fault = await asyncio.shield(watch.ended)
+                self.fault = await self._ended(watch)
             finally:
                 await watch.stop()
             log.warning("watching has ended, it begins anew", reason=self.fault, pause_s=pause)
             await asyncio.sleep(pause)
             pause = BACKOFF_S[0] if loop.time() - began > _SETTLED_S else min(pause * 2, BACKOFF_S[1])
+
+    async def _ended(self, watch: "_Watch") -> str:
+        """Why: by itself, or as it does not tell what a list does."""
+        self._again.clear()
+        asked = asyncio.create_task(self._again.wait())
+        try:
+            await asyncio.wait((watch.ended, asked), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+        return watch.ended.result() if watch.ended.done() else "a list brought what the watch did not"
 
     def _registry(self, loop: asyncio.AbstractEventLoop) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -109,8 +123,6 @@ class _Watch:
             self.ended.set_result(reason)
 
     async def _operate(self) -> None:
-        # It says at every start that signals are not its business here, which is as it should be.
-        logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
         self._inner, self._stop = asyncio.get_running_loop(), asyncio.Event()
         await kopf.operator(
             registry=self._registry,

@@ -19,7 +19,8 @@ from services.runtime.settings import setting
 LEVELS: Final = ("debug", "info", "warning", "error")
 _REPEAT_S: Final = 5.0
 _MOST_KEYS: Final = 1_000
-_QUIET: Final = {"uvicorn": "WARNING", "asyncio": "WARNING", "aiokafka": "WARNING", "kopf": "WARNING"}
+# kopf tells of every attempt; what comes of them is told by the operator (services.operator.watching).
+_QUIET: Final = {"uvicorn": "WARNING", "asyncio": "WARNING", "aiokafka": "WARNING", "kopf": "CRITICAL"}
 
 
 @dataclass(frozen=True, slots=True)

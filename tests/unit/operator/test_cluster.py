@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from services.operator.cluster import Cluster, ClusterError
 from services.operator.statuses import Event
+from services.runtime.service import StartupError
 from tests.unit.operator.objects import body, resource
 
 Answer = tuple[int, object]
@@ -78,6 +79,26 @@ async def test_who_is_not_known_at_all_is_told_so(server: tuple[Server, str]) ->
         with pytest.raises(ClusterError, match="Unauthorized") as refused:
             await cluster.list("Dashboard", "a")
     assert (refused.value.code, len(told.asked)) == (401, 2)
+
+
+async def test_a_kubeconfig_that_is_gone_when_it_is_read_anew_is_no_reason_to_end(server: tuple[Server, str]) -> None:
+    told, url = server
+    told.answers = [(401, {}), (200, {"items": []})]
+    logins: list[kopf.ConnectionInfo | StartupError] = [
+        kopf.ConnectionInfo(server=url, token="t"), StartupError("gone"), kopf.ConnectionInfo(server=url, token="new"),
+    ]  # fmt: skip
+
+    def log_in() -> kopf.ConnectionInfo:
+        found = logins.pop(0)
+        if isinstance(found, StartupError):
+            raise found
+        return found
+
+    async with Cluster(log_in) as cluster:
+        with pytest.raises(ClusterError, match="gone"):
+            await cluster.list("Dashboard", "a")
+        told.answers = [(401, {}), (200, {"items": []})]
+        assert await cluster.list("Dashboard", "a") == []
 
 
 @pytest.mark.parametrize("said", [{"message": "no"}, {}, [], "<html>"])

@@ -73,6 +73,24 @@ def test_a_list_tells_of_what_the_watch_has_missed() -> None:
     assert names(found) == {"new"}
 
 
+def test_a_watch_that_does_not_tell_what_a_list_has_brought_is_deaf() -> None:
+    found = known()
+    found.listed("Dashboard", "a", [body("there")], found.begin())
+    assert not found.deaf("Dashboard")  # before the first list nobody watches
+    new = body("new")
+    found.listed("Dashboard", "a", [body("there"), new], found.begin())
+    assert (found.deaf("Dashboard"), found.deaf("Source")) == (True, False)
+    found.written("Dashboard", body("new", status={"panels": 1}))  # which says nothing of the watch
+    assert found.deaf("Dashboard")
+    found.hear("Dashboard", "ADDED", new)  # late, but it tells
+    assert not found.deaf("Dashboard")
+    found.listed("Dashboard", "a", [body("there"), new, body("newer")], found.begin())
+    found.hear("Dashboard", "ADDED", body("another"))
+    assert found.deaf("Dashboard")
+    found.listed("Dashboard", "a", [body("there"), new], found.begin())
+    assert not found.deaf("Dashboard")  # what is gone is waited for by nobody
+
+
 def test_what_the_watch_tells_while_a_list_is_under_way_goes_before_it() -> None:
     found = known()
     gone = body("gone")
