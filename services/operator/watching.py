@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import kopf
 import structlog
+from kopf._core.engines.peering import Identity
 
 from services.contract.claims import Kind
 from services.contract.document import API_VERSION
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 Hear = Callable[[Kind, str | None, Body], None]
 BACKOFF_S: Final = (1.0, 30.0)
 _SETTLED_S: Final = 60.0
+_NAME: Final = "tideboard"
+"""What kopf calls us, to nobody: we have no peers of its kind. Left to itself it asks for the user's name, and in a pod a user has none."""
 _STOP_S: Final = 2.5
 _CLOSING_S: Final = 0.1  # aiohttp says of connections with TLS that they are closed, and closes them a moment later
 
@@ -127,6 +130,7 @@ class _Watch:
         await kopf.operator(
             registry=self._registry,
             settings=_settings(),
+            identity=Identity(_NAME),
             standalone=True,
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
