@@ -5,13 +5,14 @@ done to our own sandbox only; such tests are skipped elsewhere. Those in outside
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.conftest import ARGUMENTS, chromium
 from tests.cluster.api import Api
+from tests.cluster.archives import archives, names
 from tests.cluster.cluster import EXTERNAL, VARIABLE, Cluster, connected, unique
 from tests.cluster.node import Machine
 
@@ -66,6 +67,14 @@ def machines(cluster: Cluster, nodes: list[str]) -> list[Machine]:
 def probe(cluster: Cluster, nodes: list[str]) -> str:
     """The image of the program that tells what a pod sees, on both nodes."""
     return cluster.probe_image()
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Cluster, nodes: list[str]) -> Mapping[str, str]:
+    """The names of images that are on both nodes: Tideboard's as `test-a` and as `test-b`, `kafka`, and `valkey`."""
+    if cluster.plan:
+        cluster.load(archives())  # made by suite.py before, since here is no way to what they are made from
+    return names()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tests.cluster import lifecycle, sandbox
+from tests.cluster.archives import archives
 from tests.cluster.cluster import EXTERNAL, VARIABLE
 from tools.steps import ROOT
 
@@ -23,6 +24,9 @@ def run(name: str, count: int, words: Sequence[str]) -> int:
         return _pytest([], words or [_INSIDE, f"--ignore={_OUTSIDE}"])
     if name:
         return _inside(lifecycle.found(name), words)
+    lifecycle.refuse_where_it_cannot_be()
+    if count:
+        archives()
     lifecycle.sweep()
     box = lifecycle.up(f"test-{os.getpid()}", count, tied=True)
     code = 1

@@ -1,6 +1,7 @@
 """The sandbox itself: nothing leaves it, everything in it can be reached, and a node can be cut off."""
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -11,6 +12,7 @@ from tests.cluster import plan as plans
 from tests.cluster import pods
 from tests.cluster.api import Api, until
 from tests.cluster.cluster import Cluster, condition
+from tests.cluster.images import names_on
 from tests.cluster.node import Machine
 
 pytestmark = [pytest.mark.node, pytest.mark.sandbox]
@@ -93,3 +95,8 @@ def test_a_volume_whose_claim_is_gone_is_offered_again_and_empty(
     cluster.free_volumes()
     until("the volume to be offered again", lambda: cluster.api.get(path)["status"].get("phase") == "Available")
     assert list(folder.iterdir()) == []
+
+
+def test_the_images_are_on_every_node(machines: list[Machine], images: Mapping[str, str]) -> None:
+    for machine in machines:
+        assert set(images.values()) <= names_on(machine.prefix)
