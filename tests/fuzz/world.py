@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.conformance.conftest import write_dashboards
 from tests.gateway_process import UNLIMITED, GatewayProcess, running
+from tests.pipeline.gateway_world import build_wall
 from tests.servers import Valkey
 from tests.servers import running as serving
 
@@ -16,5 +17,6 @@ def fuzzed(folder: Path) -> Iterator[GatewayProcess]:
     """Until the block ends."""
     with serving(Valkey()) as valkey:
         asyncio.run(write_dashboards(valkey.url))
-        with running(GatewayProcess(valkey.url, folder, **UNLIMITED)) as gateway:
+        wall = build_wall(folder / "wall")  # a gateway without one answers 503, and rightly
+        with running(GatewayProcess(valkey.url, folder, TIDEBOARD_GATEWAY_WALL=str(wall), **UNLIMITED)) as gateway:
             yield gateway
