@@ -244,6 +244,8 @@ class Merging:
         except BaseException:
             # Whether they were taken nobody knows: the next commit of each is refused if so, and its history is read again.
             state.waiting.update(step.view for _, step in steps)
+            for merge, _ in steps:
+                merge.unsure()
             raise
         refused = []
         for (merge, step), accepted in zip(steps, taken, strict=True):

@@ -4,6 +4,7 @@ It holds the values that the history has, computes the buckets that changed, and
 values did not change cost nothing further. `accepted` moves it on; a commit that was refused means reading the history again.
 """
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from services.contract.history import (
     ViewHistory,
     pack_rows,
 )
+from services.contract.terms import STEP, Terms, begun, free_tag, next_version
 from services.contract.views import View
 
 KEEP_MS: Final = 10_000
@@ -58,6 +60,9 @@ class ViewMerge:
         self.notes = history.notes if history else NO_NOTES
         self.groups = 0
         self._epoch = history.epoch if history else new_epoch
+        self._terms: Terms = history.terms if history else ()
+        self._term = 0  # version with which our term began, 0: it has not
+        self._chance = zlib.crc32(new_epoch.encode())
         self._inputs = inputs
         self._decisions: list[int] = []
         self._expression = parse_expression(view.expr) if view.expr is not None else None
@@ -118,6 +123,7 @@ class ViewMerge:
     def begin_anew(self, epoch: str) -> None:
         """Number groups anew, in a new epoch. Every bucket is to be computed again."""
         self._epoch = epoch
+        self._terms, self._term, self._chance = (), 0, zlib.crc32(epoch.encode())
         self._numbers, self._labels, self._told, self.groups = {}, [], 0, 0
         self._values, self._versions, self._pending = {}, {}, {}
         self._first = _NEVER
@@ -184,7 +190,7 @@ class ViewMerge:
         whole: with these buckets everything is computed that the log has of the view's window.
         """
         old = now_ms - self.window_ms - KEEP_MS - self._every  # buckets that start then or before have left
-        version = max(self.held[1] + 1, now_ms * 1000)
+        version = next_version(self.held[1], now_ms, self._term % STEP or free_tag(self._terms, self._chance))
         self._pending = {}
         cells, blobs = [], {}
         for bucket in sorted(set(buckets)):
@@ -206,14 +212,28 @@ class ViewMerge:
         change = Change(
             v=VERSION, epoch=self._epoch, prev=self.held[1], version=version if cells or begins else self.held[1],
             closed=closed, at=now_ms, newest=newest, groups=new, cells=cells, notes=told, filled=filled,
+            first=(self._term or version) if cells or begins else 0,
         )  # fmt: skip
         gone = [bucket for bucket in self._values if bucket <= old] if self._first <= old else []
+        terms = self._begun(change)
         if not self.coarse:
-            return ViewCommit(self.view_id, self.held, self._every, change, blobs, gone, positions)
-        return ViewCommit(self.view_id, self.held, self._every, change, blobs, [], positions, hot, max(old, 0))
+            return ViewCommit(self.view_id, self.held, self._every, change, blobs, gone, positions, terms=terms)
+        return ViewCommit(self.view_id, self.held, self._every, change, blobs, [], positions, hot, max(old, 0), terms)
+
+    def _begun(self, change: Change) -> Terms | None:
+        """The terms of the history where this change begins ours. In another epoch than that of what lies there nothing before it counts."""
+        if self._term or not change.first:
+            return None
+        return begun(self._terms, self.held[1] if change.epoch == self.held[0] else 0, change.first)
+
+    def unsure(self) -> None:
+        """Whether the last step was taken nobody knows. If so, and the feed loses it, what comes next must not seem to go on from it: it begins another term."""
+        self._term = 0
 
     def accepted(self, step: ViewCommit) -> None:
         """The step was taken."""
+        self._term = step.change.first or self._term
+        self._terms = self._terms if step.terms is None else step.terms
         self.held = (step.change.epoch, step.change.version)
         self.closed = step.change.closed
         self.notes = self.notes if step.change.notes is None else step.change.notes

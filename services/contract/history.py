@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from services.contract.terms import Terms
+
 VERSION: Final = 1
 ROW: Final = np.dtype([("group", "<u4"), ("version", "<i8"), ("value", "<f8")])
 """One cell: the number of its group, the version of the view that wrote it last, its value (NaN: it has none)."""
@@ -63,6 +65,7 @@ class Change(msgspec.Struct, frozen=True):
     closed: buckets that end at or before this epoch ms are closed. A message with prev == version moves only `closed` and `notes`.
     at: epoch ms when the merge wrote it. newest: ingest time of the newest record in it, epoch ms, for the measurement of delay.
     notes: None where they are what they were. filled: see ViewHistory, 0 where it is what it was; left out by versions that do not know it.
+    first: with which version the term began that this one is of; 0 where there is no new version, and of versions that keep no terms.
     """
 
     v: int
@@ -76,6 +79,7 @@ class Change(msgspec.Struct, frozen=True):
     cells: list[Cells]
     notes: Notes | None = None
     filled: int = 0
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class ViewHistory:
 
     hot: of a coarse resolution, buckets before this epoch ms are all there, and will not change.
     filled: of the last so many ms everything was computed once that the log had; 0: it still lacks some of it, or nobody said so.
+    terms: in which it was written, of this epoch.
     """
 
     epoch: str
@@ -96,6 +101,7 @@ class ViewHistory:
     notes: Notes = NO_NOTES
     hot: int = 0
     filled: int = 0
+    terms: Terms = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,7 @@ class ViewCommit:
 
     blobs: the whole rows of each changed bucket. gone: starts of buckets that are dropped. positions: '<lineage>:<partition>' -> offset.
     hot: see ViewHistory, 0 where it is what it was. old: buckets that start then or before are dropped, too; 0: none.
+    terms: those of the history from now on, None where they are what they were.
     """
 
     view: str
@@ -115,6 +122,7 @@ class ViewCommit:
     positions: Mapping[str, int]
     hot: int = 0
     old: int = 0
+    terms: Terms | None = None
 
 
 def pack_rows(groups: npt.NDArray[np.uint32], versions: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> bytes:

@@ -22,12 +22,13 @@ from services.contract.history import (
     unpack_rows,
 )
 from services.contract.names import VIEWS, view_channel, view_key
+from services.contract.terms import Terms
 from services.transport.scripts import Argument, Script
 
 PARTS: Final = ("meta", "rows", "groups", "buckets", "versions")
 READ_TRIES: Final = 20
 READ_BUCKETS: Final = 500
-_HEAD: Final = ["v", "epoch", "version", "closed", "newest", "positions", "notes", "hot", "filled"]
+_HEAD: Final = ["v", "epoch", "version", "closed", "newest", "positions", "notes", "hot", "filled", "terms"]
 
 _COMMIT: Final = Script("""
 local meta, rows, groups, buckets, versions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -46,6 +47,7 @@ redis.call('HSET', meta, 'v', ARGV[5], 'epoch', ARGV[3], 'version', new, 'closed
 if ARGV[14] ~= '' then redis.call('HSET', meta, 'notes', ARGV[14]) end
 if ARGV[15] ~= '0' then redis.call('HSET', meta, 'hot', ARGV[15]) end
 if ARGV[17] ~= '0' then redis.call('HSET', meta, 'filled', ARGV[17] .. ':' .. ARGV[3]) end
+if ARGV[18] ~= '' then redis.call('HSET', meta, 'terms', ARGV[18]) end
 if ARGV[16] ~= '0' then
   for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', buckets, '-inf', ARGV[16])) do
     redis.call('HDEL', rows, bucket)
@@ -53,7 +55,7 @@ if ARGV[16] ~= '0' then
     redis.call('ZREM', versions, bucket)
   end
 end
-local at = 18
+local at = 19
 for i = 1, tonumber(ARGV[11]) do
   redis.call('HSET', rows, ARGV[at], ARGV[at + 1])
   redis.call('ZADD', buckets, ARGV[at], ARGV[at])
@@ -101,6 +103,7 @@ def _call(step: ViewCommit) -> tuple[list[str], list[Argument]]:
         step.hot,
         step.old,
         change.filled,
+        "" if step.terms is None else msgspec.json.encode(step.terms),
     ]
     for bucket, blob in step.blobs.items():
         arguments += (bucket, blob)
@@ -184,11 +187,12 @@ def _history(head: list[Any], labels: dict[bytes, bytes], blobs: dict[bytes, byt
         groups = {int(number): msgspec.json.decode(text, type=dict[str, str]) for number, text in sorted(labels.items())}
         positions = msgspec.json.decode(head[5], type=dict[str, int])
         notes = NO_NOTES if head[6] is None else msgspec.json.decode(head[6], type=Notes)
+        terms: Terms = () if head[9] is None else msgspec.json.decode(head[9], type=Terms)
     except msgspec.DecodeError as error:
         raise HistoryError(f"history that cannot be read: {error}") from None
     return ViewHistory(
         head[1].decode(), int(head[2]), int(head[3]), int(head[4]), groups, rows, positions, notes, int(head[7] or 0),
-        _filled(head[8], head[1]),
+        _filled(head[8], head[1]), terms,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from services.aggregator import merging as merging_module
 from services.aggregator.fold import Fold
@@ -19,6 +20,7 @@ from services.aggregator.sweeping import EXPIRE_MS
 from services.contract.history import Cells, Change, NewGroup, ViewCommit, decode_change, pack_rows
 from services.contract.names import view_channel, view_key
 from services.contract.partials import Config, Entry
+from services.contract.terms import Term, Terms
 from services.contract.views import View
 from services.transport import history, lineages, partials
 from services.transport.feed import connect
@@ -306,6 +308,56 @@ async def test_a_feed_that_lost_versions_of_a_view_goes_on_in_another_epoch(
     assert again is not None
     assert again.epoch != held.epoch
     assert await shown(redis) == {"a": 5, "b": 2}
+
+
+async def versions(redis: Redis) -> tuple[int, Terms]:
+    held = await history.read_view(redis, HOSTS.id)
+    assert held is not None
+    return held.version, held.terms
+
+
+async def test_each_owner_of_a_view_writes_in_a_term_of_its_own(redis: Redis, partitions: Sequence[Partition]) -> None:
+    one, other = await merging(redis), await merging(redis)
+    entry = await partitions[0].write(load(1))
+    await turn(one, (0, entry))
+    first, begun = await versions(redis)
+    entries = [entry, await partitions[0].write(load(2))]
+    await turn(one, (0, entries[1]))
+    last, kept = await versions(redis)
+    assert kept == begun == (Term(begun[0].first),)
+    assert begun[0].first <= first < last
+    entries.append(await partitions[0].write(load(3)))
+    await turn(other, *((0, item) for item in entries))  # refused: reads
+    await turn(other)
+    newest, kept = await versions(redis)
+    assert kept == (Term(begun[0].first, last), Term(newest))
+
+
+async def test_what_a_commit_wrote_whose_answer_was_lost_is_not_in_the_term_of_what_comes_when_the_feed_has_lost_it(
+    redis: Redis, partitions: Sequence[Partition], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = await merging(redis, ONE)
+    await turn(mine, (0, await partitions[0].write(load(1))))
+    first, begun = await versions(redis)
+    behind = {key: await redis.dump(key) for key in await redis.keys(view_key(HOSTS.id, "*"))}
+
+    async def unanswered(redis: Redis, steps: Sequence[ViewCommit]) -> list[bool]:
+        await commit_all(redis, steps)
+        raise RedisTimeoutError
+
+    commit_all = history.commit_all
+    monkeypatch.setattr(history, "commit_all", unanswered)
+    with pytest.raises(RedisTimeoutError):
+        await turn(mine, (0, await partitions[0].write(load(5))))
+    monkeypatch.setattr(history, "commit_all", commit_all)
+    lost = await _version(redis)
+    for key, content in behind.items():
+        await redis.restore(key, 0, content or b"", replace=True)
+    await turn(mine, (0, await partitions[0].write(load(7))))
+    newest, kept = await versions(redis)
+    assert kept == (Term(begun[0].first, first), Term(newest))
+    assert first < lost < newest
+    assert await shown(redis) == {"a": 7}
 
 
 async def test_a_feed_that_lost_everything_gets_its_views_back_in_another_epoch(

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from services.aggregator.viewmerge import KEEP_MS, ROLLED_MS, ViewMerge
 from services.contract.history import Cells, NewGroup, Notes, ViewCommit, ViewHistory, unpack_rows
 from services.contract.partials import SelectionNotes
 from services.contract.series import partition_of, series_key
+from services.contract.terms import STEP, Term, Terms, knows
 from services.contract.views import View
 from tests import batch_job
 from tests.unit.aggregator.logs import (
@@ -104,7 +106,10 @@ class World:
         groups = {**before.groups, **{group.number: group.labels for group in step.change.groups}}
         change = step.change
         notes = before.notes if change.notes is None else change.notes
-        self.history = ViewHistory(change.epoch, change.version, change.closed, change.newest, groups, rows, {}, notes)
+        terms = before.terms if step.terms is None else step.terms
+        self.history = ViewHistory(
+            change.epoch, change.version, change.closed, change.newest, groups, rows, {}, notes, terms=terms
+        )
         return step
 
     def table(self) -> dict[tuple[batch_job.Group, int], float]:
@@ -272,8 +277,8 @@ def test_a_row_knows_the_version_that_wrote_it_last() -> None:
     assert world.history.rows[T0]["version"].tolist() == [first, second]
 
 
-@pytest.mark.parametrize(("now", "version"), [(NOW, NOW * 1_000), (NOW - 9_000, NOW * 1_000 + 1)])
-def test_versions_are_made_of_time_and_only_grow(now: int, version: int) -> None:
+@pytest.mark.parametrize(("now", "made"), [(NOW, NOW), (NOW - 9_000, NOW + 1)])
+def test_versions_are_made_of_time_and_only_grow(now: int, made: int) -> None:
     world = World(view(fn="max"))
     if now < NOW:  # the clock was put back after the first commit
         world.write(gauge(0.5))
@@ -281,7 +286,81 @@ def test_versions_are_made_of_time_and_only_grow(now: int, version: int) -> None
     before = world.merge.held[1]
     world.write(gauge(1))
     step = run(world, world.step(now=now))
-    assert (step.change.prev, step.change.version) == (before, version)
+    assert (step.change.prev, step.change.version // STEP) == (before, made)
+
+
+# Terms
+
+
+def terms(world: World) -> Terms:
+    assert world.history is not None
+    return world.history.terms
+
+
+def written(world: World, value: float, now: int, merge: ViewMerge | None = None) -> ViewCommit:
+    """A step in which a value changed, taken by the history and by its merge."""
+    world.write(gauge(value))
+    step = world.commit(world.step(now=now, merge=merge))
+    (merge or world.merge).accepted(step)
+    return step
+
+
+def test_a_merge_writes_in_one_term_for_as_long_as_it_goes_on() -> None:
+    world = World(view(fn="max"))
+    first = written(world, 1, NOW).change
+    second = written(world, 2, NOW + 50)
+    assert terms(world) == (Term(first.version),)
+    assert (second.terms, second.change.first) == (None, first.version)
+    assert (second.change.version - first.version) % STEP == 0
+
+
+def test_one_that_takes_over_begins_another_term_with_another_tag() -> None:
+    world = World(view(fn="max"))
+    first, last = written(world, 1, NOW).change, written(world, 2, NOW + 50).change
+    begun = written(world, 3, NOW + 100, world.merging()).change
+    assert terms(world) == (Term(first.version, last.version), Term(begun.version))
+    assert begun.first == begun.version
+    assert (begun.version - first.version) % STEP != 0
+
+
+def test_one_that_does_not_know_whether_its_step_was_taken_begins_another_term() -> None:
+    world = World(view(fn="max"))
+    first = written(world, 1, NOW).change
+    world.write(gauge(2))
+    lost = world.step(now=NOW + 50)
+    assert lost is not None
+    world.merge.unsure()
+    again = written(world, 3, NOW + 100).change
+    assert terms(world) == (Term(first.version, first.version), Term(again.version))
+    assert not knows(terms(world), again.version, lost.change.version)
+
+
+def test_a_step_without_a_new_version_begins_no_term() -> None:
+    world = World(view(fn="max"))
+    before = written(world, 1, NOW).change
+    other = world.merging()
+    step = world.step(closed=T0 + 2_000, now=NOW + 50, merge=other)
+    assert step is not None
+    assert (step.change.version, step.change.first, step.terms) == (before.version, 0, None)
+
+
+def test_another_epoch_begins_with_its_first_term() -> None:
+    world = World(view(fn="max"))
+    written(world, 1, NOW)
+    world.merge.begin_anew("another")
+    begun = written(world, 1, NOW + 50).change
+    assert terms(world) == (Term(begun.version),)
+    after = written(world, 2, NOW + 100).change
+    assert (after.first, terms(world)) == (begun.version, (Term(begun.version),))
+
+
+def test_what_was_written_by_a_version_that_keeps_no_terms_is_one_of_which_everything_is_known() -> None:
+    world = World(view(fn="max"))
+    last = written(world, 1, NOW).change
+    assert world.history is not None
+    world.history = replace(world.history, terms=())
+    begun = written(world, 2, NOW + 50, world.merging()).change
+    assert terms(world) == (Term(1, last.version, 1), Term(begun.version))
 
 
 def test_closed_moves_alone_and_never_goes_back() -> None:
