@@ -35,6 +35,21 @@ describe("golden frames", () => {
   });
 });
 
+describe("a snapshot of the same epoch, as when the server has lost what is held", () => {
+  const lost = state({ views: [view({ groups: [[0, { cpu: "0" }], [1, { cpu: "lost" }]], cells: [[T, [0, 1], [5, 6]]] })] });
+  const held = fromSnapshot(snapshot({ views: [view({ groups: [[0, { cpu: "0" }], [1, { cpu: "1" }]], cells: [[T, [1], [7]]] })] }), lost);
+
+  test("takes the place of every cell and every group", () => {
+    expect(held.epoch).toBe(lost.epoch);
+    expect(Object.fromEntries(cellsOf(held))).toEqual({ [`0/1/${T}`]: 7 });
+    expect(held.views[0]?.columns.groups.get(1)?.labels).toEqual({ cpu: "1" });
+  });
+
+  test("is another revision, for those who draw only what changed", () => {
+    expect(held.views[0]?.revision).toBe(1 + (lost.views[0]?.revision ?? 0));
+  });
+});
+
 describe("versions", () => {
   test("a part that begins at or before what is held is applied", () => {
     const held = state();

@@ -33,11 +33,15 @@ _Key = tuple[tuple[str, int], ...] | tuple[int, ...] | None
 
 
 class Wish(NamedTuple):
-    """What a viewer that comes has, and the rate that it wants. told: it has heard a status before, which may have changed."""
+    """What a viewer that comes has, and the rate that it wants. told: it has heard a status before, which may have changed.
+
+    sought: since when what it has and this gateway has not is looked for, epoch ms; None: it is not.
+    """
 
     since: Since | Position | None
     hz: int
     told: bool = False
+    sought: int | None = None
 
 
 class _Made(NamedTuple):
@@ -164,8 +168,8 @@ class Audience:
             if viewer.clogged:  # by another dashboard on the same socket
                 continue
             wishes[viewer] = self.waiting.pop(viewer)
-            since, hz, _ = wishes[viewer]
-            resumed = since is not None and since.epoch == picture.epoch
+            since, hz, *_ = wishes[viewer]
+            resumed = since is not None and picture.resumes(since)
             if since:
                 metrics.RESUMES.labels("delta" if resumed else "snapshot").inc()
             key = hz, _key(since) if since and resumed else None
@@ -255,7 +259,7 @@ class Audience:
     def _delta(self, picture: Picture, mark: Mark, hz: int, now: int) -> _Made:
         made = self._made.get(mark)
         if made is None:
-            if mark.epoch != picture.epoch:
+            if not picture.continues(mark):
                 made = self._snapshot(picture, hz, now, -1)
             else:
                 delta = picture.delta(mark, now)
@@ -278,7 +282,7 @@ class Audience:
         held = self._snapshots.get(hz)
         if (
             held is None
-            or held[1].epoch != picture.epoch
+            or not picture.continues(held[1])
             or now - held[2] > (SNAPSHOT_MS if held[1] == picture.mark else age_ms)
         ):
             snapshot = picture.snapshot(now, self._throttle.hz(hz))

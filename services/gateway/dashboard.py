@@ -21,10 +21,14 @@ A plain tuple: marks are made of hundreds of them, many times a second."""
 
 
 class Mark(NamedTuple):
-    """What a viewer has of a picture, of each of its views."""
+    """What a viewer has of a picture, of each of its views.
+
+    forks: how often views had turned out to be lost by the feed. Who has something from before such a time may have more than there is.
+    """
 
     epoch: str
     views: tuple[Had, ...]
+    forks: int = 0
 
 
 class Position(NamedTuple):
@@ -76,11 +80,37 @@ class Picture:
         return self._epoch
 
     @property
+    def forks(self) -> int:
+        """How often views have turned out to be lost by the feed."""
+        return sum(state.forks for state in self.states.values())
+
+    def continues(self, mark: Mark) -> bool:
+        """Whether a delta can go from a mark to now."""
+        return (mark.epoch, mark.forks) == (self.epoch, self.forks)
+
+    def resumes(self, since: live.Since | Position) -> bool:
+        """Whether a delta can go to now from what a viewer has, of this gateway or another one."""
+        return since.epoch == self.epoch and all(
+            self.states[view].knows(version) for view, version in self._versions(since).items()
+        )
+
+    def ahead(self, since: live.Since | Position) -> list[str]:
+        """The views of which a viewer has more than there is here: it comes from a gateway that has heard more, or the feed has lost it."""
+        if since.epoch != self.epoch:
+            return []
+        return [view for view, version in self._versions(since).items() if version > self.states[view].version]
+
+    def _versions(self, since: live.Since | Position) -> dict[str, int]:
+        """What a viewer has of each view, 0 where it has nothing."""
+        named = since.versions if isinstance(since, live.Since) else dict(zip(self.states, since.versions, strict=False))
+        return {view: named.get(view, 0) for view in self.states}
+
+    @property
     def mark(self) -> Mark:
         """What a viewer has that is told everything now: the same object for as long as nothing changes."""
-        mark = Mark(
-            self.epoch, tuple([(state.version, state.closed, state.notes.at, state.written) for state in self.states.values()])
-        )
+        states = self.states.values()
+        views = tuple([(state.version, state.closed, state.notes.at, state.written) for state in states])
+        mark = Mark(self.epoch, views, self.forks)
         if mark != self._mark:
             self._mark = mark
         return self._mark
@@ -90,7 +120,7 @@ class Picture:
             state.trim(now)
 
     def delta(self, mark: Mark, now: int) -> Delta | None:
-        """What a viewer lacks that has this, None where that is nothing. The mark is of this epoch."""
+        """What a viewer lacks that has this, None where that is nothing. It `continues` the mark."""
         parts, notes = [], []
         for place, ((version, closed, noted, _), state) in enumerate(zip(mark.views, self.states.values(), strict=True)):
             if state.version > version or state.closed > closed:
@@ -127,9 +157,9 @@ class Picture:
         )  # fmt: skip
 
     def resume(self, since: live.Since | Position, now: int) -> Delta:
-        """What a viewer lacks who has this. It is of this epoch."""
-        versions = since.versions if isinstance(since, live.Since) else dict(zip(self.states, since.versions, strict=False))
-        parts = [_part(place, state, versions.get(view, 0)) for place, (view, state) in enumerate(self.states.items())]
+        """What a viewer lacks who has this. It `resumes` it."""
+        versions = self._versions(since)
+        parts = [_part(place, state, versions[view]) for place, (view, state) in enumerate(self.states.items())]
         # What notes it has nobody knows; those that are gone are told too.
         return self._delta(
             parts, now, [ViewNotes(place, state.notes) for place, state in enumerate(self.states.values()) if state.notes.at]
@@ -140,9 +170,7 @@ class Picture:
 
 
 def _part(place: int, state: ViewState, version: int) -> ViewDelta:
-    # A viewer may have more than this gateway: of another one, or of a Redis that lost its last seconds.
-    from_ = min(version, state.version)
-    return ViewDelta(place, from_, state.version, state.closed, state.groups_after(from_), state.changed_after(version))
+    return ViewDelta(place, version, state.version, state.closed, state.groups_after(version), state.changed_after(version))
 
 
 def _panel(item: PanelPlan, places: Mapping[str, int]) -> PanelInfo:

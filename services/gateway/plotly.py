@@ -70,11 +70,11 @@ class _Track:
 
     def mark(self) -> None:
         state = self._state
-        self._epoch, self._version, self._closed = state.epoch, state.version, state.closed
+        self._history, self._version, self._closed = (state.epoch, state.forks), state.version, state.closed
         self._groups = sorted(state.groups)
 
     def grown(self) -> bool:
-        return self._state.epoch != self._epoch or len(self._state.groups) != len(self._groups)
+        return (self._state.epoch, self._state.forks) != self._history or len(self._state.groups) != len(self._groups)
 
     def corrected(self) -> bool:
         """Whether a bucket that was sent has changed since."""

@@ -52,7 +52,7 @@ class Stage:
         self._throttle = throttle
         self._factor = throttle.factor
         self._newest = 0
-        self._epoch = ""  # of what viewers are told
+        self._told = ("", 0)  # epoch of what viewers are told, and how often it had turned out to be lost
         self._renewed_at: int | None = None  # since when it is another one, and views are still missing
         self._coming: tuple[Composition, list[Held], int] | None = None  # what is shown next, and since when it is awaited
 
@@ -206,7 +206,18 @@ class Stage:
         patient = now - self._shown_at <= PATIENCE_MS
         # Who has something keeps it: a snapshot of what is not read yet would only take it away.
         asked = [viewer for viewer, wish in waiting.items() if self.ready or (wish.since is None and not patient)]
-        return self.audience.answer(self.picture, asked, now)
+        return self.audience.answer(self.picture, [viewer for viewer in asked if not self._seeks(viewer, now)], now)
+
+    def _seeks(self, viewer: Viewer, now: int) -> bool:
+        """Whether a viewer waits until what it has and is not here has been looked for, but not for long: the feed may have lost it."""
+        wish = self.audience.waiting[viewer]
+        if self.picture is None or wish.since is None or not (ahead := self.picture.ahead(wish.since)):
+            return False
+        if wish.sought is None:
+            self.audience.waiting[viewer] = wish._replace(sought=now)
+            for view in ahead:
+                self._views.seek(view)
+        return wish.sought is None or 0 <= now - wish.sought <= PATIENCE_MS
 
     def _turn_back(self, now: int) -> None:
         """The clock was set back: what was to be after some time must not wait until it is again what it was."""
@@ -222,14 +233,14 @@ class Stage:
         self.audience.turn_back(now)
 
     def _settled(self, now: int) -> bool:
-        """Whether viewers may be told what is there. Views that are computed anew come one after the other, and with each the
-        epoch is another one, so that everybody would be sent the whole dashboard: all of them are waited for, but not for long."""
-        epoch = self.picture.epoch if self.picture else ""
-        if not self.ready and epoch != self._epoch:
+        """Whether viewers may be told what is there. Views that are computed anew, or lost, come one after the other, and with each
+        everybody would be sent the whole dashboard: all of them are waited for, but not for long."""
+        epoch = (self.picture.epoch, self.picture.forks) if self.picture else ("", 0)
+        if not self.ready and epoch != self._told:
             self._renewed_at = self._renewed_at or now
             if now - self._renewed_at <= PATIENCE_MS:
                 return False
-        self._epoch, self._renewed_at = epoch, None
+        self._told, self._renewed_at = epoch, None
         return True
 
     def _judge(self, now: int) -> Iterable[Out]:

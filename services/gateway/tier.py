@@ -103,7 +103,7 @@ def shared(marks: Iterable[Mark], now: Mark) -> dict[Mark, Mark]:
     They are sent some of what they have, which does no harm; never more than what was written in twice the time, or so.
     """
     found = list(dict.fromkeys(marks))
-    near = [mark for mark in found if mark.epoch == now.epoch]
+    near = [mark for mark in found if (mark.epoch, mark.forks) == (now.epoch, now.forks)]
     if len(near) <= FEW:
         return {mark: mark for mark in found}
     written = sum(view[-1] for view in now.views)
@@ -118,7 +118,8 @@ def shared(marks: Iterable[Mark], now: Mark) -> dict[Mark, Mark]:
 
 def _common(marks: Sequence[Mark]) -> Mark:
     """What everybody has who has one of these."""
-    return Mark(marks[0].epoch, tuple(_least(views) for views in zip(*(mark.views for mark in marks), strict=True)))
+    least = tuple(_least(views) for views in zip(*(mark.views for mark in marks), strict=True))
+    return Mark(marks[0].epoch, least, marks[0].forks)
 
 
 def _least(views: Sequence[Had]) -> Had:
@@ -128,7 +129,7 @@ def _least(views: Sequence[Had]) -> Had:
 
 def _within(mark: Mark, other: Mark) -> bool:
     """Whether who has the other one has all of this."""
-    return mark.epoch == other.epoch and all(
+    return (mark.epoch, mark.forks) == (other.epoch, other.forks) and all(
         one <= another
         for view, its in zip(mark.views, other.views, strict=True)
         for one, another in zip(view, its, strict=True)

@@ -106,6 +106,12 @@ class Views:
             held.reading.cancel()
         metrics.VIEWS.set(len(self._held))
 
+    def seek(self, view: str) -> None:
+        """Somebody has more of a view than is here: read what there is."""
+        held = self._held[view]
+        if held.loaded:
+            self._read(held, "ahead")
+
     # Listener of the subscription.
 
     def subscribed(self, channel: str) -> None:
@@ -142,6 +148,10 @@ class Views:
             case Verdict.other_epoch:
                 held.whole = True
                 self._read(held, "epoch")
+            case Verdict.forked:
+                log.warning("the feed has lost what was heard of a view", view=held.view)
+                held.whole = True
+                self._read(held, "fork")
 
     def _read(self, held: Held, why: str) -> None:
         """Read what is missing; once more, when that is under way already."""
@@ -168,9 +178,10 @@ class Views:
                 return
 
     async def _read_once(self, held: Held) -> bool:
-        after = -1 if held.whole or not held.loaded else held.state.version
+        had = held.state.version
+        after = -1 if held.whole or not held.loaded else had
         history = await read_view(self._redis, held.view, after)
-        if history is not None and not held.state.load(history, after):
+        if history is not None and not held.state.load(history, after, had):
             held.whole = True
             return False
         # Where nothing lies although something did, Redis has lost it: what is known stays until somebody writes again.

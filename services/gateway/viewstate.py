@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from services.contract.history import NO_NOTES, ROW, Cells, Change, NewGroup, Notes, Rows, ViewHistory
+from services.contract.terms import Terms, begun, knows
 
 TRIM_EVERY_MS: Final = 1_000
 
@@ -22,6 +23,7 @@ class Verdict(Enum):
     known = "known"  # it brings nothing that is not there
     gap = "gap"  # something before it is missing: read history after `version`
     other_epoch = "other_epoch"  # nothing here is comparable any more: read history whole
+    forked = "forked"  # the feed has lost what is here and gone on from before it: read history whole
 
 
 class ViewState:
@@ -30,13 +32,16 @@ class ViewState:
     __slots__ = (
         "_born",
         "_buckets",
+        "_forked",
         "_latest",
+        "_terms",
         "_trim_at",
         "arrived",
         "closed",
         "epoch",
         "every_ms",
         "filled",
+        "forks",
         "groups",
         "newest",
         "notes",
@@ -48,6 +53,7 @@ class ViewState:
     def __init__(self, every_ms: int, window_ms: int) -> None:
         self.every_ms = every_ms
         self.window_ms = window_ms
+        self.forks = 0  # how often what was here turned out to be lost by the feed, and was dropped
         self._reset("")
         self._trim_at = 0
 
@@ -64,6 +70,8 @@ class ViewState:
         self._born: dict[int, int] = {}  # group -> a version at which it was there for sure, and not long before
         self._buckets: dict[int, Rows] = {}
         self._latest: dict[int, int] = {}  # bucket -> version that touched it last, in the order of versions
+        self._terms: Terms = ()
+        self._forked = False  # the next history that is read whole takes the place of what is here
 
     @property
     def sampled(self) -> int:
@@ -73,12 +81,20 @@ class ViewState:
         end = self.newest + self.every_ms
         return min(end, self.arrived) if self.arrived else end
 
-    def load(self, history: ViewHistory, after: int) -> bool:
-        """Take in what was read after a version (-1: all). False: it is of another epoch and not whole, so read it whole."""
-        if history.epoch != self.epoch:
+    def load(self, history: ViewHistory, after: int, had: int = 0) -> bool:
+        """Take in what was read after a version (-1: all). had: the version that was here when that began.
+
+        False: it is not whole, and goes on from something else than what is here, so read it whole.
+        """
+        other = history.epoch != self.epoch
+        if other or self._lost(history, max(after, had)):
             if after >= 0:
+                self._forked |= not other
                 return False
+            self.forks += not other
             self._reset(history.epoch)
+        if history.version >= self.version:
+            self._terms = history.terms
         self._add_groups(history.version, history.groups.items())
         for start, rows in history.rows.items():
             if len(rows):
@@ -92,12 +108,24 @@ class ViewState:
         self._fill(history.filled)
         return True
 
+    def knows(self, version: int) -> bool:
+        """Whether who has this version lacks exactly what changed after it. False of one that the feed has lost, and of one that is still to come."""
+        return knows(self._terms, self.version, version)
+
+    def _lost(self, history: ViewHistory, had: int) -> bool:
+        """Whether the feed has lost what is here. What was heard while the history was read may be newer, but what was there before may not."""
+        here = self.version if self.version <= history.version else had
+        return self._forked or not knows(history.terms, history.version, here)
+
     def apply(self, change: Change) -> Verdict:
         """A message of the view's channel."""
         if change.epoch != self.epoch:
             return Verdict.other_epoch
         if change.prev > self.version:
             return Verdict.gap
+        if change.prev < self.version < change.version:  # one history has no two versions after the same one
+            self._forked = True
+            return Verdict.forked
         noted = self._note(change.notes)
         filled = change.version >= self.version and self._fill(change.filled)
         if change.version <= self.version and change.closed <= self.closed:
@@ -108,10 +136,18 @@ class ViewState:
                 if cells.groups:
                     self.written += len(cells.groups)
                     self._merge(cells.start, _rows(cells, change.version), change.version, change.version)
+            self._go_on(change)
             self.version = change.version
             self.arrived = max(self.arrived, change.newest)
         self.closed = max(self.closed, change.closed)
         return Verdict.applied
+
+    def _go_on(self, change: Change) -> None:
+        """The terms, as they are when this change is here."""
+        if change.first and change.first == change.version:
+            self._terms = begun(self._terms, change.prev, change.first)
+        elif not self._terms or self._terms[-1].first != change.first:
+            self._terms = ()  # written by a version that keeps none
 
     def _note(self, notes: Notes | None) -> bool:
         """Take notes that are newer; whether they are."""

@@ -1,6 +1,6 @@
 """A subscriber of one view by the documented protocol, and a judge of what it hears. Pure.
 
-A subscriber applies what joins on, and reads the history at a gap, in another epoch, and after every return of its connection. The judge sees
+A subscriber applies what joins on, and reads the history at a gap, in another epoch, where what it has was lost, and after every return of its connection. The judge sees
 every message of a channel: on one connection their chain has no hole, and versions only grow within an epoch. Another epoch is another history, whose
 versions need not be above those of the one before: that is why readers look at the epoch first.
 """
@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from services.contract.history import Change, ViewHistory
+from services.contract.terms import knows
 
-Verdict = Literal["applied", "known", "gap", "epoch"]
+Verdict = Literal["applied", "known", "gap", "epoch", "forked"]
 Cells = dict[tuple[int, int], float]  # (bucket, group) -> value; cells that have none are not there
 
 
@@ -31,6 +32,8 @@ class Follower:
             return "gap"
         if change.version <= self.version:
             return "known"
+        if change.prev < self.version:
+            return "forked"
         for group in change.groups:
             self.labels[group.number] = group.labels
         for part in change.cells:
@@ -45,11 +48,11 @@ class Follower:
         return self.version if self.epoch else -1
 
     def read(self, history: ViewHistory | None, after: int) -> bool:
-        """Take in what was read after a version. False: read it whole, for it is of another epoch, or older than what is here."""
+        """Take in what was read after a version. False: read it whole, for it is of another epoch, or has not got what is here."""
         if history is None:
             self.epoch, self.version, self.cells, self.labels = "", 0, {}, {}
             return True
-        if after >= 0 and (history.epoch != self.epoch or history.version < self.version):
+        if after >= 0 and (history.epoch != self.epoch or not knows(history.terms, history.version, self.version)):
             return False
         if after < 0:
             self.epoch, self.version, self.cells, self.labels = history.epoch, 0, {}, {}

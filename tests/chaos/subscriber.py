@@ -103,7 +103,7 @@ class Subscriber:
             case "gap":
                 self.gaps += 1
                 await self._read(view, follower.after)
-            case "epoch":
+            case "epoch" | "forked":
                 await self._read(view, -1)
 
     async def _read(self, view: str, after: int) -> None:

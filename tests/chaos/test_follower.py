@@ -3,6 +3,7 @@
 import numpy as np
 
 from services.contract.history import ROW, Cells, Change, NewGroup, ViewHistory
+from services.contract.terms import Term, Terms
 from tests.chaos.follower import Follower, Judge, difference
 
 
@@ -12,9 +13,9 @@ def change(prev: int, version: int, cells: dict[int, float | None] | None = None
     return Change(1, epoch, prev, version, 0, 0, 0, [NewGroup(0, {"a": "b"})], columns)
 
 
-def history(version: int, cells: dict[int, float], epoch: str = "e") -> ViewHistory:
+def history(version: int, cells: dict[int, float], epoch: str = "e", terms: Terms = ()) -> ViewHistory:
     rows = {bucket: np.array([(0, version, value)], ROW) for bucket, value in cells.items()}
-    return ViewHistory(epoch, version, 0, 0, {0: {"a": "b"}}, rows, {})
+    return ViewHistory(epoch, version, 0, 0, {0: {"a": "b"}}, rows, {}, terms=terms)
 
 
 def test_a_follower_applies_what_joins_on_and_asks_for_history_at_a_gap() -> None:
@@ -42,6 +43,15 @@ def test_a_history_of_another_epoch_or_from_before_is_read_whole() -> None:
     assert not follower.read(history(4, {}), 5)
     assert follower.read(history(4, {20: 2.0}), -1)
     assert difference(follower, history(4, {20: 2.0}), 0) == []
+
+
+def test_what_was_lost_is_not_gone_on_from() -> None:
+    follower = Follower()
+    follower.read(history(5_001, {10: 1.0}), -1)
+    assert follower.take(change(4_001, 7_002, {20: 2.0})) == "forked"
+    assert not follower.read(history(7_002, {20: 2.0}, terms=(Term(1_001, 4_001), Term(7_002))), follower.after)
+    assert follower.read(history(7_002, {20: 2.0}), -1)
+    assert difference(follower, history(7_002, {20: 2.0}), 0) == []
 
 
 def test_what_differs_is_told_but_for_what_has_left_the_window() -> None:

@@ -17,11 +17,12 @@ from services.contract.dashboards import parse
 from services.contract.history import VERSION, Cells, Change, NewGroup, ViewCommit, pack_rows
 from services.contract.names import AGGREGATOR_BEATS, view_key
 from services.contract.registry import Entry, Fault
+from services.contract.terms import STEP, Terms, begun, free_tag, next_version
 from services.contract.views import retentions
 from services.gateway.service import Gateway
 from services.gateway.settings import GatewaySettings
 from services.transport import feed
-from services.transport.history import commit_all
+from services.transport.history import commit_all, read_view
 from services.transport.settings import RedisSettings
 
 PATIENCE_S = 10.0
@@ -69,8 +70,21 @@ class Pen:
     def begin(self, epoch: str, version: int = 0) -> None:
         """Another epoch: as if the history had been lost."""
         self.epoch, self.version, self.held = epoch, version, ("", 0)
+        self.terms: Terms = ()
+        self.term = 0  # version with which ours began, 0: it has not
         self.numbers: dict[Labels, int] = {}
         self.cells: dict[tuple[int, int], tuple[float, int]] = {}  # (bucket, group) -> value, version
+
+    async def take_over(self) -> None:
+        """Go on from what lies there, as another merge."""
+        found = await read_view(self.redis, self.view)
+        assert found is not None
+        self.epoch, self.version, self.held = found.epoch, found.version, (found.epoch, found.version)
+        self.terms, self.term = found.terms, 0
+        self.numbers = {tuple(labels.items()): number for number, labels in found.groups.items()}
+        self.cells = {
+            (start, group): (value, version) for start, rows in found.rows.items() for group, version, value in rows.tolist()
+        }
 
     async def write(
         self, values: Mapping[tuple[int, str], float], closed: int = 0, *, publish: bool = True, ingest_ms: int = 0
@@ -79,15 +93,18 @@ class Pen:
         change = self._change(values, closed, ingest_ms)
         if publish:
             blobs = {start: self._blob(start) for start in {start for start, _ in values}}
-            step = ViewCommit(self.view, self.held, self.every_ms, change, blobs, [], {"l:0": self.version})
+            terms = None if self.term else begun(self.terms, change.prev, change.first)
+            step = ViewCommit(self.view, self.held, self.every_ms, change, blobs, [], {"l:0": self.version}, terms=terms)
             assert await commit_all(self.redis, [step]) == [True]
+            self.terms, self.term = self.terms if terms is None else terms, change.first
         else:
             await self._write_silently(change, values)
         self.held = (self.epoch, self.version)
         return change
 
     def _change(self, values: Mapping[tuple[int, str], float], closed: int, ingest_ms: int) -> Change:
-        prev, self.version = self.version, max(self.version + 1, now_ms() * 1000)
+        tag = self.term % STEP or free_tag(self.terms, 0)
+        prev, self.version = self.version, next_version(self.version, now_ms(), tag)
         new: list[NewGroup] = []
         cells: dict[int, dict[int, float]] = {}
         for (start, cpu), value in sorted(values.items()):
@@ -100,7 +117,8 @@ class Pen:
             self.cells[start, group] = value, self.version
         columns = [Cells(start, list(row), list(row.values())) for start, row in sorted(cells.items())]
         at = now_ms()
-        return Change(VERSION, self.epoch, prev, self.version, closed, at, ingest_ms or at, new, columns)
+        first = self.term or self.version
+        return Change(VERSION, self.epoch, prev, self.version, closed, at, ingest_ms or at, new, columns, first=first)
 
     def _blob(self, start: int) -> bytes:
         rows = sorted((group, version, value) for (bucket, group), (value, version) in self.cells.items() if bucket == start)

@@ -51,7 +51,8 @@ export function fromSnapshot(message: Snapshot, before: DashboardState | null): 
     const columns = new Columns(view.every, view.window, message.now);
     write(columns, view.groups, view.cells);
     const { id, every, window, additive, closed } = view;
-    return { id, every, window, additive, closed, columns, version: message.versions[view.id] ?? 0, notes: view.notes ?? {}, revision: 0 };
+    const revision = 1 + (before?.views.find((old) => old.id === id)?.revision ?? -1);
+    return { id, every, window, additive, closed, columns, version: message.versions[view.id] ?? 0, notes: view.notes ?? {}, revision };
   });
   const lost = before === null || before.epoch === message.epoch ? null : hole(before.views, views);
   const gaps = [...(before?.gaps ?? []), ...(lost === null ? [] : [lost])];

@@ -1,6 +1,6 @@
 from services.contract.history import NO_NOTES, Cells, Notes
 from services.contract.live import Since, ViewNotes
-from services.gateway.dashboard import Composition, Picture
+from services.gateway.dashboard import Composition, Picture, Position
 from services.gateway.viewstate import ViewState
 from tests.unit.gateway.merge import Merge
 from tests.unit.gateway.worlds import EVERY, Client, dashboard, panel
@@ -118,12 +118,16 @@ def test_the_epoch_is_the_same_on_every_gateway_and_another_one_for_another_docu
     assert World("r2").picture.epoch != World("r1").picture.epoch
 
 
-def test_who_has_more_than_this_gateway_is_not_sent_past_it() -> None:
+def test_who_has_more_than_this_gateway_is_not_brought_to_now_by_a_delta() -> None:
     world = World()
     world.write(0, {(0, 0): 1.0})
     view = next(iter(world.states))
-    delta = world.picture.resume(Since(world.picture.epoch, {view: 5}), NOW)
-    assert (delta.views[0].from_, delta.views[0].to, delta.views[0].cells) == (1, 1, [])
+    more, less, other = (
+        Since(epoch, {view: version}) for epoch, version in ((world.picture.epoch, 5), (world.picture.epoch, 1), ("e", 5))
+    )
+    assert [world.picture.ahead(since) for since in (more, less, other)] == [[view], [], []]
+    assert [world.picture.resumes(since) for since in (more, less, other)] == [False, True, False]
+    assert world.picture.ahead(Position(world.picture.epoch, (1, 7))) == [list(world.states)[1]]
 
 
 def test_of_a_view_that_since_does_not_name_all_cells_are_sent() -> None:

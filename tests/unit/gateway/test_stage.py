@@ -184,6 +184,52 @@ def test_who_comes_back_before_the_first_read_keeps_what_it_has_until_then(world
     assert payload(seat.frames[-2 if seat.heard[-1] == "status" else -1])["epoch"] == since.epoch
 
 
+@pytest.fixture
+def sought(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Views of which somebody had more than is here; the test reads them."""
+    found: list[str] = []
+    monkeypatch.setattr(world.views, "seek", found.append)
+    return found
+
+
+def ahead(world: World) -> Since:
+    """What a viewer has of a gateway that has heard one more change."""
+    assert world.stage.picture
+    world.read()
+    first, second = world.stage.held
+    return Since(world.stage.picture.epoch, {first.view: first.state.version + 1, second.view: second.state.version})
+
+
+def test_who_has_more_than_is_here_is_told_what_it_lacks_when_that_was_found(world: World, sought: list[str]) -> None:
+    seat = world.join(ahead(world))
+    world.pass_(PATIENCE_MS // 2)
+    assert not {"snapshot", "delta"} & {payload(frame)["type"] for frame in seat.frames if payload(frame).get("epoch")}
+    assert sought == [world.stage.held[0].view], "it is looked for once"
+    world.write(2.0)
+    world.pass_(100)
+    assert "snapshot" not in seat.heard
+    parts = [payload(frame)["views"] for frame in seat.frames if payload(frame).get("epoch")]
+    assert [part[1:3] for part in parts[0]] == [[2, 2], [1, 1]]
+
+
+def test_who_has_more_than_there_is_gets_a_snapshot_after_a_while(world: World, sought: list[str]) -> None:
+    seat, other = world.join(ahead(world)), world.join()
+    assert "snapshot" in other.heard, "nobody else waits for it"
+    world.pass_(PATIENCE_MS - 100)
+    assert "snapshot" not in seat.heard
+    world.pass_(200)
+    assert "snapshot" in seat.heard
+    assert len(sought) == 1
+
+
+def test_who_has_more_than_is_here_does_not_wait_for_a_clock_that_was_set_back(world: World, sought: list[str]) -> None:
+    seat = world.join(ahead(world))
+    world.now -= 3_600_000
+    world.pass_(100)
+    assert "snapshot" in seat.heard
+    assert sought
+
+
 def test_who_comes_after_everybody_has_left_misses_nothing(world: World) -> None:
     """What counts as sent may not be newer than the snapshot that the newcomer gets."""
     first = world.join()

@@ -1,4 +1,3 @@
-import copy
 import math
 
 import pytest
@@ -197,11 +196,11 @@ def test_whatever_is_lost_repeated_or_late_the_state_is_the_truth_once_the_last_
             case ("repeat", int() as which) if delivered:
                 hear(delivered[which % len(delivered)])
             case ("slow read",):
-                old = copy.deepcopy(merge)
+                old, after = merge.history(state.version), state.version
                 if on_their_way:
                     hear(on_their_way.pop())
                 if old.epoch == state.epoch:
-                    read(old)
+                    assert state.load(old, after)
     hear(merge.write({(0, 0): 1.0}, closed=7_000))
     assert (state.epoch, state.version, state.closed) == (merge.epoch, merge.version, merge.closed)
     assert table(state.cells(-EVERY)) == merge.table()
