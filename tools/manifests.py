@@ -92,8 +92,7 @@ def tree() -> dict[str, str]:
     for name, kind in (("ingress", "Ingress"), ("gateway-api", "HTTPRoute")):
         exposed = [each for each in rendered(_EXPOSED) if each["kind"] == kind]
         found |= kustomize.folder(f"components/{name}", exposed, component=True)
-    shown = [each for each in default if each["kind"] in ("Dashboard", "Source")]
-    return found | kustomize.folder("components/shipped-dashboards", shown, component=True, flat=True)
+    return found
 
 
 def rendered(values: Mapping[str, Any] | None = None) -> list[Object]:
@@ -112,7 +111,7 @@ def rendered(values: Mapping[str, Any] | None = None) -> list[Object]:
 
 def _of(objects: Sequence[Object], component: str, unless: Sequence[str] = ()) -> list[Object]:
     named = [each for each in objects if each["metadata"]["labels"]["app.kubernetes.io/component"] == component]
-    return [each for each in named if each["kind"] not in (*unless, "Dashboard", "Source")]
+    return [each for each in named if each["kind"] not in unless]
 
 
 def _crds() -> Iterator[Path]:

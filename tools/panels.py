@@ -151,6 +151,8 @@ ROWS: Final = (
                 ("of our log", "sum(rate(tideboard_aggregator_poison_records_total{%}[$__rate_interval]))"),
                 ("letters {{outcome}}", rate("tideboard_aggregator_dead_letters_total", "outcome")),
             ], "cps"),
+            Panel("Garbage collector's pauses, 99 of 100",
+                  [("generation {{generation}}", quantile("tideboard_aggregator_gc_pause_seconds", 0.99, "generation"))], "s"),
             Panel("Samples of counters left out", [
                 ("not counters", "sum(rate(tideboard_aggregator_not_counter_samples_total{%}[$__rate_interval]))"),
                 ("out of order", "sum(rate(tideboard_aggregator_disordered_counter_samples_total{%}[$__rate_interval]))"),

@@ -32,6 +32,7 @@ NOT_DRAWN: Final = {
     "tideboard_collector_scan_seconds": "of a demonstration",
     "tideboard_collector_scrapes_total": "of a demonstration",
     "tideboard_operator_events_total": "statuses are drawn",
+    "tideboard_operator_lists_total": "for who doubts the watch",
     "tideboard_operator_listed_changes_total": "for who doubts the watch",
     "tideboard_operator_watches_started_total": "for who doubts the watch",
     "tideboard_local_broker_replacements_total": "not in a cluster",
