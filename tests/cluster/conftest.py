@@ -15,6 +15,7 @@ from tests.cluster.api import Api
 from tests.cluster.archives import archives, names
 from tests.cluster.cluster import EXTERNAL, VARIABLE, Cluster, connected, unique
 from tests.cluster.node import Machine
+from tests.cluster.release import Release
 
 _FAKES = 50
 
@@ -75,6 +76,12 @@ def images(cluster: Cluster, nodes: list[str]) -> Mapping[str, str]:
     if cluster.plan:
         cluster.load(archives())  # made by suite.py before, since here is no way to what they are made from
     return names()
+
+
+@pytest.fixture
+def release(cluster: Cluster, namespace: str, images: Mapping[str, str]) -> Release:
+    """An installation of the chart that is still to be made, in a namespace of the test's own."""
+    return Release(cluster, namespace)
 
 
 @pytest.fixture(scope="session")
