@@ -60,20 +60,31 @@ def _names() -> list[str]:
 
 def grant(cluster: Cluster, namespace: str, to: str) -> None:
     """What docs/operations.md says that the operator may do, in a namespace, to the service account of another (or of this) one."""
+    cluster.api.apply(_rights("Role", "RoleBinding", NAME, to), namespace)
+
+
+@contextlib.contextmanager
+def granted_everywhere(cluster: Cluster, to: str) -> Iterator[None]:
+    """The same in all namespaces, for a while."""
+    name = f"{NAME}-{to}"
+    cluster.api.apply(_rights("ClusterRole", "ClusterRoleBinding", name, to))
+    try:
+        yield
+    finally:
+        cluster.kubectl("delete", f"clusterrole/{name}", f"clusterrolebinding/{name}")
+
+
+def _rights(role: str, binding: str, name: str, to: str) -> list[Object]:
     found = re.search(r"## What the operator may do\n.*?```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert found, "the page lists the rights"
-    role = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": {"name": NAME},
-        **yaml.safe_load(found[1]),
-    }
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": NAME},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
-        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": to}],
-    }  # fmt: skip
-    cluster.api.apply([role, binding], namespace)
+    group = "rbac.authorization.k8s.io"
+    head = {"apiVersion": f"{group}/v1", "metadata": {"name": name}}
+    reference = {"apiGroup": group, "kind": role, "name": name}
+    subjects = [{"kind": "ServiceAccount", "name": NAME, "namespace": to}]
+    return [
+        {**head, "kind": role, **yaml.safe_load(found[1])},
+        {**head, "kind": binding, "roleRef": reference, "subjects": subjects},
+    ]
 
 
 def account(cluster: Cluster, namespace: str, folder: Path) -> Path:

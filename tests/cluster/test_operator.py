@@ -215,6 +215,22 @@ def condition_or_none(cluster: Cluster, namespace: str, name: str) -> object:
     return cluster.api.get(f"/apis/tideboard.dev/v1alpha1/namespaces/{namespace}/dashboards/{name}").get("status")
 
 
+def test_all_namespaces_can_be_watched(
+    cluster: Cluster, namespace: str, start: Start, apply: Callable[..., str], valkey: Valkey
+) -> None:
+    with cluster.namespace(unique("later")) as later, operating.granted_everywhere(cluster, namespace):
+        apply("here", GOOD)
+        operator = start("*")
+        told(cluster, namespace, "here", "Accepted")
+        brought = operator.counted(LISTED)
+        apply("there", GOOD, where=later)
+        told(cluster, later, "there", "Accepted")
+        assert operator.counted(LISTED) == brought  # it was watched
+        assert {"here", "there"} <= set(registry(valkey.url))
+        cluster.kubectl("delete", "dashboard", "there", "-n", later)
+        until("the entry to be gone", lambda: "there" not in registry(valkey.url))
+
+
 def test_a_registry_that_is_away_is_told_and_written_when_it_is_back(
     cluster: Cluster, namespace: str, start: Start, apply: Callable[..., str], valkey: Valkey
 ) -> None:
