@@ -23,7 +23,7 @@ PAGES: Final = [
     CHART / "README.md",
 ]
 ROOTS: Final = ("kafka", "redis", "externalKafka", "externalRedis", "topics", "networkPolicy", "ingestor", "aggregator", "gateway",
-                "operator", "collector", "metrics", "dashboards", "crds", "image", "global", "log", "tests")  # fmt: skip
+                "operator", "collector", "metrics", "dashboards", "crds", "image", "global", "log", "tests", "shippedDashboards")  # fmt: skip
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
