@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 SHELVES: Final[dict[Kind, Shelf]] = {"Dashboard": DASHBOARD_SHELF, "Source": SOURCE_SHELF}
 BACKOFF_S: Final = (0.25, 5.0)
+REWRITE_S: Final = 1.0
+"""What somebody else has made of what we wrote is put right after so long, lest two that judge differently write as fast as they can."""
 
 
 class Keeper:
@@ -44,6 +46,7 @@ class Keeper:
         self._kept: dict[str, Entry] = {}
         self._reader = Reader()
         self._wake = asyncio.Event()
+        self._wrote_at = 0.0
 
     @property
     def away(self) -> str:
@@ -70,7 +73,9 @@ class Keeper:
     async def _follow(self) -> None:
         async for entries in watch(self._redis, self._lost, self._shelf, self._returned):
             self._held = entries
-            self._returned()
+            self._is_back()
+            loop = asyncio.get_running_loop()
+            loop.call_later(max(self._wrote_at + REWRITE_S - loop.time(), 0.0), self._wake.set)
 
     def _lost(self, why: str) -> None:
         if not self._lost_why:
@@ -80,11 +85,14 @@ class Keeper:
         metrics.REGISTRY_AWAY.labels(self.kind).set(1)
 
     def _returned(self) -> None:
+        self._is_back()
+        self._wake.set()
+
+    def _is_back(self) -> None:
         if self._lost_why:
             log.warning("the registry answers again", kind=self.kind)
         self._lost_why = ""
         metrics.REGISTRY_AWAY.labels(self.kind).set(0)
-        self._wake.set()
 
     async def _run(self) -> None:
         pause: float | None = None
@@ -135,6 +143,7 @@ class Keeper:
             entry = written.get(name)
             if entry == before.get(name):
                 continue
+            self._wrote_at = asyncio.get_running_loop().time()
             metrics.WRITES.labels(self.kind, "removed" if entry is None else "written").inc()
             if entry is None:
                 held.pop(name, None)

@@ -145,6 +145,25 @@ async def test_what_is_written_already_is_not_written_again(cluster: Cluster, re
     assert int(await redis.get(DASHBOARD_SHELF.revision) or 0) == revision + 1
 
 
+async def test_two_who_judge_differently_do_not_write_as_fast_as_they_can(cluster: Cluster, redis: Redis) -> None:
+    cluster.list(body("shop"))
+    theirs = Entry(VERSION, "shop", "another", None, "dashboard.tideboard.dev/a/shop")
+    seen = 0
+
+    async def rival() -> None:
+        nonlocal seen
+        async for entries in watch(redis):
+            if entries and entries["shop"].revision != theirs.revision:
+                seen += 1
+                await write_entry(redis, theirs)
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2.5):
+            await rival()
+    assert 1 <= seen <= 5
+    await cluster.until(lambda found: found["shop"].revision != theirs.revision)
+
+
 async def test_an_emptied_registry_is_written_again_with_the_last_good_version(cluster: Cluster, redis: Redis) -> None:
     cluster.list(body("shop"))
     await cluster.until_said(shop="Accepted")
