@@ -27,6 +27,8 @@ RUN npm run build
 FROM ${PYTHON_IMAGE} AS packages
 # As above: --secret id=ca,src=FILE, --build-arg PYTHON_INDEX=URL
 ARG PYTHON_INDEX=""
+# What Python would write beside the standard library here would not be in the base that runs, and would be taken for it below.
+ENV PYTHONDONTWRITEBYTECODE=1
 COPY requirements-image.lock /build/
 RUN --mount=type=secret,id=ca,target=/run/ca.pem \
     if [ -s /run/ca.pem ]; then export PIP_CERT=/run/ca.pem; fi; \
@@ -55,7 +57,8 @@ WORKDIR /opt/tideboard
 LABEL org.opencontainers.image.title="Tideboard" \
       org.opencontainers.image.description="Live dashboards that thousands of people watch at once, straight from Kafka, on Kubernetes." \
       org.opencontainers.image.licenses="Apache-2.0"
-ENV PATH=/opt/tideboard/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
+# numpy would start a thread for every core of the node, for algebra that nobody does here.
+ENV PATH=/opt/tideboard/venv/bin:/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
 # The gateway, the ingestor with OTLP and StatsD, and everybody's probes and metrics.
 EXPOSE 8080 8081 4318 8125/udp 9100
 USER 10001:10001

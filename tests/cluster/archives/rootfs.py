@@ -1,6 +1,7 @@
 """Root filesystems of Debian, to build images on where no registry can be reached: what is essential, and a few packages.
 
-What serves neither a program nor its libraries (documentation, the state of apt, perl's modules) is left out.
+What serves neither a program nor its libraries (documentation, the state of apt, perl's modules) is left out;
+so is the standard library's bytecode, since the official image of Python comes without it, too.
 """
 
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Base:
 
     def _words(self) -> tuple[str, ...]:
         leave_out = " ".join(f'"$1"/{path}' for path in _LEFT_OUT)
-        hook = f"--customize-hook=rm -rf {leave_out}"
+        hook = f'--customize-hook=rm -rf {leave_out}; find "$1"/usr/lib -name __pycache__ -prune -exec rm -rf {{}} +'
         return ("mmdebstrap", "--quiet", "--variant=essential", f"--include={','.join(self.packages)}", hook, SUITE)
 
 

@@ -1,6 +1,7 @@
 """The image as it will run: what is in it, what is not, and its targets on a root filesystem that cannot be written, without a shell."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -99,6 +100,17 @@ def test_every_source_is_there_as_bytecode(ours: list[Path]) -> None:
     compiled = {(path.parent.parent, path.name.split(".")[0]) for path in ours if path.suffix == ".pyc"}
     assert len(sources) > 1_000
     assert not [path for path in sources if (path.parent, path.stem) not in compiled]
+
+
+def test_nothing_has_to_be_compiled_at_a_start(image: Image) -> None:
+    """Not of the standard library either, of which the base brings no bytecode. Python tells (-v) what it loads, and from where."""
+    done = Image({**image.config, "Entrypoint": ["python", "-v", "-m", "services"]}, image.layers, image.root).run(
+        "gateway", "--help"
+    )
+    loaded = re.findall(r"^# code object from (.+)$", done.stderr, re.MULTILINE)
+    assert len(loaded) > 100, done.stderr
+    compiled = {Path(path).name for path in loaded if path.endswith(".py")}  # those in quotation marks end with .pyc'
+    assert compiled <= {"sitecustomize.py"}, "Debian's few lines, which no other Python has"
 
 
 def test_its_size_is_told(image: Image, ours: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
