@@ -21,10 +21,10 @@ _Series = tuple[str, dict[str, str], str]  # metric, labels, kind
 
 
 class Reader:
-    """Reads one endpoint again and again. service: the label of what it says."""
+    """Reads one endpoint again and again. service: the label of what it says; instance: a second one, where a service has several endpoints."""
 
-    def __init__(self, service: str) -> None:
-        self._service = service
+    def __init__(self, service: str, instance: str = "") -> None:
+        self._labels = {"service": service} | ({"instance": instance} if instance else {})
         self._known: dict[str, _Series | None] = {}
         self._types: dict[str, str] = {}
 
@@ -60,7 +60,7 @@ class Reader:
         name, brace, rest = head.partition("{")
         if name.endswith(_LEFT_OUT):
             return None
-        labels = {"service": self._service}
+        labels = dict(self._labels)
         if brace:
             labels |= {found[1]: _ESCAPE.sub(_unescape, found[2]) for found in _LABEL.finditer(rest)}
         return name, labels, self._kind(name)

@@ -49,7 +49,8 @@ class Collector:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._measuring.run())
+            if self._settings.machine:
+                group.create_task(self._measuring.run())
             group.create_task(self._watching.run())
             group.create_task(self._poster.run())
 

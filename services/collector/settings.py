@@ -11,6 +11,9 @@ class CollectorSettings:
 
     url: str = setting("http://127.0.0.1:8081/api/v1/samples", "TIDEBOARD_COLLECTOR_URL", "Where measurements are posted")
     host: str = setting("", "TIDEBOARD_COLLECTOR_HOST", "The label host of all measurements; empty: the name of this machine")
+    machine: bool = setting(
+        True, "TIDEBOARD_COLLECTOR_MACHINE", "Whether this machine is measured; without that only what SCRAPE names is read"
+    )
     interval_ms: int = setting(
         250, "TIDEBOARD_COLLECTOR_INTERVAL_MS", "How often this machine is measured", "ms", between=(50, 60_000)
     )
@@ -23,7 +26,8 @@ class CollectorSettings:
     scrape: tuple[str, ...] = setting(
         (),
         "TIDEBOARD_COLLECTOR_SCRAPE",
-        "Prometheus endpoints of Tideboard's own services, which are read and posted as well: service=url, comma separated",
+        "Prometheus endpoints of Tideboard's own services, which are read and posted as well: service=url, comma separated. "
+        "service=dns+http://... reads each address that the host's name has",
     )
     scrape_ms: int = setting(2000, "TIDEBOARD_COLLECTOR_SCRAPE_MS", "How often these are read", "ms", between=(100, 600_000))
     buffer_samples: int = setting(

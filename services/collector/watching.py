@@ -1,10 +1,12 @@
 """Watching: reads the metrics of Tideboard's own services, so that the pipeline is on a dashboard like anything else."""
 
 import asyncio
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
+from urllib.parse import urlsplit
 
 from services.collector import metrics
 from services.collector.client import AwayError, Client
@@ -13,15 +15,17 @@ from services.collector.measuring import Keep
 from services.collector.readings import Sample
 
 READ_S: Final = 2.0
+Resolve = Callable[[str, int], Iterable[str]]
+_BY_NAME: Final = "dns+"
 
 
-class Target:
-    """One service's endpoint, from `service=url`. ValueError where that is not what the text is."""
+class Endpoint:
+    """One address of a service. ValueError where it is none. instance: what tells it from others of the same service."""
 
-    def __init__(self, text: str) -> None:
-        self.service, _, url = text.partition("=")
+    def __init__(self, service: str, url: str, instance: str = "") -> None:
+        self._labels = {"service": service} | ({"instance": instance} if instance else {})
         self._client = Client(url, READ_S)
-        self._reader = Reader(self.service)
+        self._reader = Reader(service, instance)
         self.fault = "not read yet"
 
     def read(self) -> list[Sample]:
@@ -32,15 +36,63 @@ class Target:
         except AwayError as error:
             self.fault = str(error)
         found = list(self._reader.read(answer.body.decode("utf-8", "replace"))) if not self.fault else []
-        metrics.SCRAPES.labels(self.service, "failed" if self.fault else "read").inc()
-        return [Sample("tideboard_service_up_ratio", {"service": self.service}, 0.0 if self.fault else 1.0), *found]
+        metrics.SCRAPES.labels(self._labels["service"], "failed" if self.fault else "read").inc()
+        return [Sample("tideboard_service_up_ratio", self._labels, 0.0 if self.fault else 1.0), *found]
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Target:
+    """A service, from `service=url`: one endpoint, or with `dns+http://` one at each address that the host's name has. ValueError
+    where the text is neither. resolve: addresses of a host and port; OSError where it has none."""
+
+    def __init__(self, text: str, resolve: Resolve) -> None:
+        self.service, _, url = text.partition("=")
+        self._url = url.removeprefix(_BY_NAME)
+        self._several = url.startswith(_BY_NAME)
+        self._resolve = resolve
+        first = Endpoint(self.service, self._url)  # also shows that it is an address
+        self._endpoints = {} if self._several else {"": first}
+        self._fault = ""
+
+    @property
+    def fault(self) -> str:
+        faults = [f"{name} {endpoint.fault}".strip() for name, endpoint in self._endpoints.items() if endpoint.fault]
+        return self._fault or "; ".join(faults)
+
+    def read(self) -> list[Sample]:
+        """What all of it say now. Blocks."""
+        if self._several:
+            self._follow()
+        return [sample for endpoint in list(self._endpoints.values()) for sample in endpoint.read()]
+
+    def _follow(self) -> None:
+        """Those that the name leads to now. One that is gone is forgotten; so are all where nothing has the name any more."""
+        parts = urlsplit(self._url)
+        try:
+            addresses = set(self._resolve(parts.hostname or "", parts.port or 80))
+            self._fault = ""
+        except OSError as error:
+            addresses, self._fault = set(), f"{parts.hostname}: {error}"
+        for gone in set(self._endpoints) - addresses:
+            self._endpoints.pop(gone).close()
+        for address in sorted(addresses - set(self._endpoints)):
+            host = f"[{address}]" if ":" in address else address
+            url = parts._replace(netloc=f"{host}:{parts.port or 80}").geturl()
+            self._endpoints[address] = Endpoint(self.service, url, address)
+
+
+def resolved(host: str, port: int) -> set[str]:
+    """The addresses of a name, as the system's resolver says."""
+    return {str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
 
 
 class Watching:
     """Reads all targets one after the other, in a thread: one that hangs delays the others by READ_S and nothing else."""
 
-    def __init__(self, texts: Sequence[str], interval_ms: int, keep: Keep) -> None:
-        self._targets = [Target(text) for text in texts]
+    def __init__(self, texts: Sequence[str], interval_ms: int, keep: Keep, resolve: Resolve = resolved) -> None:
+        self._targets = [Target(text, resolve) for text in texts]
         self._interval_s = interval_ms / 1000
         self._keep = keep
         self._thread = ThreadPoolExecutor(1, "watch")
