@@ -15,9 +15,6 @@ from tools.steps import ROOT, StepError, run
 
 CHART: Final = ROOT / "deploy" / "helm" / "tideboard"
 SCHEMA: Final = CHART / "values.schema.json"
-DASHBOARDS: Final = ROOT / "dashboards"
-SHIPPED: Final = CHART / "files" / "dashboards"
-"""A chart holds its files itself: those of the repository's folder, and the one that `helm test` looks at."""
 HELMS: Final = ("helm3", "helm4")
 
 
@@ -26,13 +23,8 @@ def values_files() -> list[Path]:
     return sorted([*CHART.glob("ci/*-values.yaml"), *CHART.glob("values-*.yaml")])
 
 
-def written() -> dict[Path, str]:
-    """Every file that follows from others. StepError where values.yaml does not say enough."""
-    shipped = {SHIPPED / path.name: path.read_text(encoding="utf-8") for path in DASHBOARDS.glob("*.yaml")}
-    return {SCHEMA: _schema(), **shipped}
-
-
-def _schema() -> str:
+def written() -> str:
+    """values.schema.json as it has to be. StepError where values.yaml does not say enough."""
     try:
         found = schema((CHART / "values.yaml").read_text(encoding="utf-8"), "Values of the Tideboard chart")
     except SchemaError as error:
@@ -42,9 +34,8 @@ def _schema() -> str:
 
 def check() -> None:
     """StepError names the first thing that is wrong."""
-    for path, text in written().items():
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            raise StepError(f"{path.relative_to(ROOT)} is not what it is made from; make chart writes it")
+    if not SCHEMA.is_file() or SCHEMA.read_text(encoding="utf-8") != written():
+        raise StepError("values.schema.json is not what values.yaml says; make chart writes it")
     for helm in HELMS:
         program = client(helm)
         for values in values_files():
@@ -56,8 +47,7 @@ def main(arguments: list[str]) -> int:
         if arguments == ["--check"]:
             check()
         else:
-            for path, text in written().items():
-                path.write_text(text, encoding="utf-8")
+            SCHEMA.write_text(written(), encoding="utf-8")
     except StepError as error:
         print(f"{error.output}\n{error}", file=sys.stderr)
         return 1

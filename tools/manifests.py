@@ -68,7 +68,7 @@ _EXPOSED: Final[Mapping[str, Any]] = {
         "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["wall.example"]},
     }
 }
-SERVICES: Final = ("ingestor", "aggregator", "gateway", "operator", "collector")
+SERVICES: Final = ("ingestor", "aggregator", "gateway", "operator", "collector", "watcher")
 SERVERS: Final = ("kafka", "redis")
 
 

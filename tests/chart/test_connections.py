@@ -17,12 +17,19 @@ from services.runtime.settings import SettingsError, describe, load
 from services.transport.settings import KafkaSettings, RedisSettings, redis_address
 from tests.chart.rendering import FILES, render
 
-OURS = {"ingestor": "Deployment", "aggregator": "StatefulSet", "gateway": "Deployment", "collector": "DaemonSet"}
+OURS = {
+    "ingestor": "Deployment",
+    "aggregator": "StatefulSet",
+    "gateway": "Deployment",
+    "collector": "DaemonSet",
+    "watcher": "Deployment",
+}
 READ_BY: Mapping[str, tuple[type[Any], ...]] = {
     "ingestor": (IngestorSettings, KafkaSettings, RedisSettings),
     "aggregator": (AggregatorSettings, KafkaSettings, RedisSettings),
     "gateway": (GatewaySettings, AccessSettings, LeavingSettings, LimitSettings, RedisSettings),
     "collector": (CollectorSettings,),
+    "watcher": (CollectorSettings,),
 }
 PREFIXES = ("TIDEBOARD_", "KAFKA_", "REDIS_")
 
@@ -68,6 +75,19 @@ def test_the_built_in_servers_are_named_by_their_services() -> None:
     assert f"advertised.listeners=PLAINTEXT://{environ['KAFKA_BOOTSTRAP_SERVERS']}\n" in properties
     url = rendered.environ("DaemonSet", "collector")["TIDEBOARD_COLLECTOR_URL"]
     assert url == "http://demo-tideboard-ingestor.boards.svc.cluster.local:8081/api/v1/samples"
+
+
+def test_the_watcher_reads_every_pod_of_ours_by_a_service_that_leads_to_each() -> None:
+    rendered = render({"aggregator": {"enabled": False}})
+    found = load(CollectorSettings, rendered.environ("Deployment", "watcher"))
+    assert not found.machine
+    targets = dict(target.split("=", 1) for target in found.scrape)
+    assert set(targets) == {"ingestor", "gateway", "operator", "collector"}
+    for component, url in targets.items():
+        service = rendered.one("Service", f"{component}-headless")
+        assert service["spec"]["clusterIP"] == "None"
+        assert url == f"dns+http://{service['metadata']['name']}.boards.svc.cluster.local:9100/metrics"
+        assert 9100 in [port["port"] for port in service["spec"]["ports"]]
 
 
 def test_the_clusters_domain_is_in_every_address() -> None:

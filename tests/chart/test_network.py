@@ -6,9 +6,11 @@ from typing import Any
 from tests.chart.rendering import Object, Rendered, render
 
 PORTS = {"ingestor": (8081, 9100), "aggregator": (9100,), "gateway": (8080, 9100), "operator": (9100,), "collector": (9100,),
-         "kafka": (9092,), "redis": (6379,)}  # fmt: skip
+         "watcher": (9100,), "kafka": (9092,), "redis": (6379,)}  # fmt: skip
 EDGES = {
     ("collector", "ingestor", 8081),
+    ("watcher", "ingestor", 8081),
+    *(("watcher", watched, 9100) for watched in ("ingestor", "aggregator", "gateway", "operator", "collector")),
     ("ingestor", "kafka", 9092),
     ("ingestor", "redis", 6379),
     ("aggregator", "kafka", 9092),

@@ -13,7 +13,7 @@ from tools.chart import CHART
 EVERY_FILE = pytest.mark.parametrize("file", sorted(FILES))
 CLUSTER_WIDE = ("CustomResourceDefinition",)
 SELECTED_BY = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
-COMPONENTS = ("ingestor", "aggregator", "gateway", "operator", "collector", "kafka", "redis")
+COMPONENTS = ("ingestor", "aggregator", "gateway", "operator", "collector", "watcher", "kafka", "redis")
 SINGLE = ("collector", "kafka", "redis")
 
 
@@ -195,7 +195,7 @@ def test_objects_of_the_values_are_templates() -> None:
 
 
 def test_a_component_that_is_turned_off_leaves_nothing_behind() -> None:
-    for component in ("aggregator", "operator", "collector"):
+    for component in ("aggregator", "operator", "collector", "watcher"):
         left = render({component: {"enabled": False}}).objects
         assert not [item for item in left if item["metadata"]["labels"].get("app.kubernetes.io/component") == component]
 

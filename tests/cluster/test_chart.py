@@ -23,7 +23,7 @@ pytestmark = pytest.mark.api
 HELMS: Final = pytest.mark.parametrize("helm", ["helm3", "helm4"])
 RELEASE: Final = "boards"
 NAME: Final = f"{RELEASE}-tideboard"
-PODS: Final = {"ingestor": 2, "aggregator": 2, "gateway": 1, "operator": 1, "kafka": 1, "redis": 1}
+PODS: Final = {"ingestor": 2, "aggregator": 2, "gateway": 1, "operator": 1, "watcher": 1, "kafka": 1, "redis": 1}
 KINDS: Final = (
     "deployments,statefulsets,daemonsets,services,configmaps,secrets,serviceaccounts,roles,rolebindings,networkpolicies,"
     "poddisruptionbudgets,horizontalpodautoscalers,ingresses,pods,jobs"

@@ -10,7 +10,13 @@ from tests.cluster.cluster import Cluster
 from tools.manifests import HOME
 
 pytestmark = pytest.mark.api
-PRODUCTION = {"tideboard-ingestor": 3, "tideboard-aggregator": 3, "tideboard-gateway": 3, "tideboard-operator": 1}
+PRODUCTION = {
+    "tideboard-ingestor": 3,
+    "tideboard-aggregator": 3,
+    "tideboard-gateway": 3,
+    "tideboard-operator": 1,
+    "tideboard-watcher": 1,
+}
 DEV = {**dict.fromkeys(PRODUCTION, 1), "tideboard-kafka": 1, "tideboard-redis": 1}
 SERVED_BY_OTHERS = ("HTTPRoute", "ServiceMonitor", "PrometheusRule")
 

@@ -97,8 +97,10 @@
 {{- end }}
 
 {{- define "tideboard.checks.components" -}}
-{{- if and .Values.collector.enabled (not .Values.ingestor.enabled) }}
-{{- fail "collector.enabled needs ingestor.enabled: there is nobody to post to." }}
+{{- range $component := list "collector" "watcher" }}
+{{- if and (index $.Values $component).enabled (not $.Values.ingestor.enabled) }}
+{{- fail (printf "%s.enabled needs ingestor.enabled: there is nobody to post to." $component) }}
+{{- end }}
 {{- end }}
 {{- range $component := list "ingestor" "aggregator" "gateway" "operator" }}
 {{- with (index $.Values $component).podDisruptionBudget }}

@@ -39,10 +39,11 @@ spec:
 
 {{- define "tideboard.edge.metrics" -}}
 - ports: [{port: 9100, protocol: TCP}]
-  {{- with .Values.networkPolicy.metricsFrom }}
   from:
+    {{- include "tideboard.peers" (list . (list "watcher")) | nindent 4 }}
+    {{- with .Values.networkPolicy.metricsFrom }}
     {{- toYaml . | nindent 4 }}
-  {{- end }}
+    {{- end }}
 {{- end }}
 
 {{- define "tideboard.edge.in" -}}

@@ -169,7 +169,7 @@ livenessProbe: {httpGet: {path: /livez, port: admin}}
 
 {{- define "tideboard.envFrom" -}}
 {{- $from := list }}
-{{- if has (last .) (list "ingestor" "aggregator" "gateway" "operator" "collector") }}
+{{- if has (last .) (list "ingestor" "aggregator" "gateway" "operator" "collector" "watcher") }}
 {{- $from = append $from (dict "configMapRef" (dict "name" (include "tideboard.component" .))) }}
 {{- end }}
 {{- toYaml (concat $from (index (first .).Values (last .)).extraEnvFrom) }}

@@ -164,6 +164,16 @@ TIDEBOARD_COLLECTOR_INTERVAL_MS: {{ .Values.collector.intervalMs | toString | qu
 TIDEBOARD_COLLECTOR_GZIP: "true"
 {{- end }}
 
+{{- define "tideboard.settings.watcher" -}}
+{{ include "tideboard.settings.process" . }}
+TIDEBOARD_COLLECTOR_URL: http://{{ include "tideboard.host" (list . "ingestor") }}:{{ .Values.ingestor.service.port }}/api/v1/samples
+TIDEBOARD_COLLECTOR_HOST: {{ include "tideboard.component" (list . "watcher") }}
+TIDEBOARD_COLLECTOR_MACHINE: "false"
+TIDEBOARD_COLLECTOR_SCRAPE: {{ include "tideboard.watched" . | quote }}
+TIDEBOARD_COLLECTOR_SCRAPE_MS: {{ .Values.watcher.intervalMs | toString | quote }}
+TIDEBOARD_COLLECTOR_GZIP: "true"
+{{- end }}
+
 {{/* A component's ConfigMap, whole: the settings above, and its env, which may not say the same. */}}
 {{- define "tideboard.configmap" -}}
 {{- $root := first . }}
