@@ -117,9 +117,9 @@ def bring_up(plan: Plan) -> None:
             engine.result()
         _say("container engines and images", begun)
     if nodes:
+        api.apply(objects.dns())  # its pods are there when the nodes are
         for machine in nodes:
             machine.join(api)
-        api.apply(objects.dns())
         for machine in nodes:
             machine.wait(api)
         _say("nodes", begun)

@@ -4,9 +4,11 @@ With TIDEBOARD_TEST_CLUSTER=external pytest runs here, against the cluster of KU
 """
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from tests.cluster import lifecycle, sandbox
@@ -28,17 +30,32 @@ def run(name: str, count: int, words: Sequence[str]) -> int:
     if count:
         archives()
     lifecycle.sweep()
-    box = lifecycle.up(f"test-{os.getpid()}", count, tied=True)
-    code = 1
-    try:
-        code = _inside(box, words)
-    finally:
-        lifecycle.down(box.plan, keep_logs=code != 0)
+    with _ending_in_order():
+        box = lifecycle.up(f"test-{os.getpid()}", count, tied=True)
+        code = 1
+        try:
+            code = _inside(box, words)
+        finally:
+            lifecycle.down(box.plan, keep_logs=code != 0)
     left = sandbox.left_behind(box.plan)
     for each in left:
         print(f"left behind: {each}", file=sys.stderr)
     outside = 0 if words else _pytest([], [_OUTSIDE])
     return code or outside or int(bool(left))
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """A SIGTERM, as make sends it when it is told to end, ends us as Ctrl-C does: the cluster is taken down first."""
+
+    def told(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, told)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _inside(box: sandbox.Sandbox, words: Sequence[str]) -> int:
