@@ -80,19 +80,21 @@ def notes(values: Mapping[str, Any] | None = None, file: str = "") -> str:
     return done.stdout.partition("\nNOTES:\n")[2]
 
 
-def refusal(values: Mapping[str, Any], file: str = "", helm: str = "helm4") -> str:
-    """What Helm says of values that are refused."""
-    done = _helm(json.dumps(values), file, helm)
+def refusal(values: Mapping[str, Any], file: str = "", helm: str = "helm4", name: str = RELEASE) -> str:
+    """What Helm says of values that are refused. name: of the release."""
+    done = _helm(json.dumps(values), file, helm, name=name)
     assert done.returncode != 0, "these values are taken"
     return done.stderr
 
 
-def _helm(values: str, file: str, helm: str, verb: str = "template", *flags: str) -> subprocess.CompletedProcess[str]:
+def _helm(
+    values: str, file: str, helm: str, verb: str = "template", *flags: str, name: str = RELEASE
+) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "values.json"
         given.write_text(values)
         files = [*([FILES[file]] if file else ()), given]
         version = ("--kube-version=1.34.0",) if verb == "template" else ()
-        command = [client(helm), verb, RELEASE, CHART, "--namespace", NAMESPACE, *version, *flags]
+        command = [client(helm), verb, name, CHART, "--namespace", NAMESPACE, *version, *flags]
         words = [str(word) for word in (*command, *(f"--values={path}" for path in files))]
         return subprocess.run(words, env={**os.environ, "KUBECONFIG": folder}, capture_output=True, text=True, check=False)

@@ -18,6 +18,10 @@ def own_redis(**more: Any) -> dict[str, Any]:
     return {**NO_REDIS, "externalRedis": more}
 
 
+def exposed(host: str) -> dict[str, Any]:
+    return {"gateway": {"ingress": {"enabled": True, "hosts": [{"host": host}]}}}
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
@@ -43,6 +47,22 @@ def own_redis(**more: Any) -> dict[str, Any]:
         ({"ingestor": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}, "A is set twice"),
         ({"ingestor": {"podDisruptionBudget": {"minAvailable": 2}}}, "no node could ever be drained"),
         ({"ingestor": {"enabled": False}}, "collector.enabled needs ingestor.enabled"),
+        ({"fullnameOverride": "My_Boards"}, 'Names would begin with "My_Boards"'),
+        ({"nameOverride": "my boards"}, 'nameOverride is "my boards"'),
+        ({"commonLabels": {"team": "web team"}}, 'commonLabels: team is "web team"'),
+        ({"gateway": {"podLabels": {"team": "x" * 64}}}, "gateway.podLabels: team is"),
+        ({"image": {"repository": "tideboard/tideboard:1.2"}}, "a tag goes into image.tag"),
+        ({"kafka": {"image": {"tag": "4.1@sha256:00"}}}, "a digest goes into kafka.image.digest"),
+        ({"image": {"registry": "https://registry.example"}}, "without https://"),
+        ({"global": {"imageRegistry": "registry.example/"}}, "global.imageRegistry is"),
+        ({"gateway": {"resources": {"requests": {"cpu": "half"}}}}, 'gateway.resources.requests.cpu is "half"'),
+        ({"gateway": {"resources": {"limits": {"memory": "64Mi"}}}}, "less than the 128Mi of gateway.resources.requests.memory"),
+        ({"aggregator": {"resources": {"limits": {"cpu": 0.1}}}}, "less than the 200m of aggregator.resources.requests.cpu"),
+        ({"kafka": {"persistence": {"size": "10 GB"}}}, 'kafka.persistence.size is "10 GB"'),
+        (exposed("https://wall.example"), "is to be a host alone"),
+        ({"gateway": {"httpRoute": {"hostnames": ["wall.example:8080"]}}}, "is to be a host alone"),
+        ({"gateway": {"trustedProxies": ["10.0.0.0-10.0.0.9"]}}, "is to be a network"),
+        ({"networkPolicy": {"apiServerCIDRs": ["10.0.0.1"]}}, "policies want networks: 10.0.0.1/32"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused_with_one_sentence(values: dict[str, Any], sentence: str) -> None:
@@ -76,6 +96,26 @@ def test_names_and_types_that_are_wrong_are_refused_by_the_schema(values: dict[s
 @pytest.mark.parametrize(("values", "said"), [(NO_KAFKA, "No Kafka is chosen"), ({"gatway": {}}, "gatway")])
 def test_helm_3_says_the_same(values: dict[str, Any], said: str) -> None:
     assert said in refusal(values, helm="helm3")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"gateway": {"resources": None}},
+        {"gateway": {"resources": {"requests": {"cpu": 1, "memory": "0.5Gi"}, "limits": {"cpu": "1500m", "memory": "1e9"}}}},
+        {"gateway": {"resources": {"requests": {"cpu": None}, "limits": {"memory": None}}}},
+        {"gateway": {"trustedProxies": ["10.0.0.1", "10.0.0.0/8", "fd00::/8"]}},
+        {"gateway": {"image": {"registry": "localhost:5000/mirror", "repository": "a__b/c-d.e", "tag": "v1_2.3-rc"}}},
+        exposed("*.wall.example"),
+        {"commonLabels": {"empty": "", "one": "1"}},
+    ],
+)
+def test_what_is_unusual_and_right_is_taken(values: dict[str, Any]) -> None:
+    assert render(values)
+
+
+def test_a_release_may_be_called_as_no_service_may() -> None:
+    assert "set fullnameOverride" in refusal({}, name="my.boards")
 
 
 def test_the_chart_can_be_a_part_of_another_one() -> None:

@@ -1,6 +1,7 @@
 {{/* What values cannot be together, each with the sentence that says what to do. The schema refuses what is wrong by itself. */}}
 
 {{- define "tideboard.checks" -}}
+{{- include "tideboard.shapes" . }}
 {{- include "tideboard.checks.kafka" . }}
 {{- include "tideboard.checks.redis" . }}
 {{- include "tideboard.checks.gateway" . }}
