@@ -56,7 +56,10 @@ def exposed(host: str) -> dict[str, Any]:
         ({"image": {"registry": "https://registry.example"}}, "without https://"),
         ({"global": {"imageRegistry": "registry.example/"}}, "global.imageRegistry is"),
         ({"gateway": {"resources": {"requests": {"cpu": "half"}}}}, 'gateway.resources.requests.cpu is "half"'),
-        ({"gateway": {"resources": {"limits": {"memory": "64Mi"}}}}, "less than the 128Mi of gateway.resources.requests.memory"),
+        (
+            {"gateway": {"resources": {"limits": {"memory": "64Mi"}}}},
+            "less than the 128Mi of gateway.resources.requests.memory",
+        ),
         ({"aggregator": {"resources": {"limits": {"cpu": 0.1}}}}, "less than the 200m of aggregator.resources.requests.cpu"),
         ({"kafka": {"persistence": {"size": "10 GB"}}}, 'kafka.persistence.size is "10 GB"'),
         (exposed("https://wall.example"), "is to be a host alone"),

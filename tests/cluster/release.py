@@ -37,6 +37,12 @@ class Release:
     def upgrade(self, values: Values, *, wait: bool = True) -> str:
         return self._put("upgrade", values, wait)
 
+    def refused(self, values: Values) -> str:
+        """What Helm says of an installation that it refuses."""
+        done = self.cluster.tried(self.helm, *self._words("install", False), stdin=yaml.safe_dump(values))
+        assert done.returncode, f"these values are taken: {done.stdout}"
+        return done.stderr.strip()
+
     def rollback(self, revision: int) -> str:
         return self.run("rollback", self.name, str(revision), "--wait", f"--timeout={_TIMEOUT}")
 
@@ -92,8 +98,11 @@ class Release:
 
     def _put(self, verb: str, values: Values, wait: bool) -> str:
         self.values = {"image": {"tag": VERSIONS[0]}} | values
-        words = [verb, self.name, str(CHART), "--values", "-", f"--timeout={_TIMEOUT}", *(["--wait"] if wait else [])]
-        return self.run(*words, stdin=yaml.safe_dump(self.values))
+        return self.cluster.client(self.helm, *self._words(verb, wait), stdin=yaml.safe_dump(self.values))
+
+    def _words(self, verb: str, wait: bool) -> list[str]:
+        words = [verb, self.name, str(CHART), "--namespace", self.namespace, "--values", "-", f"--timeout={_TIMEOUT}"]
+        return [*words, *(["--wait"] if wait else [])]
 
 
 def tagged(version: str) -> Values:
