@@ -41,6 +41,10 @@ def home_of(name: str) -> Path:
     return clients.cache() / "clusters" / name
 
 
+def _room() -> Path:
+    return clients.cache() / "clusters" / "inotify"
+
+
 def plan_of(name: str) -> Plan:
     path = home_of(name) / "plan.json"
     if not path.exists():
@@ -78,11 +82,10 @@ def write(name: str, count: int) -> Plan:
 def up(name: str, count: int, *, tied: bool = False) -> sandbox.Sandbox:
     """From outside: start it all, and wait until pods run. What it has begun ends when this fails. tied: it ends with us, too."""
     refuse_where_it_cannot_be()
-    if short := limits.complaint(count, limits.used(), limits.limit()):
-        raise DaemonError(short)
     begun = time.monotonic()
     plan = write(name, count)
     try:
+        limits.make_room(count, limits.used(), _room())
         box = sandbox.start(plan, tied=tied)
         _say("sandbox", begun)
         _inside(box, "bring-up")
@@ -137,6 +140,7 @@ def down(plan: Plan, *, keep_logs: bool = False) -> None:
         kept = _keep(plan)
         print(f"its logs are in {kept.relative_to(ROOT)}", file=sys.stderr)
     sandbox.forget(plan)
+    limits.give_back(_room(), others=any(path.is_dir() for path in plan.home.parent.iterdir()))
 
 
 def environ(plan: Plan) -> dict[str, str]:
