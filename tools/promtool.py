@@ -1,18 +1,22 @@
 """Prometheus' own checker of rules: the machine's, or else the one in Debian's package, unpacked into the user's cache.
 
 The package is not installed: its service would listen on this machine.
+
+    python -m tools.promtool    # fetches it where it is missing, and prints where it is
 """
 
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from tools.clients import cache
 from tools.steps import StepError, run, step
 
-_MISSING = "the alerts are tried with promtool, which is neither here nor to be had by apt-get: install Prometheus"
+MISSING: Final = "the alerts are tried with promtool, which is neither here nor to be had by apt-get: install Prometheus"
 
 
 def promtool() -> Path:
@@ -24,12 +28,12 @@ def promtool() -> Path:
     if program.exists():
         return program
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise StepError(_MISSING)
+        raise StepError(MISSING)
     home.parent.mkdir(parents=True, exist_ok=True)
     with step("promtool"), tempfile.TemporaryDirectory(dir=home.parent, prefix="fetching-") as folder:
         _download(Path(folder))
         (package,) = Path(folder).glob("*.deb")
-        run(["dpkg-deb", "-x", package, Path(folder) / "whole"], failing=_MISSING)
+        run(["dpkg-deb", "-x", package, Path(folder) / "whole"], failing=MISSING)
         try:
             (Path(folder) / "whole").rename(home)
         except OSError:
@@ -43,4 +47,11 @@ def _download(folder: Path) -> None:
     if subprocess.run(["apt-get", "download", "-qq", "prometheus"], cwd=folder, capture_output=True, check=False).returncode:
         sudo = [] if os.geteuid() == 0 else ["sudo"]
         run([*sudo, "apt-get", "update", "-qq"], failing="apt-get update failed")
-        run(["apt-get", "download", "-qq", "prometheus"], cwd=folder, failing=_MISSING)
+        run(["apt-get", "download", "-qq", "prometheus"], cwd=folder, failing=MISSING)
+
+
+if __name__ == "__main__":
+    try:
+        print(promtool())
+    except StepError as error:
+        sys.exit(f"{error.output}\n{error}")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tools import image, machine
+from tools import image, machine, promtool
 from tools.steps import CACHE, LOG, ROOT, StepError, Tool, alone, run, run_through, run_together, show, step
 
 _BIN = machine.VENV / "bin"
@@ -55,7 +55,8 @@ def check(_: list[str]) -> int:
 def test(rest: list[str]) -> int:
     with _set_up():
         machine.test_machine()
-        machine.set_up("test", Tool("Apache Kafka's jars", [sys.executable, "-m", "tests.kafka.jars"], _NO_KAFKA))
+        jars = Tool("Apache Kafka's jars", [sys.executable, "-m", "tests.kafka.jars"], _NO_KAFKA)
+        machine.set_up("test", jars, Tool("promtool", [sys.executable, "-m", "tools.promtool"], promtool.MISSING))
     _check(
         Tool("Apache Kafka", [_BIN / "python", "-m", "tests.kafka"], _NO_KAFKA),
         Tool("vitest", [*machine.npm(), "test"], "vitest failed", machine.FRONTEND),
