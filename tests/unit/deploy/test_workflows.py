@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import yaml
 
 from tests.unit.deploy.exported import ROOT
 from tests.unit.deploy.test_runbooks import in_values, values
-from tools import clients
+from tools import clients, image
 
 WORKFLOWS: Final = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
 CHART: Final = yaml.safe_load((ROOT / "deploy" / "helm" / "tideboard" / "Chart.yaml").read_text(encoding="utf-8"))
@@ -70,3 +71,17 @@ def test_chart_and_program_are_of_one_version() -> None:
     """A release is made of one tag."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert {CHART["version"], CHART["appVersion"]} == {project["version"]}
+
+
+def test_the_released_image_says_what_it_is_as_any_other_does() -> None:
+    """The Dockerfile is given its labels by who builds it; an argument that it does not have would be dropped without a word."""
+    [build] = [
+        step["with"]
+        for step in workflow(ROOT / ".github" / "workflows" / "release.yaml")["jobs"]["image"]["steps"]
+        if step.get("uses", "").startswith("docker/build-push-action@")
+    ]
+    words = image.build_command("docker", image.Plan((), "1", "2", 0))
+    given = {str(word).partition("=")[0] for before, word in pairwise(words) if before == "--label"}
+    assert given <= set(re.findall(r"^([\w.]+)=", build["labels"], re.MULTILINE))
+    known = re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"^(\w+)=", build.get("build-args", ""), re.MULTILINE)) <= {*known, "SOURCE_DATE_EPOCH"}
