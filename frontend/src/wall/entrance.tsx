@@ -19,12 +19,21 @@ export function tokenOf(hash: string): string | null {
   return BROUGHT.exec(hash)?.[1] ?? null;
 }
 
-/** Keep the token that the address brings, and take it out of there and of the history. */
-export function takeToken(): void {
-  const token = tokenOf(location.hash);
-  if (token === null) return;
-  document.cookie = cookieOf(token, location.protocol);
-  history.replaceState(history.state, "", location.pathname + location.search);
+/** Take what the address brings out of there and of the history, also what is no token, and keep it if it is one. Whether it is. */
+export function takeToken(): boolean {
+  const { hash, href } = location;
+  if (!hash.startsWith("#token=")) return false;
+  history.replaceState(history.state, "", href.slice(0, href.indexOf("#")));
+  const token = tokenOf(hash);
+  if (token !== null) document.cookie = cookieOf(token, location.protocol);
+  return token !== null;
+}
+
+/** The same for an address that is entered while the page is open: browsers do not load it again. enter: opens everything with the new token. */
+export function followTokens(enter: () => void): void {
+  addEventListener("hashchange", () => {
+    if (takeToken()) enter();
+  });
 }
 
 /** Asks for a token. reason: what the gateway said. */

@@ -2,7 +2,7 @@
 
 import { render } from "preact";
 import { exposeState } from "./debug";
-import { takeToken } from "./entrance";
+import { followTokens, takeToken } from "./entrance";
 import { startFrames } from "./frames";
 import { Dashboard } from "./pages/dashboard";
 import { List } from "./pages/list";
@@ -42,6 +42,7 @@ function followKeys(): void {
 }
 
 takeToken();
+followTokens(() => location.reload());
 followTheme();
 followNetwork();
 followVisibility();
