@@ -21,6 +21,7 @@ from services.contract.registry import Entry
 from services.contract.views import View
 from services.gateway import metrics, outside
 from services.gateway.dashboard import Position
+from services.gateway.faults import Faults
 from services.gateway.frames import Closed
 from services.gateway.health import Health
 from services.gateway.outgoing import Outgoing
@@ -64,6 +65,7 @@ class Hub:
         self._stages: dict[str, Stage] = {}
         self._streams: dict[tuple[str, str, int], PanelStream] = {}
         self._gauges = outside.Gauges()
+        self._faults = Faults()
         self._watched = asyncio.Event()
         self._changed = asyncio.Event()
         self._readers = asyncio.Semaphore(PAST_READERS)
@@ -181,8 +183,8 @@ class Hub:
             for stage in self._stages.values():
                 try:
                     stage.show(entries.get(stage.name), self._clock())
-                except Exception:
-                    log.exception("a dashboard could not be shown", dashboard=stage.name)
+                except Exception as error:
+                    self._faults.caught("dashboard", "a dashboard could not be shown", error, dashboard=stage.name)
             self._changed.set()
 
     async def _tick_on(self) -> None:
@@ -195,8 +197,8 @@ class Hub:
             self._changed.clear()
             try:
                 await self._tick()
-            except Exception:  # the next one is not worse for it
-                log.exception("a tick failed")
+            except Exception as error:  # the next one is not worse for it
+                self._faults.caught("tick", "a tick failed", error)
             took = loop.time() - begun
             metrics.TICKS.inc()
             metrics.TICK_SECONDS.observe(took)
@@ -204,7 +206,10 @@ class Hub:
                 metrics.OVERRUNS.inc()
             await asyncio.sleep(max(TICK_S - took, TICK_S / 10))
             self._observe(took)
-            await self._something_to_say()
+            try:
+                await self._something_to_say()
+            except Exception as error:  # what a tick would stumble over, too: it comes in its time
+                self._faults.caught("tick", "nobody knows when the next tick is due", error)
 
     def _observe(self, took_s: float) -> None:
         before = self.throttle.factor
@@ -258,8 +263,8 @@ class Hub:
         """One dashboard's trouble is not the others'."""
         try:
             yield from outs
-        except Exception:
-            log.exception("a tick of a dashboard failed", dashboard=name)
+        except Exception as error:
+            self._faults.caught("dashboard", "a tick of a dashboard failed", error, dashboard=name)
 
     async def _write(self, out: Out) -> None:
         message, viewers, clock = out.message, out.viewers, time.monotonic
@@ -277,19 +282,19 @@ class Hub:
                         viewer.send(message)
                         written += 1
                         deflated += viewer.deflated
-                except Exception:
-                    self._failed(viewer)
+                except Exception as error:
+                    self._failed(viewer, error)
             if message.content.cells:
                 metrics.VIEWER_FRESHNESS.observe(self._age_s(message.content.newest), written - before)
         self._count(message, written, deflated)
 
-    def _failed(self, viewer: Viewer) -> None:
+    def _failed(self, viewer: Viewer, error: Exception) -> None:
         """One viewer's trouble is not the others'."""
-        log.exception("a viewer could not be written to")
+        self._faults.caught("viewer", "a viewer could not be written to", error)
         try:
             viewer.close(Closed.INTERNAL_ERROR)
-        except Exception:
-            log.exception("a viewer could not be closed")
+        except Exception as worse:
+            self._faults.caught("viewer", "a viewer could not be closed", worse)
 
     def _count(self, message: Outgoing, written: int, deflated: int) -> None:
         """A message has been written to so many viewers, so many of whom read it compressed."""

@@ -51,6 +51,9 @@ TICK_SECONDS = Histogram(
 OVERRUNS = Counter(
     f"{_PREFIX}_tick_overruns_total", "Ticks that took longer than the time between two frames of the fastest rate"
 )
+FAULTS = Counter(
+    f"{_PREFIX}_faults_total", "Exceptions that nobody expected: of a viewer, of a dashboard, or of a whole tick", ["of"]
+)
 BUSY = Gauge(f"{_PREFIX}_tick_busy_ratio", "Share of the time that ticks take, lately")
 THROTTLE = Gauge(
     f"{_PREFIX}_throttle_factor", "How much slower than asked all viewers are told of changes; 1 where the gateway keeps up"

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 from msgspec.structs import replace
 from prometheus_client import REGISTRY
 
@@ -167,6 +168,48 @@ async def test_a_tick_that_fails_as_a_whole_is_followed_by_the_next(monkeypatch:
         ticking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await ticking
+
+
+async def test_a_hub_that_cannot_tell_when_the_next_tick_is_due_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(connect(NOWHERE))
+    hub.entries = {"host": entry(HOST)}
+    hub.subscribe(Costly(), "host", None, 20)
+    before = _faults("tick")
+    asked = 0
+    again = asyncio.Event()
+
+    def due_at(_: Stage) -> float | None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            again.set()
+        raise RuntimeError("of a kind that nobody thought of")
+
+    monkeypatch.setattr(Stage, "due_at", due_at)
+    ticking = asyncio.create_task(hub._tick_on())
+    try:
+        async with asyncio.timeout(20):
+            await again.wait()
+        assert not ticking.done()
+        assert _faults("tick") > before
+    finally:
+        ticking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ticking
+
+
+async def test_what_fails_again_and_again_is_counted_each_time_and_told_now_and_then() -> None:
+    hub = Hub(connect(NOWHERE))
+    before = _faults("viewer")
+    with structlog.testing.capture_logs() as told:
+        for _ in range(3):
+            await hub._write(Out(outgoing(Delta("host", "", 0, [])), [Hopeless() for _ in range(100)]))
+    assert _faults("viewer") - before == 600, "neither written to nor closed"
+    assert [entry["event"] for entry in told] == ["a viewer could not be written to", "a viewer could not be closed"]
+
+
+def _faults(of: str) -> float:
+    return REGISTRY.get_sample_value("tideboard_gateway_faults_total", {"of": of}) or 0.0
 
 
 async def test_how_new_and_how_much_is_counted_for_each_viewer_that_got_it() -> None:
