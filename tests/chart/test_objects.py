@@ -269,3 +269,11 @@ def words(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from words(item)
+
+
+def test_the_only_broker_is_not_given_up_sooner_than_one_of_many() -> None:
+    """Nobody could take over from it. 9 s are Kafka's default; of 2.5 s a busy node needed more for a heartbeat."""
+    lines = render().one("ConfigMap", "kafka")["data"]["server.properties"].splitlines()
+    settings = dict(line.split("=", 1) for line in lines if line)
+    assert int(settings.get("broker.session.timeout.ms", "9000")) >= 9_000
+    assert int(settings.get("broker.heartbeat.interval.ms", "2000")) <= 2_000

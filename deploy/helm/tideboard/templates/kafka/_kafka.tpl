@@ -27,9 +27,8 @@ transaction.state.log.min.isr: "1"
 group.initial.rebalance.delay.ms: "0"
 # Of 128 MB, in a small heap.
 log.cleaner.dedupe.buffer.size: "2097152"
-# A broker that was killed may come back when its session is over, by default after 9 s.
-broker.session.timeout.ms: "2500"
-broker.heartbeat.interval.ms: "200"
+# Not less than Kafka's own 9 s: a node that is short of CPU makes the broker late, and the only one there is would be fenced for it.
+broker.session.timeout.ms: "9000"
 {{- end }}
 
 {{- define "tideboard.kafka.configmap" -}}
