@@ -72,11 +72,10 @@ function Card({ item }: { readonly item: Item }) {
       <a class="open" href={`/d/${encodeURIComponent(item.name)}`}>
         <h2>{item.title}</h2>
         <p class="facts">
-          <span>{item.name}</span>
+          <span title={item.source}>{item.name}</span>
           <span>
             {item.panels} {item.panels === 1 ? "panel" : "panels"}
           </span>
-          {item.source !== "" && <span>{item.source}</span>}
           {(item.memory ?? 0) > 0 && (
             <span title="Estimated memory in Redis once everything that is kept is there, with 10 groups in every query by labels">
               about {megabytes(item.memory ?? 0)} in Redis
