@@ -21,6 +21,8 @@ from tests.cluster.plan import Node, Plan
 READY: Final = "ready"
 _COVERED: Final = ("/etc", "/var/lib", "/var/log")
 _OWN: Final = {"kubelet": "/var/lib/kubelet", "containerd": "/var/lib/containerd", "pod-logs": "/var/log/pods"}
+# A cgroup weighs as much as one process outside: all pods of a cluster would get the share of one beside whatever else the machine does.
+_WEIGHTS: Final = {"cpu.shares": "10240", "cpu.weight": "1000"}  # ten times the default, in cgroup v1 and v2
 # The kubelet sets these for the whole kernel where they have other values; so it reads from us that they have the right ones.
 TUNABLES: Final[Mapping[str, str]] = {
     "vm/overcommit_memory": "1",
@@ -142,6 +144,9 @@ def cgroups(plan: Plan, node: Node) -> None:
             for name in ("cpuset.cpus", "cpuset.mems"):
                 if hierarchy.name == "cpuset":
                     (folder / name).write_text((outer / name).read_text())
+            for name, weight in _WEIGHTS.items():
+                if (folder / name).exists():
+                    (folder / name).write_text(weight)
 
 
 def _wait() -> None:

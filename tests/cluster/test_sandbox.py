@@ -97,6 +97,16 @@ def test_a_volume_whose_claim_is_gone_is_offered_again_and_empty(
     assert list(folder.iterdir()) == []
 
 
+def test_pods_get_the_share_of_several_processes_where_the_machine_is_busy(cluster: Cluster) -> None:
+    assert cluster.plan
+    top = Path("/sys/fs/cgroup")
+    weights = {
+        name: top / folder / cluster.plan.cgroup()[1:] / name for folder, name in (("cpu", "cpu.shares"), ("", "cpu.weight"))
+    }
+    found = {name: int(path.read_text()) for name, path in weights.items() if path.exists()}
+    assert found in ({"cpu.shares": 10_240}, {"cpu.weight": 1_000})
+
+
 def test_the_images_are_on_every_node(machines: list[Machine], images: Mapping[str, str]) -> None:
     for machine in machines:
         assert set(images.values()) <= names_on(machine.prefix)
