@@ -5,6 +5,7 @@ Light enough for thousands in one process: protocols of asyncio, no task and no 
 
 import asyncio
 import json
+import math
 import random
 import struct
 import time
@@ -15,14 +16,15 @@ from typing import Any, Final, cast
 from tests.audience.viewer import Frame, Viewer, understand
 
 _UPGRADE: Final = (
-    b"GET /api/v1/live HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Protocol: tideboard.v1.json\r\n\r\n"
+    "GET /api/v1/live HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Protocol: tideboard.v1.json\r\n"
 )
 _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
 _RETRY_S: Final = 0.25  # after a loss at least; at most twice that, and twice as much again with every attempt
 _KEEP: Final = 2_000
 _LOOK_S: Final = 0.02
+_GIVE_UP_S: Final = 10.0  # on a connection that does not come about
 
 
 def masked(opcode: int, payload: bytes) -> bytes:
@@ -43,12 +45,19 @@ class Wait:
 
 @dataclass
 class Audience:
-    """All viewers of one balancer. told: when somebody was asked to move, monotonic seconds; refused: handshakes."""
+    """All viewers of one balancer. told: when somebody was asked to move, monotonic seconds; refused: handshakes; opened: when one succeeded.
+
+    token: of the viewer with a number, where gateways ask for one. patience_s: for how long a viewer bears that it hears nothing.
+    """
 
     port: int
     dashboard: str
     hz: float = 10
+    host: str = "127.0.0.1"
+    token: Callable[[int], str] = lambda _: ""
+    patience_s: float = math.inf
     told: list[float] = field(default_factory=list)
+    opened: list[float] = field(default_factory=list)
     refused: int = 0
     frames: int = 0
     seats: list["Seat"] = field(default_factory=list)
@@ -57,7 +66,7 @@ class Audience:
     async def come(self, viewers: int, per_second: float) -> None:
         """So many more, at a steady pace."""
         for _ in range(viewers):
-            seat = Seat(self)
+            seat = Seat(self, self.token(len(self.seats)))
             self.seats.append(seat)
             seat.open()
             await asyncio.sleep(1 / per_second)
@@ -101,8 +110,9 @@ class Seat:
     silence: the longest time without a frame, seconds.
     """
 
-    def __init__(self, audience: Audience) -> None:
+    def __init__(self, audience: Audience, token: str = "") -> None:
         self.audience = audience
+        self.token = token
         self.viewer = Viewer()
         self.current: _Socket | None = None
         self.next: _Socket | None = None
@@ -123,6 +133,13 @@ class Seat:
         if not self._left:
             self.current = self._connect()
 
+    def look(self) -> None:
+        """Give up what has been silent for too long, as a browser does."""
+        if socket := self.current:
+            since = max(self.heard_at, socket.begun_at)
+            if time.monotonic() - since > self.audience.patience_s and socket.transport:
+                socket.transport.abort()
+
     def leave(self) -> None:
         self._left = True
         for socket in (self.current, self.next):
@@ -130,6 +147,7 @@ class Seat:
                 socket.transport.abort()
 
     def opened(self, socket: "_Socket") -> None:
+        self.audience.opened.append(time.monotonic())
         said = {"type": "subscribe", "dashboard": self.audience.dashboard, "hz": self.audience.hz, "since": self.viewer.since}
         socket.say(said)
 
@@ -164,7 +182,7 @@ class Seat:
 
     def _connect(self) -> "_Socket":
         socket = _Socket(self)
-        socket.task = asyncio.create_task(socket.connect(self.audience.port))
+        socket.task = asyncio.create_task(socket.connect(self.audience.host, self.audience.port))
         return socket
 
     def _move(self, socket: "_Socket", within_ms: int) -> None:
@@ -199,11 +217,13 @@ class _Socket(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
         self.opened = self.answered = False
+        self.begun_at = time.monotonic()
 
-    async def connect(self, port: int) -> None:
+    async def connect(self, host: str, port: int) -> None:
         try:
-            await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", port)
-        except OSError:
+            async with asyncio.timeout(_GIVE_UP_S):
+                await asyncio.get_running_loop().create_connection(lambda: self, host, port)
+        except OSError:  # of which TimeoutError is one
             self._seat.audience.refused += 1
             self._seat.closed(self, 1006, "")
 
@@ -217,9 +237,12 @@ class _Socket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.write(_UPGRADE)
+        own = f"Authorization: Bearer {self._seat.token}\r\n" if self._seat.token else ""
+        self.transport.write(f"{_UPGRADE.format(host=self._seat.audience.host)}{own}\r\n".encode())
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if not self.opened:
+            self._seat.audience.refused += 1
         self._seat.closed(self, self._code, self._reason)
 
     def data_received(self, data: bytes) -> None:
@@ -230,7 +253,6 @@ class _Socket(asyncio.Protocol):
                 self._buffer = buffer
                 return
             if b" 101 " not in head.partition(b"\r\n")[0]:
-                self._seat.audience.refused += 1
                 if self.transport:
                     self.transport.close()
                 return

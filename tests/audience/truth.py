@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Final
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from services.contract.history import decode_change
 from services.contract.names import view_channel
@@ -14,19 +16,43 @@ from services.transport.settings import RedisSettings
 from tests.audience.viewer import Cells
 from tests.chaos.follower import Follower
 
+_AWAY_S: Final = 0.25
+
 
 class Truth:
-    """at: the cells of a view by version. Whoever records from before a view's first version misses none."""
+    """at: the cells of a view by version. Whoever records from before a view's first version misses none, as long as Redis is there.
+
+    away: how often Redis was not; of the versions meanwhile only the last one is known.
+    """
 
     def __init__(self, views: Iterable[str]) -> None:
+        self.away = 0
         self.at: dict[str, dict[int, Cells]] = {view: {0: {}} for view in views}
         self._followers = {view: Follower() for view in self.at}
 
     def newest(self, view: str) -> int:
         return self._followers[view].version
 
+    def labels(self, view: str, group: int) -> Mapping[str, str]:
+        return self._followers[view].labels[group]
+
+    def forget(self, view: str, before: int) -> None:
+        """Versions that nobody has any more."""
+        for version in [version for version in self.at[view] if version < before]:
+            del self.at[view][version]
+
     async def record(self, redis: Redis, begun: asyncio.Event) -> None:
         """Until cancelled. begun: from then on nothing is missed."""
+        while True:
+            try:
+                await self._listen(redis, begun)
+            except RedisError:
+                if not begun.is_set():
+                    raise
+                self.away += 1
+                await asyncio.sleep(_AWAY_S)
+
+    async def _listen(self, redis: Redis, begun: asyncio.Event) -> None:
         channels = {view_channel(view).encode(): view for view in self.at}
         async with redis.pubsub() as ear:
             await ear.subscribe(*channels)
