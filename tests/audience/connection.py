@@ -9,7 +9,7 @@ import math
 import random
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -297,3 +297,13 @@ def _wait(code: int, reason: str) -> float | None:
     except (ValueError, KeyError, TypeError):
         return None
     return asked
+
+
+def peak(times: Sequence[float]) -> int:
+    """The most that fall into any second."""
+    times, first, most = sorted(times), 0, 0
+    for last, at in enumerate(times):
+        while times[first] <= at - 1:
+            first += 1
+        most = max(most, last - first + 1)
+    return most

@@ -17,7 +17,7 @@ from services.gateway.leaving import pace
 from services.local.embedded import free_port
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.audience.audit import audit, holes
-from tests.audience.connection import Audience
+from tests.audience.connection import Audience, peak
 from tests.audience.truth import Truth, recording
 from tests.audience.viewer import Viewer
 from tests.balancer import Running, balancing
@@ -275,16 +275,6 @@ async def turns_red(found: Hall) -> None:
     assert {fault.partition(":")[0] for fault in wrong} == {"viewer 7", "viewer 8"}
     assert any("a frame goes from" in fault for fault in wrong if fault.startswith("viewer 7"))
     assert any("instead of" in fault for fault in wrong if fault.startswith("viewer 8"))
-
-
-def peak(times: Sequence[float]) -> int:
-    """The most that fall into any second."""
-    times, first, most = sorted(times), 0, 0
-    for last, at in enumerate(times):
-        while times[first] <= at - 1:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
 
 
 def test_a_thousand_viewers_lose_nothing_when_gateways_drain_and_share_and_are_killed(valkey: Valkey, broker: Broker) -> None:
