@@ -14,7 +14,7 @@ import structlog
 
 from services.aggregator.asked import LOOKBACK_MS
 from services.aggregator.fold import Fold
-from services.aggregator.rests import Portions, Rests
+from services.aggregator.rests import Headway, Portions, Rests
 from services.aggregator.retention import horizon_ms
 from services.aggregator.wanted import all_lacking, joined, lacking
 from services.contract.partials import Config, FoldState, PartialsError
@@ -162,13 +162,14 @@ class CatchUp:
             await self._begin_reading(reader, wanted)
             behind = self._behind()
             for partition, fold in sorted(behind.items()):
+                headway = Headway()
                 while not self._is_near(partition, fold):
                     reader.assign({partition: fold.offset})
-                    await self._read_on(reader, partition, fold)
+                    await self._read_on(reader, partition, fold, headway)
                 await self._rests.do(fold.prepare(PREPARED_BUCKETS))
                 while not self._reached(partition, fold):
                     reader.assign({partition: fold.offset})
-                    await self._read_on(reader, partition, fold)
+                    await self._read_on(reader, partition, fold, headway)
         finally:
             await reader.stop()
 
@@ -204,6 +205,11 @@ class CatchUp:
             except LogError as error:
                 await self._wait(error)
 
+    def _distance(self, partition: int, fold: Fold) -> int:
+        """How many offsets a fold is behind the live one."""
+        slot = self._slots.get(partition)
+        return slot.fold.offset - fold.offset if slot else 0
+
     def _is_near(self, partition: int, fold: Fold) -> bool:
         """Whether a fold is so far on that little of what it holds will change until it joins."""
         slot = self._slots.get(partition)
@@ -219,7 +225,7 @@ class CatchUp:
         slot.caught_up = fold.offset >= slot.fold.offset
         return slot.caught_up
 
-    async def _read_on(self, reader: LogReader, partition: int, fold: Fold) -> None:
+    async def _read_on(self, reader: LogReader, partition: int, fold: Fold, headway: Headway) -> None:
         await self._rests.portion()
         try:
             records = await reader.poll(200)
@@ -231,7 +237,7 @@ class CatchUp:
             return
         while records:
             some, records = _cut(records, self._portions.size)
-            async with self._rests.working():
+            async with self._rests.working(headway.pause(self._distance(partition, fold))):
                 began = time.thread_time()
                 fold.apply(some)
                 fold.sweep()

@@ -15,6 +15,9 @@ PORTION_S: Final = 0.003
 PATIENCE_S: Final = 0.2
 PAUSE: Final = 1.0
 """How long a pause follows a portion, in times of what it took: broker, feed and viewers' gateways want processors, too."""
+HEADWAY_S: Final = 5.0
+GAIN: Final = 0.01
+"""Of what work in the background is behind, it has to gain this much in HEADWAY_S to be allowed its pauses."""
 ROUNDS: Final = 6
 """Turns of the event loop between two portions: as many as it takes from bytes that arrive to whoever waits for what they say."""
 
@@ -52,12 +55,12 @@ class Rests:
                     await self._begun.wait()
 
     @contextlib.asynccontextmanager
-    async def working(self, seconds: float = PORTION_S) -> AsyncIterator[None]:
-        """The block does a portion that takes so long about, when it holds nobody up; a pause follows it."""
-        await self.portion(seconds)
+    async def working(self, pause: float = PAUSE) -> AsyncIterator[None]:
+        """The block does a portion, when it holds nobody up; a pause follows it, so many times as long."""
+        await self.portion()
         began = self._spent()
         yield
-        await asyncio.sleep(PAUSE * (self._spent() - began))
+        await asyncio.sleep(pause * (self._spent() - began))
 
     async def do(self, steps: Iterator[None]) -> None:
         """Each step is a portion."""
@@ -66,6 +69,30 @@ class Rests:
             async with self.working():
                 if next(steps, done) is done:
                     return
+
+
+class Headway:
+    """Whether work gains on what it has to reach, and how long it may pause. clock: seconds.
+
+    With pauses it has half of what is left beside live views. Where that is less than what keeps coming, it would fall behind for ever: it
+    pauses no more once it has been seen to gain too little.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._look_at = clock() + HEADWAY_S
+        self._behind: int | None = None
+        self._pause = PAUSE
+
+    def pause(self, behind: int) -> float:
+        """In times of what a portion took. behind: how far it is from what it has to reach, now."""
+        if self._behind is None:
+            self._behind = behind
+        if self._clock() >= self._look_at:
+            if behind > self._behind * (1 - GAIN):
+                self._pause = 0.0
+            self._behind, self._look_at = behind, self._clock() + HEADWAY_S
+        return self._pause
 
 
 class Portions:

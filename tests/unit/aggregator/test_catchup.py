@@ -1,20 +1,23 @@
 """In how many passes the past is read for what a new dashboard asks for."""
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.aggregator.catchup import CatchUp, Slot
 from services.aggregator.fold import Fold
+from services.aggregator.rests import HEADWAY_S, PAUSE, Headway, Rests
 from services.aggregator.wanted import Wanted, all_lacking, lacking, sampled, wanted
 from services.contract.partials import Config
 from services.contract.registry import VERSION, Entry
 from services.transport.settings import KafkaSettings
-from tests.unit.aggregator.logs import config, document, view
+from tests.unit.aggregator.logs import config, document, gauge, records, view, write
 
 MINUTE_MS = 60_000
 LOAD = {"metric": "load", "by": ["host"], "fn": "avg", "every": "1s"}
@@ -112,3 +115,26 @@ def test_all_that_is_lacking_holds_what_is_rolled_up_and_what_it_is_rolled_up_fr
     assert all_lacking(Config({}, {}), LEVELS) == LEVELS
     assert lacking(sampled(LEVELS), LEVELS) == all_lacking(sampled(LEVELS), LEVELS) == LEVELS
     assert all_lacking(LEVELS, LEVELS) == Config({}, {})
+
+
+async def test_a_fold_from_which_the_live_one_draws_away_is_read_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, pauses = 0.0, []
+
+    @contextlib.asynccontextmanager
+    async def working(pause: float) -> AsyncIterator[None]:
+        nonlocal now
+        pauses.append(pause)
+        now += HEADWAY_S
+        yield
+
+    rests = Rests()
+    monkeypatch.setattr(rests, "working", working)
+    live, fold = Fold(Config({}, {}), 0), Fold(sampled(LEVELS), 0)
+    slot = Slot(0, live, "", catching=fold, begun=True)
+    catch_up, headway = CatchUp(KafkaSettings(), "log", {0: slot}, cast("Any", None), rests), Headway(lambda: now)
+    for offset, behind in enumerate((1_000, 700, 400, 100, 100, 90)):
+        live.offset = offset + behind
+        reader = AsyncMock(poll=AsyncMock(return_value=records(write([gauge(1)]), first=offset)), position=lambda _: 0)
+        await catch_up._read_on(reader, 0, fold, headway)
+    assert fold.offset == 6
+    assert pauses == [PAUSE, PAUSE, PAUSE, PAUSE, 0, 0]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.aggregator.rests import PATIENCE_S, PAUSE, PORTION_S, Portions, Rests
+from services.aggregator.rests import HEADWAY_S, PATIENCE_S, PAUSE, PORTION_S, Headway, Portions, Rests
 
 
 class Clock:
@@ -116,6 +116,39 @@ async def test_all_steps_are_done_each_as_a_portion(slept: list[float]) -> None:
         await rests.do(steps())
     assert done == [0, 1, 2]
     assert slept == [PAUSE * seconds for seconds in (0.25, 0.5, 0.75)]
+
+
+def filled(part: float, least: float = 0.0) -> bool:
+    """Whether work that takes as long as the loop of live views, which takes this part of all time, reaches that from a million behind, within
+    a day. least: pauses are never shorter than this.
+    """
+    clock = Clock()
+    headway, behind, a_second = Headway(clock), 1_000_000.0, 10_000
+    while behind > 0 and clock.now < 86_400:
+        pause = max(least, headway.pause(int(behind)))
+        done = a_second * (1 - part) / part / (1 + pause)
+        clock.now += 1
+        behind += a_second - done
+    return behind <= 0
+
+
+@pytest.mark.parametrize("part", [0.1, 0.3, 0.34, 0.4, 0.45])
+def test_work_that_can_reach_what_keeps_coming_does(part: float) -> None:
+    assert filled(part)
+
+
+def test_with_all_pauses_it_would_fall_behind_for_ever() -> None:
+    assert filled(0.3, PAUSE) and not filled(0.4, PAUSE), "or the test above says nothing"
+
+
+def test_who_gains_keeps_its_pauses_and_who_once_does_not_has_none_any_more() -> None:
+    clock = Clock()
+    headway = Headway(clock)
+    paused = []
+    for behind in (1_000, 900, 800, 795, 100):
+        paused.append(headway.pause(behind))
+        clock.now += HEADWAY_S
+    assert paused == [PAUSE, PAUSE, PAUSE, 0, 0]
 
 
 async def test_what_fails_in_a_portion_ends_the_work(slept: list[float]) -> None:
