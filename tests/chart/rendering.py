@@ -73,6 +73,13 @@ def _render(values: str, file: str, helm: str) -> Rendered:
     return Rendered(tuple(found for found in yaml.safe_load_all(done.stdout) if found))
 
 
+def rendered_as(name: str, values: Mapping[str, Any], chart: Path = CHART) -> Rendered:
+    """name: of the release. chart: another one than ours."""
+    done = _helm(json.dumps(values), "", "helm4", name=name, chart=chart)
+    assert done.returncode == 0, done.stderr
+    return Rendered(tuple(found for found in yaml.safe_load_all(done.stdout) if found))
+
+
 def notes(values: Mapping[str, Any] | None = None, file: str = "") -> str:
     """What a person reads after an installation. Helm 4's: the one that needs no cluster for it."""
     done = _helm(json.dumps(values or {}), file, "helm4", "install", "--dry-run=client")
@@ -88,13 +95,13 @@ def refusal(values: Mapping[str, Any], file: str = "", helm: str = "helm4", name
 
 
 def _helm(
-    values: str, file: str, helm: str, verb: str = "template", *flags: str, name: str = RELEASE
+    values: str, file: str, helm: str, verb: str = "template", *flags: str, name: str = RELEASE, chart: Path = CHART
 ) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "values.json"
         given.write_text(values)
         files = [*([FILES[file]] if file else ()), given]
         version = ("--kube-version=1.34.0",) if verb == "template" else ()
-        command = [client(helm), verb, name, CHART, "--namespace", NAMESPACE, *version, *flags]
+        command = [client(helm), verb, name, chart, "--namespace", NAMESPACE, *version, *flags]
         words = [str(word) for word in (*command, *(f"--values={path}" for path in files))]
         return subprocess.run(words, env={**os.environ, "KUBECONFIG": folder}, capture_output=True, text=True, check=False)

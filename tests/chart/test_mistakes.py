@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart.rendering import refusal, render
+from tests.chart.rendering import WORKLOADS, refusal, render, rendered_as
 
 NO_KAFKA = {"kafka": {"enabled": False}}
 NO_REDIS = {"redis": {"enabled": False}}
@@ -119,6 +119,16 @@ def test_what_is_unusual_and_right_is_taken(values: dict[str, Any]) -> None:
 
 def test_a_release_may_be_called_as_no_service_may() -> None:
     assert "set fullnameOverride" in refusal({}, name="my.boards")
+
+
+@pytest.mark.parametrize(("name", "override"), [("true", ""), ("off", ""), ("1e3", "boards"), ("demo", "123")])
+def test_a_release_may_be_called_as_no_text_is_in_yaml(name: str, override: str) -> None:
+    """Labels are texts, and an API server refuses any other."""
+    found = rendered_as(name, {"nameOverride": override, "fullnameOverride": "boards"})
+    for each in found.objects:
+        assert all(isinstance(value, str) for value in each["metadata"]["labels"].values()), each["metadata"]
+    for each in found.of(*WORKLOADS):
+        assert each["spec"]["selector"]["matchLabels"]["app.kubernetes.io/instance"] == name
 
 
 def test_the_chart_can_be_a_part_of_another_one() -> None:

@@ -63,15 +63,15 @@
 
 {{/* What selects a component's pods. It never changes, for selectors cannot. */}}
 {{- define "tideboard.selector" -}}
-app.kubernetes.io/name: {{ include "tideboard.name" (first .) }}
-app.kubernetes.io/instance: {{ (first .).Release.Name }}
+app.kubernetes.io/name: {{ include "tideboard.name" (first .) | quote }}
+app.kubernetes.io/instance: {{ (first .).Release.Name | quote }}
 app.kubernetes.io/component: {{ last . }}
 {{- end }}
 
 {{/* What selects all our pods. */}}
 {{- define "tideboard.selector.all" -}}
-app.kubernetes.io/name: {{ include "tideboard.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "tideboard.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "tideboard.labels" -}}
