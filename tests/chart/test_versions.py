@@ -2,12 +2,15 @@
 
 import functools
 import json
+import shutil
+from pathlib import Path
 
 import kubernetes_validate
 import kubernetes_validate.utils
 import pytest
 
-from tests.chart.rendering import FILES, Object, render
+from tests.chart.rendering import FILES, RELEASE, WORKLOADS, Object, render, rendered_as
+from tools.chart import CHART
 
 KUBERNETES = ("1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37")
 OTHERS = ("HTTPRoute", "Dashboard", "ServiceMonitor", "PodMonitor", "PrometheusRule")  # whose schemas are not Kubernetes'
@@ -41,6 +44,19 @@ def test_what_is_not_kubernetes_is_refused_by_that_check() -> None:
 @pytest.mark.parametrize("file", sorted(FILES))
 def test_both_helms_render_the_same(file: str) -> None:
     assert known(render(file=file, helm="helm3").objects) == known(render(file=file, helm="helm4").objects)
+
+
+def test_a_new_version_of_the_chart_restarts_nothing_by_itself(tmp_path: Path) -> None:
+    """Kafka and Redis least of all."""
+    values = {"image": {"tag": "one"}}
+    newer = shutil.copytree(CHART, tmp_path / "tideboard")
+    told = (newer / "Chart.yaml").read_text(encoding="utf-8").replace("ersion: 0.1.0", "ersion: 0.1.1")
+    (newer / "Chart.yaml").write_text(told, encoding="utf-8")
+    before, after = rendered_as(RELEASE, values), rendered_as(RELEASE, values, newer)
+    assert after.one("ConfigMap", "kafka")["metadata"]["labels"]["helm.sh/chart"] == "tideboard-0.1.1"
+    for found in before.of(*WORKLOADS):
+        name = found["metadata"]["name"].removeprefix(f"{RELEASE}-tideboard-")
+        assert after.one(found["kind"], name)["spec"] == found["spec"], name
 
 
 def known(objects: tuple[Object, ...]) -> list[Object]:

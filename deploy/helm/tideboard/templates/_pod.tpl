@@ -2,7 +2,7 @@
 
 {{/*
 A pod template. A dict: root, component, and
-  config    text whose change means new pods
+  config    ConfigMaps as text, with "---" between them; another content means new pods
   secrets   names of "tideboard.secrets.NAME" that are mounted under /etc/tideboard/NAME
   command, args, ports, env, volumes, mounts, lifecycle   of the main container
   init      containers before it
@@ -27,7 +27,7 @@ metadata:
     {{- with merge (dict) $values.podAnnotations $root.Values.commonAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-    checksum/config: {{ .config | sha256sum }}
+    checksum/config: {{ include "tideboard.checksum" .config }}
 spec:
   serviceAccountName: {{ include "tideboard.serviceAccount.name" $both }}
   automountServiceAccountToken: {{ $values.serviceAccount.automountServiceAccountToken }}
@@ -120,6 +120,15 @@ spec:
     {{- with concat (default (list) .volumes) $values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+{{- end }}
+
+{{/* Of what ConfigMaps hold, without their labels: those change with the chart's version, as in "tideboard.podLabels". */}}
+{{- define "tideboard.checksum" -}}
+{{- $data := list }}
+{{- range splitList "\n---\n" . }}
+{{- $data = append $data (fromYaml .).data }}
+{{- end }}
+{{- toJson $data | sha256sum }}
 {{- end }}
 
 {{/* Two maps as one, the second one's word counting; null takes something out (a fixed user on OpenShift). */}}

@@ -38,6 +38,7 @@ data:
 {{- define "tideboard.operator.config" -}}
 {{ include "tideboard.configmap" (list . "operator") }}
 {{- if include "tideboard.shipped" . }}
+---
 {{ include "tideboard.shipped.configmap" . }}
 {{- end }}
 {{- end }}
