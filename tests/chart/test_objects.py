@@ -148,6 +148,22 @@ def test_data_is_kept_in_claims_unless_values_say_otherwise() -> None:
     assert {"name": "data", "persistentVolumeClaim": {"claimName": "old"}} in old["template"]["spec"]["volumes"]
 
 
+def test_a_rollback_replaces_a_server_that_never_became_ready() -> None:
+    """With OrderedReady the StatefulSet controller waits for such a pod, whatever it should be by now."""
+    assert {found["spec"]["podManagementPolicy"] for found in render().of("StatefulSet")} == {"Parallel"}
+
+
+@pytest.mark.parametrize(("size", "partitions"), [("8Gi", 4), ("1Gi", 4), ("100G", 48), ("8Gi", 200)])
+def test_the_built_in_kafka_keeps_no_more_than_its_volume_holds(size: str, partitions: int) -> None:
+    """A broker removes whole files, and never the one that it writes."""
+    found = render({"kafka": {"persistence": {"size": size}}, "topics": {"partitions": partitions}})
+    lines = dict(line.split("=", 1) for line in found.one("ConfigMap", "kafka")["data"]["server.properties"].splitlines())
+    volume = int(size.rstrip("Gi")) * (1 << 30 if size.endswith("i") else 10**9)
+    kept, file = int(lines["log.retention.bytes"]), int(lines["log.segment.bytes"])
+    assert volume / 2 < (kept + file) * partitions < volume * 0.9
+    assert file >= 1 << 20  # Kafka's least
+
+
 def test_the_operators_rights_end_at_its_namespace_and_have_no_star() -> None:
     rendered = render()
     assert not rendered.of("ClusterRole", "ClusterRoleBinding")

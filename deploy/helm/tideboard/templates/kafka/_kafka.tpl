@@ -25,10 +25,19 @@ offsets.topic.replication.factor: "1"
 transaction.state.log.replication.factor: "1"
 transaction.state.log.min.isr: "1"
 group.initial.rebalance.delay.ms: "0"
+{{ include "tideboard.kafka.room" . }}
 # Of 128 MB, in a small heap.
 log.cleaner.dedupe.buffer.size: "2097152"
 # Not less than Kafka's own 9 s: a node that is short of CPU makes the broker late, and the only one there is would be fenced for it.
 broker.session.timeout.ms: "9000"
+{{- end }}
+
+{{/* A broker whose disk is full ends, and ends again: so the oldest goes also before its time where there is no room, in files small enough for that. */}}
+{{- define "tideboard.kafka.room" -}}
+{{- $partition := divf (mulf 0.7 (include "tideboard.amount" .Values.kafka.persistence.size | float64)) (float64 .Values.topics.partitions) -}}
+log.retention.bytes: {{ printf "%.0f" $partition | quote }}
+log.segment.bytes: {{ printf "%.0f" (maxf 1048576 (minf 134217728 (divf $partition 4))) | quote }}
+log.retention.check.interval.ms: "30000"
 {{- end }}
 
 {{- define "tideboard.kafka.configmap" -}}
