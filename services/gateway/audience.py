@@ -164,15 +164,19 @@ class Audience:
         """The first answer to viewers that wait."""
         wishes: dict[Viewer, Wish] = {}
         answers: dict[tuple[int, _Key], tuple[_Made, list[Viewer]]] = {}
+        resumes: dict[tuple[str, _Key], bool] = {}  # after another gateway has gone, thousands come at once with the same
         for viewer in viewers:
             if viewer.clogged:  # by another dashboard on the same socket
                 continue
             wishes[viewer] = self.waiting.pop(viewer)
             since, hz, *_ = wishes[viewer]
-            resumed = since is not None and picture.resumes(since)
+            had, resumed = _key(since) if since else None, False
             if since:
+                if (since.epoch, had) not in resumes:
+                    resumes[since.epoch, had] = picture.resumes(since)
+                resumed = resumes[since.epoch, had]
                 metrics.RESUMES.labels("delta" if resumed else "snapshot").inc()
-            key = hz, _key(since) if since and resumed else None
+            key = hz, had if resumed else None
             if key not in answers:
                 answers[key] = self._answer(picture, since if resumed else None, hz, now), []
             answers[key][1].append(viewer)

@@ -185,7 +185,7 @@ class Views:
             held.whole = True
             return False
         # Where nothing lies although something did, Redis has lost it: what is known stays until somebody writes again.
-        held.loaded, held.whole = True, False
+        held.loaded, held.whole = True, held.whole and after >= 0  # who asked for all of it meanwhile has not got it
         self.on_changed()
         pending, held.pending = held.pending, []
         for change in pending:

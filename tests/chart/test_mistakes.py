@@ -47,6 +47,7 @@ def exposed(host: str) -> dict[str, Any]:
         ({"ingestor": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}, "A is set twice"),
         ({"ingestor": {"podDisruptionBudget": {"minAvailable": 2}}}, "no node could ever be drained"),
         ({"ingestor": {"enabled": False}}, "collector.enabled needs ingestor.enabled"),
+        ({"operator": {"serviceAccount": {"create": False}}}, "every pod of the namespace would get the operator's rights"),
         ({"fullnameOverride": "My_Boards"}, 'Names would begin with "My_Boards"'),
         ({"nameOverride": "my boards"}, 'nameOverride is "my boards"'),
         ({"commonLabels": {"team": "web team"}}, 'commonLabels: team is "web team"'),

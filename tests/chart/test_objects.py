@@ -9,6 +9,7 @@ import yaml
 
 from tests.chart.rendering import FILES, RELEASE, WORKLOADS, Object, render
 from tools.chart import CHART
+from tools.steps import ROOT
 
 EVERY_FILE = pytest.mark.parametrize("file", sorted(FILES))
 CLUSTER_WIDE = ("CustomResourceDefinition",)
@@ -171,6 +172,14 @@ def test_the_operators_rights_end_at_its_namespace_and_have_no_star() -> None:
     assert not any("*" in part for rule in role["rules"] for part in itertools.chain.from_iterable(rule.values()))
     [binding] = rendered.of("RoleBinding")
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "demo-tideboard-operator", "namespace": "boards"}]
+
+
+def test_the_operators_rights_are_those_that_its_page_names() -> None:
+    """With which tests/cluster runs it: what is more than those is too much."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    named = yaml.safe_load(page.partition("```yaml\nrules:")[2].partition("```")[0])
+    [role] = render({"shippedDashboards": {"enabled": False}, "tests": {"enabled": False}}).of("Role")
+    assert role["rules"] == named
 
 
 def test_definitions_are_those_of_the_plain_files_and_outlive_the_release_if_wanted() -> None:
