@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 
 from services.operator.access import login
 from services.operator.cluster import Cluster as Operator
@@ -181,7 +182,7 @@ def test_dashboards_of_the_release_become_resources_and_go_with_it(
         asyncio.run(shipping(namespace, tmp_path))
         assert dashboards() == {f"dashboard.tideboard.dev/{name}" for name in ("check", "host", "tideboard")}
         grid = found(cluster, "dashboard.tideboard.dev", "host", namespace)["spec"]["panels"][-1]["grid"]
-        assert grid == {"x": 12, "y": 30, "w": 12, "h": 10}
+        assert grid == yaml.safe_load(shipped["host.yaml"])["spec"]["panels"][-1]["grid"]
         (tmp_path / "host.yaml").unlink()
         asyncio.run(shipping(namespace, tmp_path))
         assert dashboards() == {f"dashboard.tideboard.dev/{name}" for name in ("check", "tideboard")}
