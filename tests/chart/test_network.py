@@ -1,34 +1,32 @@
 """NetworkPolicies, worked out as a plugin does: which of our pods may reach which, on which ports, and what else gets in and out."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tests.chart.edges import EDGES, PORTS
 from tests.chart.rendering import Object, Rendered, render
+from tools.steps import ROOT
 
-PORTS = {"ingestor": (8081, 9100), "aggregator": (9100,), "gateway": (8080, 9100), "operator": (9100,), "collector": (9100,),
-         "watcher": (9100,), "kafka": (9092,), "redis": (6379,)}  # fmt: skip
-EDGES = {
-    ("collector", "ingestor", 8081),
-    ("watcher", "ingestor", 8081),
-    *(("watcher", watched, 9100) for watched in ("ingestor", "aggregator", "gateway", "operator", "collector")),
-    ("ingestor", "kafka", 9092),
-    ("ingestor", "redis", 6379),
-    ("aggregator", "kafka", 9092),
-    ("aggregator", "redis", 6379),
-    ("gateway", "redis", 6379),
-    ("operator", "redis", 6379),
-}
+PAGE = ROOT / "docs" / "operations.md"
+
+
+def test_the_page_lists_the_edges() -> None:
+    section = re.search(r"^### Who may connect to whom$(.*?)^##", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert section
+    rows = re.findall(r"^\| `(\w+)`[^|]*\|([^|]*)\|$", section[1], re.MULTILINE)
+    assert {who: {(to, int(port)) for to, port in re.findall(r"`(\w+)` (\d+)", told)} for who, told in rows} == EDGES
 
 
 def test_exactly_these_edges_are_open_among_our_pods() -> None:
-    assert set(edges(render())) == EDGES
+    assert set(edges(render())) == {(source, to, port) for source in PORTS for to, port in EDGES[source] if to in PORTS}
 
 
 def test_a_pod_that_is_not_ours_reaches_the_wall_and_if_it_is_in_the_cluster_the_ingestor() -> None:
     rendered = render()
     outside = {"namespace": "elsewhere"}
     open_to_all = {(to, port) for to in PORTS for port in PORTS[to] if admits(rendered, to, port, outside)}
-    assert open_to_all == {("ingestor", 8081), ("gateway", 8080)}
+    assert open_to_all == EDGES["stranger"]
     closed = render(
         {"gateway": {"allowFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}, "ingestor": {"allowFrom": [named("apps")]}}
     )
@@ -74,12 +72,24 @@ def test_values_open_more() -> None:
          "kafka": {"networkPolicy": {"extraEgress": [{"to": [named("b")]}]}}}
     )  # fmt: skip
     assert admits(rendered, "gateway", 9100, {"namespace": "a"})
-    assert rendered.one("NetworkPolicy", "kafka")["spec"]["egress"] == [{"to": [named("b")]}]
+    assert rules(rendered, "kafka", "egress") == [{"to": [named("b")]}]
 
 
 def test_policies_can_be_left_out() -> None:
     assert not render({"networkPolicy": {"enabled": False}}).of("NetworkPolicy")
-    assert "gateway" not in render({"gateway": {"networkPolicy": {"enabled": False}}}).names("NetworkPolicy")
+    names = render({"gateway": {"networkPolicy": {"enabled": False}}}).names("NetworkPolicy")
+    assert {"ingestor-ingress", "ingestor-egress"} <= names
+    assert not [name for name in names if name.startswith("gateway")]
+
+
+def test_a_policy_has_one_direction_and_rules_for_it() -> None:
+    """Some plugins read the rules of a policy for both directions as one list."""
+    for found in render().of("NetworkPolicy"):
+        if found["metadata"]["name"].endswith(("-ingress", "-egress")):
+            direction = found["metadata"]["name"].rpartition("-")[2]
+            assert found["spec"]["policyTypes"] == [direction.capitalize()]
+            assert found["spec"][direction]
+            assert {"ingress", "egress"} & found["spec"].keys() == {direction}
 
 
 def named(namespace: str) -> dict[str, Any]:
@@ -104,7 +114,7 @@ def lets_out(rendered: Rendered, source: str, target: str, port: int) -> bool:
 
 def admits(rendered: Rendered, target: str, port: int, who: Mapping[str, str]) -> bool:
     """Whether a pod with these labels (or `namespace`, of somebody else's) gets in."""
-    for rule in policy(rendered, target).get("ingress", ()):
+    for rule in rules(rendered, target, "ingress"):
         ports = {item["port"] for item in rule.get("ports", ())}
         if port in ports and ("from" not in rule or any(selects(peer, who) for peer in rule["from"])):
             return True
@@ -113,15 +123,19 @@ def admits(rendered: Rendered, target: str, port: int, who: Mapping[str, str]) -
 
 def outward(rendered: Rendered, source: str) -> Iterator[tuple[int, list[Object]]]:
     """Ports and peers that a component may reach; no peers: anywhere."""
-    for rule in policy(rendered, source).get("egress", ()):
+    for rule in rules(rendered, source, "egress"):
         for item in rule.get("ports", ()):
             yield item["port"], rule.get("to", [])
 
 
-def policy(rendered: Rendered, component: str) -> Object:
-    spec: Object = rendered.one("NetworkPolicy", component)["spec"]
+def rules(rendered: Rendered, component: str, direction: str) -> list[Object]:
+    """None where the component has no policy of this direction: then what holds for all holds for it."""
+    if f"{component}-{direction}" not in rendered.names("NetworkPolicy"):
+        return []
+    spec: Object = rendered.one("NetworkPolicy", f"{component}-{direction}")["spec"]
     assert spec["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == component
-    return spec
+    found: list[Object] = spec[direction]
+    return found
 
 
 def labels_of(rendered: Rendered, component: str) -> Mapping[str, str]:

@@ -1,28 +1,34 @@
 {{/* NetworkPolicies. `network/default-deny.yaml` refuses everything but DNS; each component's policy opens its own edges, both ends of each. */}}
 
-{{/* A component's policy. A dict: root, component, ingress and egress: lists of rules. */}}
+{{/*
+A component's policies. A dict: root, component, ingress and egress: lists of rules. One for each direction: kube-router, which k3s has, too, reads
+all rules of a policy for both, so that of one policy for both, "all pods may connect to me" would let its own pods out to each other.
+*/}}
 {{- define "tideboard.networkPolicy" -}}
 {{- $root := .root }}
 {{- $values := index $root.Values .component }}
 {{- $both := list $root .component }}
 {{- if and $root.Values.networkPolicy.enabled $values.enabled $values.networkPolicy.enabled }}
+{{- $rules := dict
+      "Ingress" (concat (default (list) .ingress) $values.networkPolicy.extraIngress)
+      "Egress" (concat (default (list) .egress) $values.networkPolicy.extraEgress) }}
+{{- range $direction := list "Ingress" "Egress" }}
+{{- with index $rules $direction }}
+---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
-  {{- include "tideboard.metadata" (list $root .component (include "tideboard.component" $both) nil) | nindent 2 }}
+  {{- $name := printf "%s-%s" (include "tideboard.component" $both) (lower $direction) }}
+  {{- include "tideboard.metadata" (list $root (last $both) $name nil) | nindent 2 }}
 spec:
   podSelector:
     matchLabels:
       {{- include "tideboard.selector" $both | nindent 6 }}
-  policyTypes: [Ingress, Egress]
-  {{- with concat (default (list) .ingress) $values.networkPolicy.extraIngress }}
-  ingress:
+  policyTypes: [{{ $direction }}]
+  {{ lower $direction }}:
     {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with concat (default (list) .egress) $values.networkPolicy.extraEgress }}
-  egress:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 
