@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.contract import live
 from services.contract.live import Delta, Part, ServerMessage, Since, Snapshot, Status
 from services.gateway.audience import Audience
-from services.gateway.dashboard import Composition, Picture
+from services.gateway.dashboard import Composition, Picture, Position
 from services.gateway.outgoing import Outgoing
 from services.gateway.pace import LOOK_MS
 from services.gateway.rates import PAUSED, RATES, Throttle
@@ -263,6 +264,28 @@ def test_a_thousand_who_come_back_with_the_same_share_one_answer(world: World) -
     assert len({id(one.heard[0][2]) for one in back}) == 1
     assert back[0].kinds == ["delta"]
     assert all(world.shows(one) for one in back)
+
+
+def test_what_a_thousand_come_back_with_is_looked_up_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seat = world.join()
+    world.pass_(100)
+    looked_up: list[str] = []
+    resumes = Picture.resumes
+
+    def counted(self: Picture, since: Since | Position) -> bool:
+        looked_up.append(since.epoch)
+        return resumes(self, since)
+
+    monkeypatch.setattr(Picture, "resumes", counted)
+    had = seat.client.since
+    assert had
+    back = [world.join(since=replace(had, epoch=epoch)) for epoch in (had.epoch, "e") for _ in range(20)]
+    for one in back[:20]:
+        one.client.hear(seat.heard[0][1])
+    world.write(0, {(2_000, 0): 7.0})
+    world.tick()
+    assert looked_up == [had.epoch, "e"]
+    assert [one.kinds[0] for one in back] == ["delta"] * 20 + ["snapshot"] * 20
 
 
 def test_many_who_fell_behind_one_after_the_other_share_few_deltas_that_are_not_much_too_long(world: World) -> None:
