@@ -209,7 +209,7 @@ def test_without_dashboards_the_operator_may_make_none() -> None:
     rendered = render({"shippedDashboards": {"enabled": False}, "tests": {"enabled": False}})
     assert "shipped" not in rendered.names("ConfigMap")
     verbs = {verb for rule in rendered.of("Role")[0]["rules"] if "dashboards" in rule["resources"] for verb in rule["verbs"]}
-    assert verbs == {"get", "list", "watch"}
+    assert verbs == {"list", "watch"}
     only_check = render({"shippedDashboards": {"enabled": False}})
     assert set(only_check.one("ConfigMap", "shipped")["data"]) == {"check.yaml"}
 
