@@ -98,6 +98,9 @@
 {{- end }}
 
 {{- define "tideboard.checks.components" -}}
+{{- if and .Values.operator.enabled .Values.operator.rbac.create (eq "default" (include "tideboard.serviceAccount.name" (list . "operator"))) }}
+{{- fail "operator.serviceAccount: every pod of the namespace would get the operator's rights, as it would run under the default service account: set operator.serviceAccount.create, or name another one." }}
+{{- end }}
 {{- range $component := list "collector" "watcher" }}
 {{- if and (index $.Values $component).enabled (not $.Values.ingestor.enabled) }}
 {{- fail (printf "%s.enabled needs ingestor.enabled: there is nobody to post to." $component) }}
