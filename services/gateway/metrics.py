@@ -17,7 +17,11 @@ REFUSED = Counter(
     "Opening handshakes, and requests under /api/, that the door refused, and connections that were too many",
     ["status"],
 )
-CLOSED = Counter(f"{_PREFIX}_sockets_closed_total", "WebSockets that ended, by the code of the close", ["code"])
+CLOSED = Counter(
+    f"{_PREFIX}_sockets_closed_total",
+    "WebSockets that ended, by the code of the close; other: one that nobody has named",
+    ["code"],
+)
 VIEWER_BYTES = Gauge(
     f"{_PREFIX}_resident_bytes_per_viewer",
     "Resident memory beyond the least that the process had without viewers, for each WebSocket and event stream; what is watched is in it",

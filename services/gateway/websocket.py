@@ -41,6 +41,8 @@ LAST_WORD_S: Final = (
     10.0  # the same for one that has not read for long: a machine that wakes up finds out why, and when to come back
 )
 SLOW_RETRY_MS: Final = 5_000
+_NAMED: Final = frozenset((*range(1000, 1015), *CloseCode))
+"""Codes that metrics tell apart: clients may send two thousand others, and each would be a time series for ever."""
 
 
 class Session(Protocol):
@@ -113,7 +115,7 @@ class Sockets:
         self.stalled.pop(socket, None)
         self.closing.pop(socket, None)
         metrics.SOCKETS.dec()
-        metrics.CLOSED.labels(str(code)).inc()
+        metrics.CLOSED.labels(str(code) if code in _NAMED else "other").inc()
 
     async def run(self) -> None:
         """Until cancelled: one slot of the wheel a second."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.gateway import metrics
 from services.gateway.access.door import Door
 from services.gateway.deflate import deflate
 from services.gateway.departure import Connections, Departure
@@ -328,6 +329,20 @@ def test_who_goes_on_after_it_was_told_ends_as_any_other(world: World) -> None:
     assert told_too_slow(wire) and wire.over == "said all"
     world.turns(int(CLOSE_S) + 1)
     assert wire.over == "aborted", "it does not close, though it said so"
+
+
+def test_codes_that_clients_make_up_are_one_time_series(world: World) -> None:
+    def counted() -> dict[str, float]:
+        (family,) = metrics.CLOSED.collect()
+        return {sample.labels["code"]: sample.value for sample in family.samples if sample.name.endswith("_total")}
+
+    before = counted()
+    for code in (*range(3_000, 3_020), 4_999, 1_000, 1_001, 4_000):
+        socket, _ = world.connect()
+        socket.data_received(frame(Op.CLOSE, code.to_bytes(2, "big")))
+        socket.connection_lost(None)
+    gained = {code: value - before.get(code, 0) for code, value in counted().items() if value != before.get(code, 0)}
+    assert gained == {"other": 21, "1000": 1, "1001": 1, "4000": 1}
 
 
 def closes(wire: Wire) -> list[tuple[int, str]]:
