@@ -73,6 +73,10 @@ class Hall:
         """Wait until a component has so many pods, all Ready and none on its way out."""
         await until(lambda: "" if self.pods.settled(component, count) else f"{component} is not {count} pods: {self.pods.pods}")
 
+    async def less(self, component: str, before: int) -> None:
+        """Wait until more pods of a component are gone than before."""
+        await until(lambda: "" if self.pods.gone(component) > before else f"no {component} is gone: {self.pods.pods}")
+
     async def seated(self) -> None:
         """Wait until everybody has a connection and is shown something."""
         await self.audience.until(lambda seat: seat.live and bool(seat.viewer.views), PATIENCE_S, "see nothing")

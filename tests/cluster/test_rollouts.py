@@ -1,4 +1,7 @@
-"""An installation is upgraded in front of 300 viewers: nobody is shown a wrong cell, and no sample is lost."""
+"""An installation is upgraded, restarted, scaled, and drained, and a node is cut off, in front of 300 viewers: nobody is shown a wrong cell, and no sample is lost.
+
+One installation for all of it, in this order.
+"""
 
 import asyncio
 import contextlib
@@ -11,9 +14,11 @@ import uvloop
 
 from tests.audience.connection import peak
 from tests.cluster import operating
+from tests.cluster.api import until
 from tests.cluster.archives import VERSIONS
-from tests.cluster.cluster import Cluster, unique
-from tests.cluster.hall import VALUES, Hall, hall
+from tests.cluster.cluster import Cluster, condition, unique
+from tests.cluster.hall import PATIENCE_S, VALUES, Hall, hall
+from tests.cluster.node import Machine
 from tests.cluster.release import Release, tagged
 
 pytestmark = pytest.mark.node
@@ -23,8 +28,9 @@ KINDS: Final = {
     "operator": "deployment",
     "aggregator": "statefulset",
     "collector": "daemonset",
+    "watcher": "deployment",
 }
-SERVERS: Final = ("kafka", "redis")
+ALONE: Final = ("operator", "watcher")  # of which one is enough
 MISSED_S: Final = 10.0  # for how long viewers bear silence where a node vanishes
 
 
@@ -70,6 +76,32 @@ def unseen(found: Hall, least: int) -> None:
     assert not found.producers[0].refused
 
 
+async def scaled(found: Hall, component: str, *counts: int) -> None:
+    """One after the other, each waited for."""
+    for count in counts:
+        name = f"{KINDS.get(component, 'statefulset')}/{found.release.full(component)}"
+        await found.do("scale", name, f"--replicas={count}")
+        await found.ready(component, count)
+
+
+async def rolled(found: Hall, *components: str) -> None:
+    names = [f"{KINDS.get(each, 'statefulset')}/{found.release.full(each)}" for each in components]
+    await found.do("rollout", "restart", *names)
+    for name in names:
+        await found.do("rollout", "status", name, f"--timeout={PATIENCE_S:.0f}s")
+    await found.left()
+
+
+async def replaced(found: Hall, *components: str) -> None:
+    """A pod of each is deleted, and all are Ready again. kubectl does not wait: one of the same name may be there before it has looked."""
+    pods = {each: await asyncio.to_thread(found.release.pods, each) for each in components}
+    before = {each: found.pods.gone(each) for each in components}
+    await found.do("delete", "pod", "--wait=false", *(pods[each][0]["metadata"]["name"] for each in components))
+    for each in components:
+        await found.less(each, before[each])
+        await found.ready(each, len(pods[each]))
+
+
 def test_an_upgrade_of_everything_is_noticed_by_nobody(installed: Release, images: Mapping[str, str]) -> None:
     async def story() -> None:
         async with hall(installed) as found, reported(found, "upgrade"):
@@ -78,5 +110,90 @@ def test_an_upgrade_of_everything_is_noticed_by_nobody(installed: Release, image
             assert {each.image for each in found.pods.pods.values() if each.component in KINDS} == {images[VERSIONS[1]]}
             assert found.pods.together >= {"ingestor", "gateway", "aggregator"}, "both versions run side by side"
             unseen(found, 2)
+
+    run(story)
+
+
+@pytest.mark.sandbox
+def test_a_node_whose_link_is_cut_costs_its_viewers_a_while(installed: Release, machines: list[Machine]) -> None:
+    second = machines[1]
+    path = f"/api/v1/nodes/{second.node.name}"
+
+    def ready(status: str) -> None:
+        until(
+            f"the node's Ready to be {status}",
+            lambda: condition(installed.cluster.api.get(path), "Ready") == status,
+            PATIENCE_S,
+        )
+
+    async def story() -> None:
+        async with hall(installed, patience_s=MISSED_S) as found, reported(found, "cut"):
+            there = await asyncio.to_thread(installed.pods, "gateway")
+            assert {pod["spec"]["nodeName"] for pod in there} == {machine.node.name for machine in machines}
+            second.set_link("down")
+            try:
+                await asyncio.to_thread(ready, "Unknown")
+                assert found.audience.lost, "viewers were there"
+                await found.heard()
+            finally:
+                second.set_link("up")
+            await asyncio.to_thread(ready, "True")
+            for component in KINDS:
+                await found.ready(component, 1 if component in ALONE else 2)
+            ended_well(found)
+
+    run(story)
+
+
+def test_a_node_that_is_drained_is_missed_by_nobody(installed: Release, nodes: list[str]) -> None:
+    """Not the one with Kafka and Redis, whose volumes are there."""
+
+    async def story() -> None:
+        async with hall(installed) as found, reported(found, "drain"):
+            try:
+                await found.do(
+                    "drain", nodes[1], "--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={PATIENCE_S:.0f}s"
+                )
+                for component in ("ingestor", "gateway", "aggregator"):
+                    await found.ready(component, 2)
+                await found.left()
+            finally:
+                await found.do("uncordon", nodes[1])
+            assert found.pods.gone("gateway"), "there was one"
+            unseen(found, 1)
+
+    run(story)
+
+
+def test_a_restart_of_each_component_is_noticed_by_nobody(installed: Release) -> None:
+    async def story() -> None:
+        async with hall(installed) as found, reported(found, "restart"):
+            await rolled(found, *KINDS)
+            unseen(found, 2)
+
+    run(story)
+
+
+def test_pods_that_are_deleted_are_missed_by_nobody(installed: Release) -> None:
+    async def story() -> None:
+        async with hall(installed) as found, reported(found, "deletion"):
+            await replaced(found, *KINDS)
+            unseen(found, 1)
+
+    run(story)
+
+
+def test_components_grow_and_shrink_and_nobody_notices(installed: Release) -> None:
+    async def story() -> None:
+        async with hall(installed) as found, reported(found, "scaling"):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(scaled(found, "ingestor", 3, 1, 2))
+                group.create_task(scaled(found, "aggregator", 3, 1, 2))
+                group.create_task(scaled(found, "gateway", 3, 1, 2))
+                group.create_task(scaled(found, "operator", 0, 1))
+                group.create_task(scaled(found, "watcher", 0, 1))
+            await found.left()
+            assert found.audience.told, "the gateways that went had viewers"
+            unseen(found, 1)
 
     run(story)
