@@ -149,6 +149,17 @@ def claims(cluster: Cluster, namespace: str) -> set[str]:
     return {line.partition("/")[2] for line in said.split()}
 
 
+@HELMS
+def test_who_may_change_one_namespace_only_installs_where_somebody_else_cares_for_definitions(
+    cluster: Cluster, namespace: str, helm: str
+) -> None:
+    """Nor may they look at definitions, or hand on rights to what these define."""
+    cluster.kubectl("create", "rolebinding", "jane", "--clusterrole=admin", "--user=jane", "-n", namespace)
+    values = "crds.enabled=false,operator.rbac.create=false"
+    with installed(cluster, helm, namespace, "--kube-as-user=jane", "--set", values):
+        until("every pod is admitted", lambda: admitted(cluster, namespace) == PODS or None)
+
+
 def test_the_operator_may_do_what_it_does_and_no_more(cluster: Cluster, namespace: str) -> None:
     def may(*words: str, within: str = namespace) -> bool:
         account = f"system:serviceaccount:{namespace}:{NAME}-operator"
