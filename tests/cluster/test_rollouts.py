@@ -31,6 +31,7 @@ KINDS: Final = {
     "watcher": "deployment",
 }
 ALONE: Final = ("operator", "watcher")  # of which one is enough
+SERVERS: Final = ("kafka", "redis")
 MISSED_S: Final = 10.0  # for how long viewers bear silence where a node vanishes
 
 
@@ -195,5 +196,20 @@ def test_components_grow_and_shrink_and_nobody_notices(installed: Release) -> No
             await found.left()
             assert found.audience.told, "the gateways that went had viewers"
             unseen(found, 1)
+
+    run(story)
+
+
+def test_without_kafka_and_redis_viewers_and_producers_wait_and_nothing_is_lost(installed: Release) -> None:
+    async def story() -> None:
+        async with hall(installed, throughout=False) as found, reported(found, "outage"):
+            await replaced(found, *SERVERS)
+            await rolled(found, *SERVERS)
+            await scaled(found, "kafka", 0, 1)
+            await scaled(found, "redis", 0, 1)
+            await found.left()
+            ended_well(found)
+            assert found.truth.away, "Redis was away"
+            assert found.audience.lost == 0, "gateways keep their viewers"
 
     run(story)
