@@ -13,6 +13,8 @@ from services.aggregator.asked import SelectionCells
 from services.aggregator.bucketed import PageAt
 from services.aggregator.pooling import pool
 
+SETTLED: Final = 8
+"""Buckets that are computed in one go while live views go on: of 500 groups each takes a third of a millisecond."""
 PER_BUCKET: Final = 10
 """How often an open bucket is computed, at most."""
 LEAST_MS: Final = 5_000
@@ -60,12 +62,11 @@ class RollUps:
                 item.rolled_at = item.turn(now_ms or 0)
 
     def settle(self, edge: int) -> Iterator[None]:
-        """Compute every bucket that changed, of one selection at a step."""
+        """Compute every bucket that changed, some of one selection at a step."""
         for item in self.rollups:
             item.register(edge)
             item.note()
-            item.roll()
-            yield
+            yield from item.steps(SETTLED)
 
     def note(self) -> None:
         """Remember what changed, for pages are about to count as unchanged."""
@@ -109,9 +110,17 @@ class _RollUp:
 
     def roll(self) -> None:
         """Compute what changed. Of which finer cells are gone stays as it is."""
-        for bucket in sorted(self._pending):
-            if bucket >= self.finer.whole_from:
-                self._compute(bucket)
+        for _ in self.steps(len(self._pending) or 1):
+            pass
+
+    def steps(self, buckets: int) -> Iterator[None]:
+        """The same, so many buckets at a step. Nothing may change in between."""
+        pending = sorted(self._pending)
+        for at in range(0, len(pending), buckets):
+            for bucket in pending[at : at + buckets]:
+                if bucket >= self.finer.whole_from:
+                    self._compute(bucket)
+            yield
         self._pending.clear()
 
     def register(self, edge: int) -> None:

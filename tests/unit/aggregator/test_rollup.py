@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.aggregator.asked import LOOKBACK_MS, SLACK_MS
 from services.aggregator.fold import Fold
+from services.aggregator.rollup import SETTLED, _RollUp
 from services.aggregator.wanted import Wanted, wanted
 from services.contract.levels import kept
 from services.contract.partials import Config
@@ -304,6 +305,28 @@ def test_what_was_packed_before_a_fold_joins_is_stored_as_it_is_then(packed: int
         fold.apply(records[stored:])
         place.commit(fold)
     assert store.stored.pages == straight.stored.pages
+
+
+def test_live_views_have_their_turn_while_what_changed_is_rolled_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = 0
+    compute = _RollUp._compute
+
+    def counted(self: _RollUp, bucket: int) -> None:
+        nonlocal computed
+        computed += 1
+        compute(self, bucket)
+
+    monkeypatch.setattr(_RollUp, "_compute", counted)
+    fold = Fold(wanted({"test": entry({"metric": "load", "fn": "avg"}, window="5m")}).config, 0)
+    for record in log([[gauge(float(i))] for i in range(90)]):
+        fold.apply([record])
+        fold.sweep()
+    computed, before, at_once = 0, 0, []
+    for _ in fold.prepare(3):
+        at_once.append(computed - before)
+        before = computed
+    assert computed > 3 * SETTLED
+    assert max(at_once) == SETTLED
 
 
 @pytest.mark.parametrize("polls", [1, 7, 200])
