@@ -35,9 +35,16 @@ KEPT: Final = "customresourcedefinition/dashboards.tideboard.dev"
 @pytest.fixture(autouse=True)
 def no_definitions(cluster: Cluster) -> Iterator[None]:
     """As a cluster is that never heard of Tideboard: on a floor of our own nobody else needs them meanwhile."""
+    spare(cluster)
     remove_definitions(cluster)
     yield
     remove_definitions(cluster)
+
+
+def spare(cluster: Cluster) -> None:
+    """In a cluster of somebody else every dashboard would go with the definitions."""
+    if cluster.plan is None and "tideboard.dev" in cluster.kubectl("get", "customresourcedefinitions", "-o", "name"):
+        pytest.skip("this cluster has Tideboard's definitions, and these tests would delete them with all dashboards")
 
 
 def remove_definitions(cluster: Cluster) -> None:
@@ -71,6 +78,15 @@ def admitted(cluster: Cluster, namespace: str) -> dict[str, int]:
         if component != "collector":
             counts[component] = counts.get(component, 0) + 1
     return counts
+
+
+def test_definitions_of_somebody_elses_cluster_are_spared(cluster: Cluster, namespace: str) -> None:
+    elsewhere = Cluster(cluster.api)
+    spare(elsewhere)  # there are none
+    with installed(cluster, "helm4", namespace):
+        with pytest.raises(pytest.skip.Exception, match="would delete them"):
+            spare(elsewhere)
+        spare(cluster)
 
 
 @HELMS
