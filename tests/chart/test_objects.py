@@ -102,6 +102,15 @@ def test_gateways_have_one_service_for_traffic_and_one_that_leads_to_each() -> N
     assert {backend for route in ways_in for backend in backends(route)} == {"boards-gateway"}
 
 
+@pytest.mark.parametrize("path", [{}, {"path": "/"}, {"pathType": "Prefix"}])
+def test_a_path_of_an_ingress_need_not_say_everything(path: dict[str, str]) -> None:
+    """The API server refuses one without its type, when the rest of the release is there."""
+    exposed = {"enabled": True, "hosts": [{"host": "wall.example", "paths": [path]}]}
+    [ingress] = render({"gateway": {"ingress": exposed}}).of("Ingress")
+    [found] = ingress["spec"]["rules"][0]["http"]["paths"]
+    assert (found["path"], found["pathType"]) == ("/", "Prefix")
+
+
 def test_values_for_the_edge_reach_it() -> None:
     rendered = render(file="maximal-values.yaml")
     [service] = [found for found in rendered.of("Service") if found["metadata"]["name"] == "boards-gateway"]
