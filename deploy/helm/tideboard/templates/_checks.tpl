@@ -106,11 +106,6 @@
 {{- fail (printf "%s.enabled needs ingestor.enabled: there is nobody to post to." $component) }}
 {{- end }}
 {{- end }}
-{{- with .Values.operator }}
-{{- if and .enabled .rbac.create (not .serviceAccount.create) (not .serviceAccount.name) }}
-{{- fail "operator.serviceAccount.create is false and none is named, so that every pod of the namespace would get the operator's rights: set operator.serviceAccount.name, or operator.rbac.create=false." }}
-{{- end }}
-{{- end }}
 {{- range $component := list "ingestor" "aggregator" "gateway" "operator" }}
 {{- with (index $.Values $component).podDisruptionBudget }}
 {{- $replicas := (index $.Values $component).replicaCount }}
