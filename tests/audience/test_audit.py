@@ -3,7 +3,10 @@
 import json
 from typing import Any
 
+from services.contract.history import Cells as CellsOfBucket
+from services.contract.history import Change
 from tests.audience.audit import audit, holes
+from tests.audience.truth import Truth
 from tests.audience.viewer import Cells, Viewer, understand
 
 VIEW = "v"
@@ -81,3 +84,22 @@ def test_a_gap_in_a_line_is_seen() -> None:
 def test_errors_are_faults() -> None:
     refused = json.dumps({"type": "error", "code": "unknown_dashboard", "reason": "there is none"}).encode()
     assert any("unknown_dashboard" in fault for fault in faults(watched(BEGIN, refused)))
+
+
+def change(prev: int, version: int, value: float, epoch: str = "e") -> Change:
+    return Change(1, epoch, prev, version, 0, 0, 0, [], [CellsOfBucket(1_000, [0], [value])])
+
+
+def test_the_truth_has_every_version_from_a_views_first_one_on() -> None:
+    truth = Truth([VIEW])
+    assert truth.hear(VIEW, change(0, 10, 1.0))
+    assert truth.hear(VIEW, change(10, 11, 2.0))
+    assert truth.at[VIEW] == {0: {}, 10: {(1_000, 0): 1.0}, 11: {(1_000, 0): 2.0}}
+
+
+def test_the_truth_asks_for_the_history_where_it_has_missed_something() -> None:
+    truth = Truth([VIEW])
+    assert not truth.hear(VIEW, change(9, 10, 1.0))
+    assert truth.hear(VIEW, change(0, 10, 1.0))
+    assert not truth.hear(VIEW, change(11, 12, 1.0))
+    assert not truth.hear(VIEW, change(0, 10, 1.0, epoch="another"))

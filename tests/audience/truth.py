@@ -8,7 +8,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from services.contract.history import decode_change
+from services.contract.history import Change, decode_change
 from services.contract.names import view_channel
 from services.transport.feed import connect
 from services.transport.history import read_view
@@ -41,6 +41,18 @@ class Truth:
         for version in [version for version in self.at[view] if version < before]:
             del self.at[view][version]
 
+    def hear(self, view: str, change: Change) -> bool:
+        """False: it does not join on, and the history is to be read instead."""
+        follower = self._followers[view]
+        if (
+            not follower.version and not change.prev
+        ):  # the first version is all there is; the history may have gone on when it is read
+            follower.epoch = change.epoch
+        verdict = follower.take(change)
+        if verdict == "applied":
+            self._keep(view)
+        return verdict in ("applied", "known")
+
     async def record(self, redis: Redis, begun: asyncio.Event) -> None:
         """Until cancelled. begun: from then on nothing is missed."""
         while True:
@@ -63,10 +75,7 @@ class Truth:
             begun.set()
             async for message in ear.listen():
                 view = channels[message["channel"]]
-                verdict = self._followers[view].take(decode_change(message["data"]))
-                if verdict == "applied":
-                    self._keep(view)
-                elif verdict != "known":
+                if not self.hear(view, decode_change(message["data"])):
                     await self._read(redis, view)
 
     async def _read(self, redis: Redis, view: str) -> None:
