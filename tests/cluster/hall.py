@@ -145,7 +145,9 @@ class Hall:
 
 
 @contextlib.asynccontextmanager
-async def hall(release: Release, *, patience_s: float = float("inf"), throughout: bool = True) -> AsyncIterator[Hall]:
+async def hall(
+    release: Release, *, viewers: int = VIEWERS, patience_s: float = float("inf"), throughout: bool = True
+) -> AsyncIterator[Hall]:
     """Everybody is there and has seen the first samples; at the end everything is judged.
 
     patience_s: for how long viewers bear silence. throughout: whether viewers are compared with the history all the time, which needs Redis to be
@@ -167,7 +169,7 @@ async def hall(release: Release, *, patience_s: float = float("inf"), throughout
         try:
             for producer in producers:
                 producer.start()
-            await audience.come(VIEWERS, 100)
+            await audience.come(viewers, 100)
             await found.seated()
             if throughout:
                 tasks.append(asyncio.create_task(found.audit_on()))
