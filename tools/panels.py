@@ -114,6 +114,8 @@ ROWS: Final = (
             Panel("Handshake, 99 of 100", [("{{pod}}", quantile("tideboard_gateway_handshake_seconds", 0.99, "pod"))], "s"),
             Panel("Garbage collector's pauses, 99 of 100",
                   [("generation {{generation}}", quantile("tideboard_gateway_gc_pause_seconds", 0.99, "generation"))], "s"),
+            Panel("Faults of a gateway's own", [("{{of}}", rate("tideboard_gateway_faults_total", "of"))], "cps",
+                  "Failures inside a tick, after which it goes on; its log has a trace of each kind"),
             Panel("Redis lost", [("{{pod}}", "sum by (pod) (increase(tideboard_gateway_feed_losses_total{%}[$__rate_interval]))")]),
         ],
     ),

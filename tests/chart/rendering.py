@@ -66,7 +66,7 @@ def render(values: Mapping[str, Any] | None = None, file: str = "", helm: str = 
     return _render(json.dumps(values or {}), file, helm)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=24)  # one rendering takes some 5 MiB
 def _render(values: str, file: str, helm: str) -> Rendered:
     done = _helm(values, file, helm)
     assert done.returncode == 0, done.stderr

@@ -18,10 +18,9 @@ OTHERS = ("HTTPRoute", "Dashboard", "ServiceMonitor", "PodMonitor", "PrometheusR
 
 @pytest.fixture(autouse=True)
 def each_schema_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubernetes_validate.utils, "schema_contents", _contents)
-
-
-_contents = functools.cache(kubernetes_validate.utils.schema_contents)
+    """In a test, and not for longer: those of one version take hundreds of megabytes."""
+    contents = functools.cache(kubernetes_validate.utils.schema_contents)
+    monkeypatch.setattr(kubernetes_validate.utils, "schema_contents", contents)
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
