@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterator, Mapping
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.browser.conftest import ARGUMENTS, chromium
+from tests.browser.conftest import launched
 from tests.cluster.api import Api
 from tests.cluster.archives import archives, names
 from tests.cluster.cluster import EXTERNAL, VARIABLE, Cluster, connected, unique
@@ -94,7 +94,5 @@ def fake_nodes(cluster: Cluster) -> int:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium, which sees services and pods by their names and addresses, since it runs where they are."""
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-        yield launched
-        launched.close()
+    with launched() as found:
+        yield found
