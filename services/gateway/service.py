@@ -127,7 +127,7 @@ class Gateway:
         """Hand viewers over while `run` goes on; for how many seconds that may last. 0: `stop` is all there is."""
         return self.departure.drain() if self.departure and self._leaving.deadline_s else 0.0
 
-    def admin_routes(self) -> list[BaseRoute]:
+    def order_routes(self) -> list[BaseRoute]:
         return routes(lambda: self.departure)
 
     async def stop(self) -> None:

@@ -107,7 +107,7 @@ class Ingestor:
             "sources": self._bridges.status() if self._bridges is not None else OFF,
         }
 
-    def admin_routes(self) -> list[BaseRoute]:
+    def order_routes(self) -> list[BaseRoute]:
         """`hold`: 200 when nothing is sent any more. `resume`: 200 when the log accepts again, 503 when it does not."""
         return [Route("/hold", self._hold, methods=["POST"]), Route("/resume", self._resume, methods=["POST"])]
 

@@ -14,10 +14,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from services.runtime.http import HttpServer
-from services.runtime.service import HasAdminRoutes, Service
+from services.runtime.service import Service, TakesOrders
 from services.runtime.settings import PORT, setting
 
 _PORT: Final = "TIDEBOARD_ADMIN_PORT"
+_ORDERS_PORT: Final = "TIDEBOARD_ADMIN_ORDERS_PORT"
+_LOOPBACK: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +28,27 @@ class AdminSettings:
 
     host: str = setting("127.0.0.1", "TIDEBOARD_ADMIN_HOST", "Address of the admin server; it answers anyone who reaches it")
     port: int = setting(9100, _PORT, "Port of the admin server: /livez, /readyz, /metrics, /status", between=PORT)
+    orders_port: int = setting(
+        0, _ORDERS_PORT, "Port of 127.0.0.1 for orders (/drain, /shed, /hold, /resume); 0: on the admin port", between=PORT
+    )
 
 
 class AdminServer:
-    """Answers for one service. Until `started` is set, the service is alive and not ready."""
+    """Answers for one service. Until `started` is set, the service is alive and not ready.
+
+    Orders have a port of their own where whoever reads metrics must not give any.
+    """
 
     def __init__(self, service: Service, settings: AdminSettings) -> None:
         self._service = service
         self._since = time.time()
         self.started = False
-        own = service.admin_routes() if isinstance(service, HasAdminRoutes) else []
-        self._http = HttpServer(Starlette(routes=[*self._routes(), *own]), settings.host, settings.port, setting=_PORT)
+        orders = service.order_routes() if isinstance(service, TakesOrders) else []
+        routes = [*self._routes(), *([] if settings.orders_port else orders)]
+        self._http = HttpServer(Starlette(routes=routes), settings.host, settings.port, setting=_PORT)
+        self._orders: HttpServer | None = None
+        if settings.orders_port and orders:
+            self._orders = HttpServer(Starlette(routes=orders), _LOOPBACK, settings.orders_port, setting=_ORDERS_PORT)
 
     @property
     def address(self) -> str:
@@ -44,8 +56,12 @@ class AdminServer:
 
     async def start(self) -> None:
         await self._http.start()
+        if self._orders:
+            await self._orders.start()
 
     async def stop(self) -> None:
+        if self._orders:
+            await self._orders.stop(grace_s=0.2)
         await self._http.stop(grace_s=0.2)
 
     def _routes(self) -> list[BaseRoute]:

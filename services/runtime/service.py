@@ -43,10 +43,10 @@ class Service(Protocol):
 
 
 @runtime_checkable
-class HasAdminRoutes(Protocol):
-    """A service that adds routes of its own to the admin server."""
+class TakesOrders(Protocol):
+    """A service that people and supervisors may tell what to do, over HTTP; the admin server serves it."""
 
-    def admin_routes(self) -> list[BaseRoute]: ...
+    def order_routes(self) -> list[BaseRoute]: ...
 
 
 @runtime_checkable

@@ -56,6 +56,12 @@ def test_a_folder_of_dashboards_needs_the_name_of_its_owner() -> None:
     assert load(OperatorSettings, render().environ("Deployment", "operator")).shipped
 
 
+@pytest.mark.parametrize("component", ["ingestor", "gateway"])
+def test_who_may_read_metrics_gives_no_orders(component: str) -> None:
+    admin = load(AdminSettings, render().environ(OURS[component], component))
+    assert admin.orders_port not in (0, admin.port)
+
+
 def test_pods_can_be_reached() -> None:
     rendered = render()
     for component, kind in OURS.items():

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.sync_api import Browser
 
+from tests.browser.system import ask
 from tests.browser.watching import Watched
 from tests.cluster.api import until
 from tests.cluster.cluster import Cluster, unique
@@ -101,9 +102,24 @@ def test_the_wall_shows_what_the_nodes_measure_now(installed: Installed, wall: W
 
 def test_the_wall_comes_through_a_forwarded_port(installed: Installed, browser: Browser) -> None:
     release = installed.release
-    with forwarded(release) as address, opened(browser, address, release.token()) as page:
+    with (
+        forwarded(release, f"service/{release.full('gateway')}", 8080) as address,
+        opened(browser, address, release.token()) as page,
+    ):
         page.page.goto("/d/host")
         page.until(lambda: "" if newest(page) else "no panel has a value", PATIENCE_S)
+
+
+def test_orders_come_through_a_forwarded_port_of_their_own(installed: Installed) -> None:
+    """And not through the one where anything may be that reads metrics."""
+    release = installed.release
+    gateway = f"deployment/{release.full('gateway')}"
+    with forwarded(release, gateway, 9101) as orders, forwarded(release, gateway, 9100) as admin:
+        ports = [int(address.rpartition(":")[2]) for address in (orders, admin)]
+        order = b'{"viewers": 1}'
+        assert [ask(port, "POST", "/shed", order)[0] for port in ports] == [202, 404]
+        assert ask(ports[1], "POST", "/drain")[0] == 404
+        assert ask(ports[1], "GET", "/readyz") == (200, b"ok\n")
 
 
 def test_what_is_applied_shows_and_what_is_broken_leaves_the_last_good_one(installed: Installed, wall: Watched) -> None:
@@ -183,10 +199,9 @@ def environment(release: Release) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def forwarded(release: Release) -> Iterator[str]:
+def forwarded(release: Release, name: str, port: int) -> Iterator[str]:
     """As NOTES.txt says, on a port that is free; its address."""
-    service = f"service/{release.full('gateway')}"
-    command = [str(clients.client("kubectl")), "port-forward", "-n", release.namespace, service, ":8080"]
+    command = [str(clients.client("kubectl")), "port-forward", "-n", release.namespace, name, f":{port}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout

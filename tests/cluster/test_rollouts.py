@@ -53,14 +53,19 @@ def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
 async def reported(found: Hall, what: str) -> AsyncIterator[None]:
     """What viewers and producers noticed of it, printed for whoever looks."""
     begun = time.monotonic()
-    yield
+    try:
+        yield
+    finally:
+        print(f"\n{what}: {time.monotonic() - begun:.1f} s; {noticed(found, begun)}")
+
+
+def noticed(found: Hall, begun: float) -> str:
     audience, reconnects = found.audience, [at for at in found.audience.opened if at >= begun]
     refused = {producer.name: dict(producer.refused) for producer in found.producers}
-    print(
-        f"\n{what}: {time.monotonic() - begun:.1f} s; {len(audience.told)} times somebody was asked to move, {len(reconnects)} connections, "
-        f"{peak(reconnects)} in the busiest second; the longest silence {max(seat.silence for seat in audience.seats):.2f} s; "
-        f"lost {audience.lost}, refused {audience.refused}; producers were refused {refused}; "
-        f"ended: {sorted((life.component, life.code) for life in found.pods.ended)}"
+    return (
+        f"{len(audience.told)} times somebody was asked to move, {len(reconnects)} connections, {peak(reconnects)} in the busiest second; "
+        f"the longest silence {max(seat.silence for seat in audience.seats):.2f} s; lost {audience.lost}, refused {audience.refused}; "
+        f"producers were refused {refused}; ended: {sorted((life.component, life.code) for life in found.pods.ended)}"
     )
 
 

@@ -71,7 +71,7 @@ _SCRIPT = textwrap.dedent("""
         def status(self):
             return {"mode": self.mode, "files": resource.getrlimit(resource.RLIMIT_NOFILE)}
 
-        def admin_routes(self):
+        def order_routes(self):
             async def hello(_):
                 return PlainTextResponse("hello")
             return [Route("/hello", hello)]
@@ -79,7 +79,7 @@ _SCRIPT = textwrap.dedent("""
     Counter("tideboard_demo_turns_total", "Turns that were made")
     logs.configure("demo")
     print("configured", flush=True)
-    sys.exit(process.main(Demo(), AdminSettings(port=int(sys.argv[1]))))
+    sys.exit(process.main(Demo(), AdminSettings(port=int(sys.argv[1]), orders_port=int(sys.argv[3]))))
 """)
 
 
@@ -112,9 +112,9 @@ class Demo:
 
 
 @contextmanager
-def demo(mode: str) -> Iterator[Demo]:
+def demo(mode: str, orders_port: int = 0) -> Iterator[Demo]:
     port = free_port()
-    arguments = [sys.executable, "-c", _SCRIPT, str(port), mode]
+    arguments = [sys.executable, "-c", _SCRIPT, str(port), mode, str(orders_port)]
     process = subprocess.Popen(
         arguments, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_prepare
     )
@@ -146,6 +146,27 @@ def test_a_service_in_order_answers_all_its_probes() -> None:
         allowed, most = status["files"]
         assert allowed == min(most, 1_048_576), "it may open as many files as the machine allows"
         assert status["pid"] == running.process.pid
+
+
+def test_orders_can_have_a_port_of_their_own() -> None:
+    orders = free_port()
+    with demo("runs", orders) as running:
+        running.wait_until_it_answers()
+        own = Demo(running.process, orders)
+        own.wait_until_it_answers()
+        assert (running.get("/hello")[0], own.get("/hello")) == (404, (200, "hello"))
+        assert {own.get(path)[0] for path in ("/livez", "/readyz", "/metrics", "/status")} == {404}
+
+
+def test_a_taken_port_for_orders_is_one_sentence() -> None:
+    with demo("runs") as first:
+        first.wait_until_it_answers()
+        with demo("runs", first.port) as second:
+            code, _, said = second.end()
+        assert code == 2
+        assert (
+            f"port {first.port} on 127.0.0.1 is taken by another process; TIDEBOARD_ADMIN_ORDERS_PORT chooses another" in said
+        )
 
 
 def test_who_cannot_work_says_why() -> None:
@@ -253,7 +274,7 @@ def test_who_refuses_to_start_says_one_sentence() -> None:
 def test_a_taken_admin_port_is_one_sentence() -> None:
     with demo("runs") as first:
         first.wait_until_it_answers()
-        arguments = [sys.executable, "-c", _SCRIPT, str(first.port), "runs"]
+        arguments = [sys.executable, "-c", _SCRIPT, str(first.port), "runs", "0"]
         done = subprocess.run(arguments, cwd=ROOT, text=True, capture_output=True, check=False, env=dict(os.environ))
         assert done.returncode == 2
         taken = f"tideboard: port {first.port} on 127.0.0.1 is taken by another process; TIDEBOARD_ADMIN_PORT chooses another\n"

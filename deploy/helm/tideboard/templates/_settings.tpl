@@ -8,6 +8,11 @@ TIDEBOARD_LOG_LEVEL: {{ .Values.log.level }}
 TIDEBOARD_LOG_FORMAT: {{ .Values.log.format }}
 {{- end }}
 
+{{/* Who takes orders: on 127.0.0.1 alone, so that who may read metrics gives none. */}}
+{{- define "tideboard.settings.orders" -}}
+TIDEBOARD_ADMIN_ORDERS_PORT: "9101"
+{{- end }}
+
 {{/* Who reads or writes the log. */}}
 {{- define "tideboard.settings.kafka" -}}
 {{- $kafka := .Values.externalKafka -}}
@@ -94,6 +99,7 @@ TIDEBOARD_REDIS_KEY_FILE: /etc/tideboard/redis/tls.key
 {{ include "tideboard.settings.redis" . }}
 TIDEBOARD_INGESTOR_HOST: {{ .Values.listenAddress | quote }}
 TIDEBOARD_INGESTOR_PORT: "8081"
+{{ include "tideboard.settings.orders" . }}
 {{- end }}
 
 {{- define "tideboard.settings.aggregator" -}}
@@ -109,6 +115,7 @@ TIDEBOARD_AGGREGATOR_OUTAGE_MS: {{ mul .Values.aggregator.outageMinutes 60000 | 
 {{ include "tideboard.settings.redis" . }}
 TIDEBOARD_GATEWAY_HOST: {{ .Values.listenAddress | quote }}
 TIDEBOARD_GATEWAY_PORT: "8080"
+{{ include "tideboard.settings.orders" . }}
 TIDEBOARD_GATEWAY_DRAIN_NOTICE: "0" # preStop is the notice
 TIDEBOARD_GATEWAY_DRAIN_DEADLINE: {{ $gateway.drain.seconds | toString | quote }}
 {{- with $gateway.origins }}
