@@ -22,6 +22,10 @@ def exposed(host: str) -> dict[str, Any]:
     return {"gateway": {"ingress": {"enabled": True, "hosts": [{"host": host}]}}}
 
 
+def budget(component: str, said: Any, **more: Any) -> dict[str, Any]:
+    return {component: {**more, "podDisruptionBudget": said}}
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
@@ -45,7 +49,27 @@ def exposed(host: str) -> dict[str, Any]:
         ({"gateway": {"httpRoute": {"enabled": True}}}, "which needs gateway.httpRoute.parentRefs"),
         ({"gateway": {"env": {"TIDEBOARD_GATEWAY_PORT": 80}}}, "gateway.env sets TIDEBOARD_GATEWAY_PORT, which the chart sets"),
         ({"ingestor": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}, "A is set twice"),
-        ({"ingestor": {"podDisruptionBudget": {"minAvailable": 2}}}, "no node could ever be drained"),
+        (
+            budget("ingestor", {"minAvailable": 2}),
+            "minAvailable is 2, and there may be 2 in all (ingestor.replicaCount), so that no node",
+        ),
+        (budget("ingestor", {"minAvailable": 5}), "minAvailable is 5, and there may be 2 in all (ingestor.replicaCount)"),
+        (
+            budget("gateway", {"minAvailable": 1}),
+            "there may be 1 in all (with gateway.autoscaling.mode=operator a release begins with one)",
+        ),
+        (budget("gateway", {"minAvailable": 2}, autoscaling={"mode": "hpa"}), "2 in all (gateway.autoscaling.minReplicas)"),
+        (
+            budget("ingestor", {"minAvailable": "51%"}, autoscaling={"enabled": True}),
+            "2 in all (ingestor.autoscaling.minReplicas)",
+        ),
+        (budget("aggregator", {"minAvailable": "100%"}, replicaCount=9), "minAvailable is 100%, and there may be 9 in all"),
+        (budget("kafka", {"enabled": True, "minAvailable": 1}), "there may be 1 in all (it is one pod)"),
+        (budget("gateway", {"maxUnavailable": 0}), "maxUnavailable is 0, so that no node could ever be drained"),
+        (budget("gateway", {"maxUnavailable": "0%"}), "maxUnavailable is 0%, so that no node could ever be drained"),
+        (budget("gateway", {"maxUnavailable": None}), 'maxUnavailable is "", and is to be a number of pods'),
+        (budget("gateway", {"minAvailable": "half"}), 'minAvailable is "half", and is to be a number of pods, or a share'),
+        (budget("collector", {"enabled": True}), "drains leave pods of DaemonSets alone"),
         ({"ingestor": {"enabled": False}}, "collector.enabled needs ingestor.enabled"),
         ({"operator": {"serviceAccount": {"create": False}}}, "every pod of the namespace would get the operator's rights"),
         ({"fullnameOverride": "My_Boards"}, 'Names would begin with "My_Boards"'),
@@ -112,6 +136,12 @@ def test_helm_3_says_the_same(values: dict[str, Any], said: str) -> None:
         {"gateway": {"image": {"registry": "localhost:5000/mirror", "repository": "a__b/c-d.e", "tag": "v1_2.3-rc"}}},
         exposed("*.wall.example"),
         {"commonLabels": {"empty": "", "one": "1"}},
+        budget("gateway", {"minAvailable": 2}, replicaCount=2, autoscaling={"mode": "hpa", "minReplicas": 3}),
+        budget("gateway", {"minAvailable": 1}, replicaCount=2, autoscaling={"mode": "none"}),
+        budget("gateway", {"minAvailable": 0}),
+        budget("aggregator", {"minAvailable": "50%"}),
+        budget("ingestor", {"minAvailable": 1}, replicaCount=0),
+        budget("watcher", {"enabled": True}),
     ],
 )
 def test_what_is_unusual_and_right_is_taken(values: dict[str, Any]) -> None:

@@ -134,6 +134,13 @@ def test_disruption_budgets_let_nodes_be_drained(file: str) -> None:
         assert budget["spec"].get("maxUnavailable") == 1 or "minAvailable" in budget["spec"]
 
 
+def test_every_component_but_one_of_each_node_can_have_a_disruption_budget() -> None:
+    rendered = render(
+        {component: {"podDisruptionBudget": {"enabled": True}} for component in COMPONENTS if component != "collector"}
+    )
+    assert rendered.names("PodDisruptionBudget") == set(COMPONENTS) - {"collector"}
+
+
 def test_the_built_in_servers_say_that_they_are_for_evaluation() -> None:
     for name in ("kafka", "redis"):
         found = render().one("StatefulSet", name)

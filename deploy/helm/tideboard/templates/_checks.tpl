@@ -7,6 +7,7 @@
 {{- include "tideboard.checks.gateway" . }}
 {{- include "tideboard.checks.exposure" . }}
 {{- include "tideboard.checks.components" . }}
+{{- include "tideboard.checks.disruption" . }}
 {{- end }}
 
 {{- define "tideboard.checks.kafka" -}}
@@ -104,14 +105,6 @@
 {{- range $component := list "collector" "watcher" }}
 {{- if and (index $.Values $component).enabled (not $.Values.ingestor.enabled) }}
 {{- fail (printf "%s.enabled needs ingestor.enabled: there is nobody to post to." $component) }}
-{{- end }}
-{{- end }}
-{{- range $component := list "ingestor" "aggregator" "gateway" "operator" }}
-{{- with (index $.Values $component).podDisruptionBudget }}
-{{- $replicas := (index $.Values $component).replicaCount }}
-{{- if and .enabled (not (kindIs "invalid" .minAvailable)) (eq (toString .minAvailable) (toString $replicas)) }}
-{{- fail (printf "%s.podDisruptionBudget.minAvailable is all %v pods that there are, so that no node could ever be drained: leave it out, and maxUnavailable 1 counts." $component $replicas) }}
-{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -221,27 +221,6 @@ automountServiceAccountToken: false # pods that need it say so
 {{- end }}
 {{- end }}
 
-{{- define "tideboard.podDisruptionBudget" -}}
-{{- $root := first . }}
-{{- $values := index $root.Values (last .) }}
-{{- if and $values.enabled $values.podDisruptionBudget.enabled }}
-apiVersion: policy/v1
-kind: PodDisruptionBudget
-metadata:
-  {{- include "tideboard.metadata" (list $root (last .) (include "tideboard.component" .) nil) | nindent 2 }}
-spec:
-  {{- if not (kindIs "invalid" $values.podDisruptionBudget.minAvailable) }}
-  minAvailable: {{ $values.podDisruptionBudget.minAvailable }}
-  {{- else }}
-  maxUnavailable: {{ $values.podDisruptionBudget.maxUnavailable }}
-  {{- end }}
-  unhealthyPodEvictionPolicy: {{ $values.podDisruptionBudget.unhealthyPodEvictionPolicy }}
-  selector:
-    matchLabels:
-      {{- include "tideboard.selector" . | nindent 6 }}
-{{- end }}
-{{- end }}
-
 {{/* A Service with one port: root, component, name of the port. */}}
 {{- define "tideboard.service" -}}
 {{- $root := index . 0 }}
