@@ -22,6 +22,10 @@ def exposed(host: str) -> dict[str, Any]:
     return {"gateway": {"ingress": {"enabled": True, "hosts": [{"host": host}]}}}
 
 
+def memory(component: str, limit: Any, **more: Any) -> dict[str, Any]:
+    return {component: {**more, "resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": limit}}}}
+
+
 def budget(component: str, said: Any, **more: Any) -> dict[str, Any]:
     return {component: {**more, "podDisruptionBudget": said}}
 
@@ -86,6 +90,18 @@ def budget(component: str, said: Any, **more: Any) -> dict[str, Any]:
             "less than the 128Mi of gateway.resources.requests.memory",
         ),
         ({"aggregator": {"resources": {"limits": {"cpu": 0.1}}}}, "less than the 200m of aggregator.resources.requests.cpu"),
+        (
+            memory("kafka", "500Mi"),
+            "kafka.heap is 512m, and kafka.resources.limits.memory is 500Mi, so that it would be killed",
+        ),
+        (memory("kafka", "512Mi"), "kafka.heap is 512m, and kafka.resources.limits.memory is 512Mi"),
+        (memory("kafka", "2G", heap="2g"), "kafka.heap is 2g, and kafka.resources.limits.memory is 2G"),
+        (memory("kafka", "1Gi", heap="1Gi"), 'kafka.heap is "1Gi", and is to be 512m or 2g, as Java has it'),
+        (memory("redis", "640Mi"), "redis.maxMemory is 640mb, and redis.resources.limits.memory is 640Mi"),
+        (memory("redis", 500_000_000), "redis.maxMemory is 640mb, and redis.resources.limits.memory is 500000000"),
+        (memory("redis", "1Gi", maxMemory="640Mi"), 'redis.maxMemory is "640Mi", and is to be 640mb or 2gb, as Valkey has it'),
+        (memory("redis", "1Gi", maxMemory="0"), "redis.maxMemory is 0, and redis.resources.limits.memory is 1Gi"),
+        (memory("redis", "1Gi", config={"maxmemory": 2_000_000_000}), "redis.config.maxmemory is 2000000000, and"),
         ({"kafka": {"persistence": {"size": "10 GB"}}}, 'kafka.persistence.size is "10 GB"'),
         (exposed("https://wall.example"), "is to be a host alone"),
         ({"gateway": {"httpRoute": {"hostnames": ["wall.example:8080"]}}}, "is to be a host alone"),
@@ -136,6 +152,11 @@ def test_helm_3_says_the_same(values: dict[str, Any], said: str) -> None:
         {"gateway": {"image": {"registry": "localhost:5000/mirror", "repository": "a__b/c-d.e", "tag": "v1_2.3-rc"}}},
         exposed("*.wall.example"),
         {"commonLabels": {"empty": "", "one": "1"}},
+        memory("kafka", "513Mi"),
+        memory("kafka", None, heap="64G"),
+        memory("redis", "1G", maxMemory="900MB"),
+        memory("redis", "641Mi"),
+        {"redis": {"resources": None}, "kafka": {"heap": "536870912"}},
         budget("gateway", {"minAvailable": 2}, replicaCount=2, autoscaling={"mode": "hpa", "minReplicas": 3}),
         budget("gateway", {"minAvailable": 1}, replicaCount=2, autoscaling={"mode": "none"}),
         budget("gateway", {"minAvailable": 0}),

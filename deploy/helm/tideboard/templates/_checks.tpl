@@ -8,6 +8,7 @@
 {{- include "tideboard.checks.exposure" . }}
 {{- include "tideboard.checks.components" . }}
 {{- include "tideboard.checks.disruption" . }}
+{{- include "tideboard.checks.memory" . }}
 {{- end }}
 
 {{- define "tideboard.checks.kafka" -}}

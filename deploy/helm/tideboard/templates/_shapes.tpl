@@ -104,11 +104,15 @@ time, after others were made, which leaves half a release. What contradicts some
 
 {{/* A quantity as a number. */}}
 {{- define "tideboard.amount" -}}
-{{- $text := include "tideboard.scalar" . }}
-{{- $number := regexFind "^[0-9.]+([eE][-+]?[0-9]+)?" $text }}
-{{- $factors := dict "" 1.0 "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18
-  "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0 }}
-{{- mulf (float64 $number) (get $factors (trimPrefix $number $text)) }}
+{{- include "tideboard.measured" (list (include "tideboard.scalar" .) (dict
+  "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18
+  "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0)) }}
+{{- end }}
+
+{{/* A number with a unit behind it, as a number of what has none. A list: the text, and what each unit is. */}}
+{{- define "tideboard.measured" -}}
+{{- $number := regexFind "^[0-9.]+([eE][-+]?[0-9]+)?" (first .) }}
+{{- mulf (float64 $number) (get (merge (dict "" 1.0) (last .)) (trimPrefix $number (first .))) }}
 {{- end }}
 
 {{- define "tideboard.shapes.host" -}}
