@@ -221,6 +221,21 @@ def test_dashboards_come_as_files_that_the_operator_makes_resources_of() -> None
     assert may_read["resourceNames"] == ["demo-tideboard-shipped"]
 
 
+@pytest.mark.parametrize("shipped", [True, False])
+def test_of_dashboards_the_operator_may_change_those_that_it_ships_and_no_other(shipped: bool) -> None:
+    """And take away what it has shipped before, which is not among the files any more."""
+    rendered = render({"shippedDashboards": {"enabled": shipped}})
+    texts = rendered.one("ConfigMap", "shipped")["data"].values()
+    ever = {yaml.safe_load(path.read_text())["metadata"]["name"] for path in (CHART / "files" / "dashboards").glob("*.yaml")}
+    named: dict[str, set[str]] = {}
+    for rule in rendered.of("Role")[0]["rules"]:
+        for verb in {"create", "patch", "delete"} & set(rule["verbs"]) if "dashboards" in rule["resources"] else ():
+            assert rule["resourceNames"], "all of them"
+            named.setdefault(verb, set()).update(rule["resourceNames"])
+    now = {yaml.safe_load(text)["metadata"]["name"] for text in texts}
+    assert named == {"create": now, "patch": now, "delete": ever}
+
+
 def test_without_dashboards_the_operator_may_make_none() -> None:
     rendered = render({"shippedDashboards": {"enabled": False}, "tests": {"enabled": False}})
     assert "shipped" not in rendered.names("ConfigMap")

@@ -90,7 +90,12 @@ def _rights(role: str, binding: str, name: str, to: str) -> list[Object]:
 def account(cluster: Cluster, namespace: str, folder: Path) -> Path:
     """A service account that may do nothing yet, and a kubeconfig with its token."""
     cluster.api.apply([{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME}}], namespace)
-    token = cluster.kubectl("create", "token", NAME, "-n", namespace).strip()
+    return kubeconfig(cluster, namespace, NAME, folder)
+
+
+def kubeconfig(cluster: Cluster, namespace: str, name: str, folder: Path) -> Path:
+    """Of a service account that there is."""
+    token = cluster.kubectl("create", "token", name, "-n", namespace).strip()
     told = json.loads(cluster.kubectl("config", "view", "--raw", "--minify", "--output=json"))
     path = folder / "kubeconfig.json"
     path.write_text(

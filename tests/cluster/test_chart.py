@@ -16,6 +16,7 @@ import yaml
 from services.operator.access import login
 from services.operator.cluster import Cluster as Operator
 from services.operator.shipping import LOOK_S, ship
+from tests.cluster import operating
 from tests.cluster.api import until
 from tests.cluster.cluster import Cluster, unique
 from tools.chart import CHART
@@ -187,7 +188,9 @@ def test_the_operator_may_do_what_it_does_and_no_more(cluster: Cluster, namespac
                 assert may(verb, kind)
             assert may("patch", kind, "--subresource=status")
         assert may("create", "events")
-        assert may("patch", "dashboards.tideboard.dev")
+        for verb in ("create", "patch", "delete"):
+            assert may(verb, "dashboards.tideboard.dev/host")
+            assert not may(verb, "dashboards.tideboard.dev/shop"), verb
         assert may("get", f"configmap/{NAME}-shipped")
         for words in (("get", "secrets"), ("list", "configmaps"), ("patch", "sources.tideboard.dev"), ("list", "pods")):
             assert not may(*words), words
@@ -197,7 +200,7 @@ def test_the_operator_may_do_what_it_does_and_no_more(cluster: Cluster, namespac
 def test_dashboards_of_the_release_become_resources_and_go_with_it(
     cluster: Cluster, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The operator's own code, with the rights of whoever runs the tests; its pod is not needed for that."""
+    """The operator's own code, with its own rights; its pod is not needed for that."""
 
     def dashboards() -> set[str]:
         return set(cluster.kubectl("get", "dashboards.tideboard.dev", "-n", namespace, "-o", "name").split())
@@ -206,12 +209,17 @@ def test_dashboards_of_the_release_become_resources_and_go_with_it(
         shipped = found(cluster, "configmap", f"{NAME}-shipped", namespace)["data"]
         for name, text in shipped.items():
             (tmp_path / name).write_text(text)
-        asyncio.run(shipping(namespace, tmp_path))
+        account = operating.kubeconfig(cluster, namespace, f"{NAME}-operator", tmp_path)
+        with monkeypatch.context() as change:
+            change.setenv("KUBECONFIG", str(account))
+            asyncio.run(shipping(namespace, tmp_path))
         assert dashboards() == {f"dashboard.tideboard.dev/{name}" for name in ("check", "host", "tideboard")}
         grid = found(cluster, "dashboard.tideboard.dev", "host", namespace)["spec"]["panels"][-1]["grid"]
         assert grid == yaml.safe_load(shipped["host.yaml"])["spec"]["panels"][-1]["grid"]
         (tmp_path / "host.yaml").unlink()
-        asyncio.run(shipping(namespace, tmp_path))
+        with monkeypatch.context() as change:
+            change.setenv("KUBECONFIG", str(account))
+            asyncio.run(shipping(namespace, tmp_path))
         assert dashboards() == {f"dashboard.tideboard.dev/{name}" for name in ("check", "tideboard")}
     until("they have gone with their owner", lambda: not dashboards() or None)
 

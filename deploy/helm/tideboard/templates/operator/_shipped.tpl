@@ -8,6 +8,11 @@
 {{- join " " $names }}
 {{- end }}
 
+{{/* Names of all that some release has shipped: what is not shipped any more is taken away. */}}
+{{- define "tideboard.shipped.ever" -}}
+check host tideboard
+{{- end }}
+
 {{- define "tideboard.shipped.configmap" -}}
 {{- $root := . -}}
 apiVersion: v1
