@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,27 +35,35 @@ _END_S: Final = 10
 
 @contextlib.contextmanager
 def definitions(cluster: Cluster) -> Iterator[None]:
-    """The custom resources, for a while; those that were there before stay."""
-    ours = [name for name in _names() if not _there(cluster.api, name)]
-    define(cluster)
-    try:
+    """The custom resources, for a while. Those that were there before stay, and in a cluster of somebody else stay as they are."""
+    with restored(cluster) as missing:
+        define(cluster, missing if cluster.plan is None else None)
         yield
+
+
+@contextlib.contextmanager
+def restored(cluster: Cluster) -> Iterator[list[str]]:
+    """Which definitions are not there yet; those are gone again afterwards, whoever brings them."""
+    missing = [name for name in _files() if not _there(cluster.api, name)]
+    try:
+        yield missing
     finally:
-        for name in ours:
+        for name in missing:
             cluster.kubectl("delete", "crd", name, "--ignore-not-found", "--timeout=60s")
 
 
-def define(cluster: Cluster) -> None:
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", *(f"--filename={path}" for path in _files()))
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *(f"crd/{name}" for name in _names()))
+def define(cluster: Cluster, names: Collection[str] | None = None) -> None:
+    """names: of definitions; by default all, also where somebody else has made them otherwise."""
+    files = {name: path for name, path in _files().items() if names is None or name in names}
+    if files:
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", *(f"--filename={path}" for path in files.values()))
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *(f"crd/{name}" for name in files))
 
 
-def _files() -> list[Path]:
-    return sorted(path for path in CRDS.glob("*.yaml") if path.name != "kustomization.yaml")
-
-
-def _names() -> list[str]:
-    return [yaml.safe_load(path.read_text())["metadata"]["name"] for path in _files()]
+def _files() -> dict[str, Path]:
+    """By the definition's name."""
+    paths = [path for path in CRDS.glob("*.yaml") if path.name != "kustomization.yaml"]
+    return {yaml.safe_load(path.read_text())["metadata"]["name"]: path for path in sorted(paths)}
 
 
 def grant(cluster: Cluster, namespace: str, to: str) -> None:

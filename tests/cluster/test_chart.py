@@ -90,6 +90,14 @@ def test_definitions_of_somebody_elses_cluster_are_spared(cluster: Cluster, name
         spare(cluster)
 
 
+def test_definitions_of_somebody_elses_cluster_stay_as_they_are(cluster: Cluster, namespace: str) -> None:
+    with installed(cluster, "helm4", namespace):
+        with operating.definitions(Cluster(cluster.api)):
+            pass
+        metadata = found(cluster, "crd", "dashboards.tideboard.dev", namespace)["metadata"]
+        assert "kubectl" not in {each["manager"] for each in metadata["managedFields"]}
+
+
 @HELMS
 def test_defaults_are_installed_at_once_and_every_pod_is_admitted(cluster: Cluster, namespace: str, helm: str) -> None:
     with installed(cluster, helm, namespace):
