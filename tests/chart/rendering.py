@@ -73,9 +73,9 @@ def _render(values: str, file: str, helm: str) -> Rendered:
     return Rendered(tuple(found for found in yaml.safe_load_all(done.stdout) if found))
 
 
-def rendered_as(name: str, values: Mapping[str, Any], chart: Path = CHART) -> Rendered:
+def rendered_as(name: str, values: Mapping[str, Any], chart: Path = CHART, namespace: str = NAMESPACE) -> Rendered:
     """name: of the release. chart: another one than ours."""
-    done = _helm(json.dumps(values), "", "helm4", name=name, chart=chart)
+    done = _helm(json.dumps(values), "", "helm4", name=name, chart=chart, namespace=namespace)
     assert done.returncode == 0, done.stderr
     return Rendered(tuple(found for found in yaml.safe_load_all(done.stdout) if found))
 
@@ -95,13 +95,20 @@ def refusal(values: Mapping[str, Any], file: str = "", helm: str = "helm4", name
 
 
 def _helm(
-    values: str, file: str, helm: str, verb: str = "template", *flags: str, name: str = RELEASE, chart: Path = CHART
+    values: str,
+    file: str,
+    helm: str,
+    verb: str = "template",
+    *flags: str,
+    name: str = RELEASE,
+    chart: Path = CHART,
+    namespace: str = NAMESPACE,
 ) -> subprocess.CompletedProcess[str]:
     with tempfile.TemporaryDirectory() as folder:
         given = Path(folder) / "values.json"
         given.write_text(values)
         files = [*([FILES[file]] if file else ()), given]
         version = ("--kube-version=1.34.0",) if verb == "template" else ()
-        command = [client(helm), verb, name, chart, "--namespace", NAMESPACE, *version, *flags]
+        command = [client(helm), verb, name, chart, "--namespace", namespace, *version, *flags]
         words = [str(word) for word in (*command, *(f"--values={path}" for path in files))]
         return subprocess.run(words, env={**os.environ, "KUBECONFIG": folder}, capture_output=True, text=True, check=False)

@@ -40,6 +40,46 @@ def test_what_is_not_kubernetes_is_refused_by_that_check() -> None:
         kubernetes_validate.validate(broken, "1.34", strict=True)
 
 
+@pytest.mark.parametrize("odd", ["123", "1e3", "true", "null"])
+def test_names_that_yaml_would_read_as_something_else_stay_names(odd: str) -> None:
+    """Secrets, their keys, namespaces and classes may be called so."""
+    for values in (_named(odd), _with_passwords(odd)):
+        for found in rendered_as(RELEASE, values, namespace=odd).objects:
+            if found["kind"] not in OTHERS:
+                kubernetes_validate.validate(found, "1.34", strict=True)
+            if found["kind"] != "CustomResourceDefinition":
+                assert found["metadata"]["namespace"] == odd
+            assert all(isinstance(key, str) for key in found.get("data") or ()), found["metadata"]["name"]
+
+
+def _named(odd: str) -> dict[str, object]:
+    tls = {"enabled": True, "caSecret": odd, "caSecretKey": odd, "existingSecret": odd}
+    keys = {"existingSecret": odd, "existingSecretKey": odd, "keySecret": odd, "keySecretKey": odd}
+    gateway = {
+        "auth": {**keys, "jwksCaSecret": odd, "jwksCaSecretKey": odd},
+        "priorityClassName": odd,
+        "serviceAccount": {"name": odd},
+        "ingress": {"enabled": True, "className": odd, "hosts": [{"host": "wall.example"}]},
+    }
+    redis = {"auth": {"existingSecret": odd, "existingSecretKey": odd}, "persistence": {"existingClaim": odd}}
+    sasl = {"mechanism": "PLAIN", "username": odd, "existingSecret": odd, "existingSecretKey": odd}
+    return {
+        "imagePullSecrets": [odd], "gateway": gateway, "redis": redis, "operator": {"serviceAccount": {"name": odd}},
+        "kafka": {"enabled": False}, "externalKafka": {"brokers": ["b:9092"], "sasl": sasl, "tls": tls},
+    }  # fmt: skip
+
+
+def _with_passwords(odd: str) -> dict[str, object]:
+    """Of which the chart makes Secrets."""
+    sasl = {"mechanism": "PLAIN", "username": odd, "password": odd, "existingSecretKey": odd}
+    sentinel = {"hosts": ["s:26379"], "service": odd, "password": odd, "existingSecretPasswordKey": f"{odd}.0"}
+    return {
+        "kafka": {"enabled": False}, "externalKafka": {"brokers": ["b:9092"], "sasl": sasl},
+        "redis": {"enabled": False}, "externalRedis": {"password": odd, "existingSecretPasswordKey": odd, "sentinel": sentinel},
+        "gateway": {"auth": {"existingSecretKey": odd}}, "tests": {"tokenSecret": odd, "tokenSecretKey": odd},
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("file", sorted(FILES))
 def test_both_helms_render_the_same(file: str) -> None:
     assert known(render(file=file, helm="helm3").objects) == known(render(file=file, helm="helm4").objects)

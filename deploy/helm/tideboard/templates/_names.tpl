@@ -100,8 +100,8 @@ app.kubernetes.io/part-of: tideboard
 {{- define "tideboard.metadata" -}}
 {{- $root := index . 0 }}
 {{- $annotations := merge (dict) (default (dict) (index . 3)) $root.Values.commonAnnotations -}}
-name: {{ index . 2 }}
-namespace: {{ $root.Release.Namespace }}
+name: {{ index . 2 | quote }}
+namespace: {{ $root.Release.Namespace | quote }}
 labels:
   {{- with gt (len .) 4 | ternary (last .) (dict) }}
   {{- toYaml . | nindent 2 }}
@@ -139,7 +139,7 @@ annotations:
 {{- with uniq $names }}
 imagePullSecrets:
 {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end }}

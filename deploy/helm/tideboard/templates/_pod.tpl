@@ -29,7 +29,7 @@ metadata:
     {{- end }}
     checksum/config: {{ include "tideboard.checksum" .config }}
 spec:
-  serviceAccountName: {{ include "tideboard.serviceAccount.name" $both }}
+  serviceAccountName: {{ include "tideboard.serviceAccount.name" $both | quote }}
   automountServiceAccountToken: {{ $values.serviceAccount.automountServiceAccountToken }}
   enableServiceLinks: false # they would set TIDEBOARD_GATEWAY_PORT
   {{- with include "tideboard.pullSecrets" $root | trim }}
@@ -39,7 +39,7 @@ spec:
     {{- include "tideboard.merged" (list $root.Values.podSecurityContext $values.podSecurityContext) | nindent 4 }}
   terminationGracePeriodSeconds: {{ .grace }}
   {{- with $values.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
   {{- with $values.nodeSelector }}
   nodeSelector:
@@ -283,7 +283,7 @@ spec:
   emptyDir: {}
 {{- else if .existingClaim }}
 - name: data
-  persistentVolumeClaim: {claimName: {{ .existingClaim }}}
+  persistentVolumeClaim: {claimName: {{ .existingClaim | quote }}}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -303,7 +303,7 @@ volumeClaimTemplates:
     spec:
       accessModes: {{ toJson $persistence.accessModes }}
       {{- with $persistence.storageClass }}
-      storageClassName: {{ . }}
+      storageClassName: {{ . | quote }}
       {{- end }}
       resources:
         requests:

@@ -213,8 +213,8 @@ data:
 {{- if not .Values.kafka.enabled }}
 {{- if $kafka.sasl.mechanism }}
 - secret:
-    name: {{ include "tideboard.secret.kafka" . }}
-    items: [{key: {{ $kafka.sasl.existingSecretKey }}, path: password}]
+    name: {{ include "tideboard.secret.kafka" . | quote }}
+    items: [{key: {{ $kafka.sasl.existingSecretKey | quote }}, path: password}]
 {{- end }}
 {{- include "tideboard.secrets.tls" $kafka.tls }}
 {{- end }}
@@ -225,19 +225,19 @@ data:
 {{- if .Values.redis.enabled }}
 {{- with .Values.redis.auth.existingSecret }}
 - secret:
-    name: {{ . }}
-    items: [{key: {{ $.Values.redis.auth.existingSecretKey }}, path: password}]
+    name: {{ . | quote }}
+    items: [{key: {{ $.Values.redis.auth.existingSecretKey | quote }}, path: password}]
 {{- end }}
 {{- else }}
 {{- if or $redis.password $redis.existingSecret }}
 - secret:
-    name: {{ include "tideboard.secret.redis" . }}
-    items: [{key: {{ $redis.existingSecretPasswordKey }}, path: password}]
+    name: {{ include "tideboard.secret.redis" . | quote }}
+    items: [{key: {{ $redis.existingSecretPasswordKey | quote }}, path: password}]
 {{- end }}
 {{- if or $redis.sentinel.password $redis.sentinel.existingSecret }}
 - secret:
-    name: {{ include "tideboard.secret.sentinel" . }}
-    items: [{key: {{ $redis.sentinel.existingSecretPasswordKey }}, path: sentinel-password}]
+    name: {{ include "tideboard.secret.sentinel" . | quote }}
+    items: [{key: {{ $redis.sentinel.existingSecretPasswordKey | quote }}, path: sentinel-password}]
 {{- end }}
 {{- include "tideboard.secrets.tls" $redis.tls }}
 {{- end }}
@@ -247,12 +247,12 @@ data:
 {{- if .enabled }}
 {{- with .caSecret }}
 - secret:
-    name: {{ . }}
-    items: [{key: {{ $.caSecretKey }}, path: ca.crt}]
+    name: {{ . | quote }}
+    items: [{key: {{ $.caSecretKey | quote }}, path: ca.crt}]
 {{- end }}
 {{- with .existingSecret }}
 - secret:
-    name: {{ . }}
+    name: {{ . | quote }}
     items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]
 {{- end }}
 {{- end }}
@@ -262,19 +262,19 @@ data:
 {{- $auth := .Values.gateway.auth }}
 {{- if include "tideboard.tokens.secret" . }}
 - secret:
-    name: {{ include "tideboard.secret.tokens" . }}
-    items: [{key: {{ $auth.existingSecretKey }}, path: secret}]
+    name: {{ include "tideboard.secret.tokens" . | quote }}
+    items: [{key: {{ $auth.existingSecretKey | quote }}, path: secret}]
 {{- end }}
 {{- if eq $auth.mode "jwt" }}
 {{- with $auth.keySecret }}
 - secret:
-    name: {{ . }}
-    items: [{key: {{ $auth.keySecretKey }}, path: keys.pem}]
+    name: {{ . | quote }}
+    items: [{key: {{ $auth.keySecretKey | quote }}, path: keys.pem}]
 {{- end }}
 {{- with $auth.jwksCaSecret }}
 - secret:
-    name: {{ . }}
-    items: [{key: {{ $auth.jwksCaSecretKey }}, path: jwks-ca.crt}]
+    name: {{ . | quote }}
+    items: [{key: {{ $auth.jwksCaSecretKey | quote }}, path: jwks-ca.crt}]
 {{- end }}
 {{- end }}
 {{- end }}

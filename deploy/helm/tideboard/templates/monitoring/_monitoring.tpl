@@ -2,8 +2,8 @@
 {{- define "tideboard.monitoring.metadata" -}}
 {{- $root := index . 0 }}
 {{- $values := index . 2 -}}
-name: {{ index . 1 }}
-namespace: {{ default $root.Release.Namespace $values.namespace }}
+name: {{ index . 1 | quote }}
+namespace: {{ default $root.Release.Namespace $values.namespace | quote }}
 labels:
   {{- include "tideboard.labels" (list $root "monitoring") | nindent 2 }}
   {{- with index . 3 }}
