@@ -102,6 +102,14 @@ def budget(component: str, said: Any, **more: Any) -> dict[str, Any]:
         (memory("redis", "1Gi", maxMemory="640Mi"), 'redis.maxMemory is "640Mi", and is to be 640mb or 2gb, as Valkey has it'),
         (memory("redis", "1Gi", maxMemory="0"), "redis.maxMemory is 0, and redis.resources.limits.memory is 1Gi"),
         (memory("redis", "1Gi", config={"maxmemory": 2_000_000_000}), "redis.config.maxmemory is 2000000000, and"),
+        (
+            {"gateway": {"strategy": {"type": "OnDelete"}}},
+            'gateway.strategy.type is "OnDelete", and is to be RollingUpdate or Recreate',
+        ),
+        (
+            {"redis": {"strategy": {"type": "Recreate"}}},
+            'redis.strategy.type is "Recreate", and is to be RollingUpdate or OnDelete',
+        ),
         ({"kafka": {"persistence": {"size": "10 GB"}}}, 'kafka.persistence.size is "10 GB"'),
         (exposed("https://wall.example"), "is to be a host alone"),
         ({"gateway": {"httpRoute": {"hostnames": ["wall.example:8080"]}}}, "is to be a host alone"),

@@ -108,6 +108,17 @@ def test_who_serves_others_goes_on_until_everybody_has_heard_and_a_new_pod_is_th
 
 
 @pytest.mark.parametrize(
+    ("kind", "component", "key", "other"),
+    [("Deployment", "gateway", "strategy", "Recreate"), ("DaemonSet", "collector", "updateStrategy", "OnDelete")],
+)
+def test_who_does_not_roll_is_told_nothing_of_rolling(kind: str, component: str, key: str, other: str) -> None:
+    """An API server refuses both at once, and the defaults would bring the one."""
+    assert "rollingUpdate" in render().one(kind, component)["spec"][key]
+    found = render({component: {"strategy": {"type": other}}}).one(kind, component)["spec"]
+    assert found[key] == {"type": other}
+
+
+@pytest.mark.parametrize(
     ("drain", "grace"), [({}, 75), ({"seconds": 300, "preStopSeconds": 20}, 330), ({"preStopSeconds": 0}, 70)]
 )
 def test_a_gateway_has_the_time_to_hand_its_viewers_over(drain: dict[str, int], grace: int) -> None:

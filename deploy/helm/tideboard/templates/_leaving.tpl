@@ -36,3 +36,12 @@ preStop: {sleep: {seconds: {{ int . }}}}
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* How pods are replaced: what is said of rolling only where they roll, for the defaults say it. A list: root, component, and the other way that there is. */}}
+{{- define "tideboard.strategy" -}}
+{{- $strategy := (index (index . 0).Values (index . 1)).strategy }}
+{{- if not (has $strategy.type (list "RollingUpdate" (last .))) }}
+{{- fail (printf "%s.strategy.type is %q, and is to be RollingUpdate or %s." (index . 1) (toString $strategy.type) (last .)) }}
+{{- end }}
+{{- eq $strategy.type "RollingUpdate" | ternary $strategy (omit $strategy "rollingUpdate") | toYaml }}
+{{- end }}
