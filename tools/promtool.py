@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tools.clients import cache
+from tools.making import whole
 from tools.steps import StepError, run, step
 
 MISSING: Final = "the alerts are tried with promtool, which is neither here nor to be had by apt-get: install Prometheus"
@@ -23,23 +24,16 @@ def promtool() -> Path:
     """Where it is. StepError where it cannot be had."""
     if own := shutil.which("promtool"):
         return Path(own)
-    home = cache() / "promtool"
-    program = home / "usr" / "bin" / "promtool"
-    if program.exists():
-        return program
+    return whole(cache() / "promtool", _unpack) / "usr" / "bin" / "promtool"
+
+
+def _unpack(into: Path) -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise StepError(MISSING)
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with step("promtool"), tempfile.TemporaryDirectory(dir=home.parent, prefix="fetching-") as folder:
+    with step("promtool"), tempfile.TemporaryDirectory(dir=into.parent) as folder:
         _download(Path(folder))
         (package,) = Path(folder).glob("*.deb")
-        run(["dpkg-deb", "-x", package, Path(folder) / "whole"], failing=MISSING)
-        try:
-            (Path(folder) / "whole").rename(home)
-        except OSError:
-            if not home.is_dir():  # nobody else was faster
-                raise
-    return program
+        run(["dpkg-deb", "-x", package, into], failing=MISSING)
 
 
 def _download(folder: Path) -> None:

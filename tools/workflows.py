@@ -4,15 +4,15 @@ python -m tools.workflows             # zizmor, which is among the Python packag
 python -m tools.workflows --all       # and actionlint, which Go builds once, in half a minute
 """
 
-import shutil
 import sys
-import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tools.clients import cache
 from tools.golang import go
 from tools.machine import VENV
+from tools.making import whole
 from tools.steps import ROOT, StepError, digest, run, step
 
 _MODULE: Final = ROOT / "tools" / "actionlint"
@@ -29,21 +29,15 @@ def check(*, everything: bool) -> None:
 
 def _actionlint() -> Path:
     compiler = go()
-    home = cache() / "actionlint" / digest([_MODULE / "go.mod", _MODULE / "go.sum"], compiler.version)[:12]
-    program = home / "actionlint"
-    if not program.exists():
-        home.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=home.parent, prefix="building-"))
-        try:
-            with step("actionlint, from its Go module"):
-                build: list[str | Path] = [compiler.program, "build", "-o", folder / "actionlint", _PACKAGE]
-                environ = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -trimpath", "GOWORK": "off", "GOTOOLCHAIN": "local"}
-                run(build, cwd=_MODULE, environ=environ, failing="actionlint cannot be built")
-            if not home.is_dir():
-                folder.rename(home)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    return program
+    key = digest([_MODULE / "go.mod", _MODULE / "go.sum"], compiler.version)[:12]
+    return whole(cache() / "actionlint" / key, partial(_build, compiler.program)) / "actionlint"
+
+
+def _build(compiler: Path, into: Path) -> None:
+    with step("actionlint, from its Go module"):
+        build: list[str | Path] = [compiler, "build", "-o", into / "actionlint", _PACKAGE]
+        environ = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -trimpath", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+        run(build, cwd=_MODULE, environ=environ, failing="actionlint cannot be built")
 
 
 def main(arguments: list[str]) -> int:
