@@ -2,12 +2,13 @@
 
 import contextlib
 import datetime as dt
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -59,14 +60,8 @@ def found(name: str) -> sandbox.Sandbox:
     return box
 
 
-def write(name: str, count: int) -> Plan:
-    """Everything that is written before anything starts. DaemonError where the name is taken."""
-    programs = {**kubernetes.programs(), **{each: clients.client(each) for each in _CLIENTS}}
-    plan = Plan(name, home_of(name), count)
-    try:
-        plan.home.mkdir(parents=True)
-    except FileExistsError:
-        raise DaemonError(f"there is a cluster {name} already: take it down, or give this one another --name") from None
+def write(plan: Plan, programs: Mapping[str, Path]) -> None:
+    """Everything that is written before anything starts."""
     for folder in (plan.programs, plan.logs):
         folder.mkdir()
     for program, path in programs.items():
@@ -76,22 +71,24 @@ def write(name: str, count: int) -> Plan:
         told = files.of_node(plan, each, node.plugins() if plan.nodes else "")
         _write(plan.of(each), {path: text.encode() for path, text in told.items()})
     (plan.home / "plan.json").write_text(plan.written())
-    return plan
 
 
 def up(name: str, count: int, *, tied: bool = False) -> sandbox.Sandbox:
     """From outside: start it all, and wait until pods run. What it has begun ends when this fails. tied: it ends with us, too."""
     refuse_where_it_cannot_be()
     begun = time.monotonic()
-    plan = write(name, count)
-    try:
-        limits.make_room(count, limits.used(), _room())
-        box = sandbox.start(plan, tied=tied)
-        _say("sandbox", begun)
-        _inside(box, "bring-up")
-    except BaseException:
-        down(plan, keep_logs=True)
-        raise
+    programs = {**kubernetes.programs(), **{each: clients.client(each) for each in _CLIENTS}}
+    plan = Plan(name, home_of(name), count)
+    with _claimed(plan.home):
+        try:
+            write(plan, programs)
+            limits.make_room(count, limits.used(), _room())
+            box = sandbox.start(plan, tied=tied)
+            _say("sandbox", begun)
+            _inside(box, "bring-up")
+        except BaseException:
+            down(plan, keep_logs=True)
+            raise
     _say(f"cluster {name}, {count} nodes", begun)
     return box
 
@@ -133,9 +130,7 @@ def bring_up(plan: Plan) -> None:
 
 def down(plan: Plan, *, keep_logs: bool = False) -> None:
     """Take a cluster down, whatever of it there is."""
-    box = sandbox.found(plan)
-    if box:
-        box.end()
+    sandbox.end(plan)
     if keep_logs:
         kept = _keep(plan)
         print(f"its logs are in {kept.relative_to(ROOT)}", file=sys.stderr)
@@ -155,10 +150,12 @@ def running() -> list[sandbox.Sandbox]:
 
 
 def sweep() -> None:
-    """Take down what is left of clusters whose sandbox has ended without it."""
+    """Take down what is left of clusters whose sandbox has ended without it, or who started them before there was one."""
     for box in _boxes():
         if not box.alive:
             down(box.plan)
+    for home in _unfinished():
+        down(Plan(home.name, home, 0))
 
 
 def _boxes() -> list[sandbox.Sandbox]:
@@ -169,6 +166,44 @@ def _boxes() -> list[sandbox.Sandbox]:
         with contextlib.suppress(FileNotFoundError):  # another takes it down just now
             boxes.append(sandbox.found(plans.read((path.parent / "plan.json").read_text())))
     return [box for box in boxes if box]
+
+
+def _unfinished() -> list[Path]:
+    """Folders that nobody fills any more and that name no sandbox. The lock comes first: who had it may have finished just now."""
+    folder = clients.cache() / "clusters"
+    homes = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return [home for home in homes if _unclaimed(home) and not (home / "sandbox.json").exists()]
+
+
+@contextlib.contextmanager
+def _claimed(home: Path) -> Iterator[None]:
+    """A new folder, locked while it is filled: whoever is killed meanwhile loses the lock. DaemonError where the name is taken."""
+    try:
+        home.mkdir(parents=True)
+    except FileExistsError:
+        raise DaemonError(f"there is a cluster {home.name} already: take it down, or give this one another --name") from None
+    with _opened(home) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+def _unclaimed(home: Path) -> bool:
+    """One that is empty was made this very moment, and its lock comes next."""
+    try:
+        with _opened(home) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return any(home.iterdir())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _begin(machine: node.Machine, archives: Sequence[Path]) -> None:

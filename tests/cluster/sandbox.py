@@ -59,14 +59,6 @@ class Sandbox:
         """The command, to be run inside."""
         return entered(self.init.pid, "--mount", "--net", "--uts", "--pid") + [str(word) for word in command]
 
-    def end(self) -> None:
-        """End every process in it, and remove what the kernel kept of it. The folder stays, with its logs."""
-        for process in (self.init, self.keeper):
-            if process.alive:
-                os.kill(process.pid, signal.SIGKILL)
-        _until("the sandbox to end", lambda: not self.init.alive and not self.keeper.alive)
-        _until("its cgroups to be empty", lambda: _removed(self.plan))
-
 
 def entered(pid: int, *namespaces: str) -> list[str]:
     """What a command is preceded by to be run in the namespaces of a process."""
@@ -97,6 +89,18 @@ def found(plan: Plan) -> Sandbox | None:
     except FileNotFoundError:
         return None
     return Sandbox(plan, Process(**told["keeper"]), Process(**told["init"]))
+
+
+def end(plan: Plan) -> None:
+    """End every process of it, whatever of it there is, and remove what the kernel kept of it. The folder stays, with its logs."""
+    box = found(plan)
+    processes = (box.init, box.keeper) if box else _started(plan)
+    for process in processes:
+        if process.alive:
+            with contextlib.suppress(ProcessLookupError):  # it ends with another one of them
+                os.kill(process.pid, signal.SIGKILL)
+    _until("the sandbox to end", lambda: not any(process.alive for process in processes))
+    _until("its cgroups to be empty", lambda: _removed(plan))
 
 
 def start_machine(plan: Plan, node: Node) -> int:
@@ -133,6 +137,17 @@ def left_behind(plan: Plan) -> list[str]:
 def forget(plan: Plan) -> None:
     """Remove the folder."""
     shutil.rmtree(plan.home, ignore_errors=True)
+
+
+def _started(plan: Plan) -> list[Process]:
+    """Keeper and init of a sandbox that nobody has written down: who started it was killed first."""
+    words = [word.encode() for word in _first(plan, Node(1))[1:]]
+    found = []
+    for process in _processes():
+        with contextlib.suppress(OSError):
+            if (process / "cmdline").read_bytes().removesuffix(b"\0").split(b"\0")[-len(words) :] == words:
+                found.append(Process.of(int(process.name)))
+    return found
 
 
 def _first(plan: Plan, node: Node) -> list[str]:

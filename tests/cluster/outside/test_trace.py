@@ -15,6 +15,7 @@ from tests.cluster import lifecycle, machine, pods, sandbox
 from tests.cluster.api import until
 from tests.cluster.daemons import DaemonError
 from tests.cluster.images import PROBE, small
+from tests.cluster.plan import Node, Plan
 from tests.cluster.sandbox import Sandbox
 from tools.steps import ROOT
 
@@ -110,3 +111,23 @@ def test_a_cluster_ends_with_who_it_is_tied_to_and_the_next_one_tidies_up() -> N
     assert box.plan.home.exists()
     lifecycle.sweep()
     assert sandbox.left_behind(box.plan) == []
+
+
+def test_a_sandbox_that_nobody_has_written_down_is_found_and_ended() -> None:
+    """Who started it was killed before that, and it is tied to nobody."""
+    name = f"lost-{os.getpid()}"
+    waits = "sandbox._begun = lambda *_: (print('begun', flush=True), input())"
+    starts = f"from tests.cluster import lifecycle, sandbox; {waits}; lifecycle.up({name!r}, 0)"
+    plan = Plan(name, lifecycle.home_of(name), 0)
+    with subprocess.Popen(
+        [sys.executable, "-c", starts], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as starter:
+        assert starter.stdout is not None
+        assert any(line == "begun\n" for line in starter.stdout)
+        until("the sandbox to be a machine", lambda: (plan.of(Node(1)) / machine.READY).exists())
+        lifecycle.sweep()
+        assert plan.home.exists(), "its starter still cares for it"
+        starter.send_signal(signal.SIGKILL)
+    assert any("process" in each for each in sandbox.left_behind(plan))
+    lifecycle.sweep()
+    assert sandbox.left_behind(plan) == []

@@ -1,8 +1,10 @@
 """Where a cluster cannot be, one sentence says so, and nothing is begun."""
 
+import contextlib
 import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tests.cluster import lifecycle, suite
 from tests.cluster.daemons import DaemonError
 from tests.cluster.plan import Plan
 from tools import verbs
+from tools.steps import ROOT
 
 
 @pytest.fixture
@@ -81,3 +84,50 @@ def test_a_cluster_that_does_not_run_is_not_found(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(DaemonError, match="does not run"):
         lifecycle.found("dead")
     assert lifecycle.running() == []
+
+
+FILLS = """
+import pathlib, sys
+from tests.cluster import lifecycle
+with lifecycle._claimed(pathlib.Path(sys.argv[1])):
+    (pathlib.Path(sys.argv[1]) / "plan.json").touch()
+    print("begun", flush=True)
+    input()
+"""
+
+
+def test_what_was_killed_before_there_was_a_sandbox_is_swept_and_not_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    home = lifecycle.home_of("lost")
+    beside = lifecycle.home_of("lost-2")
+    with (
+        begun([sys.executable, "-c", FILLS, str(home)]) as starter,
+        begun(sandbox_of(home)),
+        begun(sandbox_of(beside)) as other,
+    ):
+        lifecycle.sweep()
+        assert home.exists(), "its starter still cares for it"
+        with pytest.raises(DaemonError, match="there is a cluster lost already"), lifecycle._claimed(home):
+            pass
+        starter.kill()
+        starter.wait()
+        lifecycle.sweep()
+        assert not home.exists()
+        assert other.poll() is None
+        other.kill()
+
+
+def sandbox_of(home: Path) -> list[str]:
+    """Called as the first process of a sandbox is."""
+    return [sys.executable, "-c", "print('begun', flush=True); input()", "-m", "tests.cluster.machine", str(home), "1"]
+
+
+@contextlib.contextmanager
+def begun(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that has said that it has begun."""
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "begun\n"
+        yield process
