@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import lifecycle, suite
-from tests.cluster.daemons import DaemonError
+from tests.cluster.daemons import DaemonError, runs
 from tests.cluster.plan import Plan
 from tools import verbs
 from tools.steps import ROOT
@@ -104,7 +104,7 @@ def test_what_was_killed_before_there_was_a_sandbox_is_swept_and_not_before(
     beside = lifecycle.home_of("lost-2")
     with (
         begun([sys.executable, "-c", FILLS, str(home)]) as starter,
-        begun(sandbox_of(home)),
+        begun(sandbox_of(home)) as lost,
         begun(sandbox_of(beside)) as other,
     ):
         lifecycle.sweep()
@@ -115,8 +115,7 @@ def test_what_was_killed_before_there_was_a_sandbox_is_swept_and_not_before(
         starter.wait()
         lifecycle.sweep()
         assert not home.exists()
-        assert other.poll() is None
-        other.kill()
+        assert [runs(process.pid) for process in (lost, other)] == [False, True]
 
 
 def sandbox_of(home: Path) -> list[str]:
