@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from services.local.embedded import free_port
-
 PATIENCE_S: Final = 15.0
 
 
@@ -35,7 +33,7 @@ class Part:
 
     def start(self) -> None:
         environ = {
-            **os.environ, **self._environ, "TIDEBOARD_PARENT": str(os.getpid()), "TIDEBOARD_ADMIN_PORT": str(free_port()),
+            **os.environ, **self._environ, "TIDEBOARD_PARENT": str(os.getpid()), "TIDEBOARD_ADMIN_PORT": "0",
             "PYTHONDONTWRITEBYTECODE": "1",
         }  # fmt: skip
         with self._log.open("ab") as log:
