@@ -33,6 +33,10 @@ class Server:
         return self._process.pid
 
     @property
+    def runs(self) -> bool:
+        return self._process is not None
+
+    @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 

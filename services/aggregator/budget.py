@@ -4,6 +4,7 @@ What goes is the oldest, whatever its resolution: every coarse resolution is kep
 whole, so that what is left is right and what is gone is absent. The buckets that queries ask for themselves, and with them all that is live, never go.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +38,11 @@ class Cap:
 
     kept_ms: int = 0
     at: int = 0
+
+
+def tightest(servers: Sequence[Memory]) -> Memory:
+    """Of the servers that share the data the one that counts: which drops keys, or else is the fullest."""
+    return max(servers, key=lambda memory: (bool(evicts(memory)), memory.share, memory.used))
 
 
 def evicts(memory: Memory) -> str:

@@ -125,21 +125,16 @@ class Merging:
         others = sorted(set(range(partitions)) - set(owned))
         selections = {item.selection.id: item.selection for view, _ in views.values() for item in view.inputs}
         before = self._state
-        for gone in before.views.keys() - views.keys() if before else ():
-            if gone not in shown:
-                await history.expire_view(self._redis, gone, EXPIRE_MS)
-        known = before.views.keys() if before else ()
-        held = {view_id: await self._keep(view) for view_id, (view, _) in views.items() if view_id not in known}
+        known = before.views.keys() if before else set[str]()
+        await history.expire_views(self._redis, [gone for gone in known - views.keys() if gone not in shown], EXPIRE_MS)
+        new = {view_id: view for view_id, (view, _) in views.items() if view_id not in known}
+        await history.keep_views(self._redis, list(new))
+        held = {view_id: await self._read(view) for view_id, view in new.items()}
         if before and (before.following.logs, before.following.others) == (list(lineages), others):
             self._change(before, views, selections, held)
         else:
             self._state = _begun(before, Following(self._redis, lineages, others, selections), views, selections, held)
         metrics.VIEWS.set(len(views))
-
-    async def _keep(self, view: View) -> ViewHistory | None:
-        """Enter a view among those that are merged; its history."""
-        await history.keep_view(self._redis, view.id)
-        return await self._read(view)
 
     async def _read(self, view: View) -> ViewHistory | None:
         return await (history.read_hot if view.coarse else history.read_view)(self._redis, view.id)

@@ -17,7 +17,7 @@ WEIGH_S: Final = 5.0
 
 
 class Room:
-    """budget: bytes that Redis may use, 0: as much as its own maxmemory says."""
+    """budget: bytes that Redis may use, each server of a Cluster for itself; 0: as much as its own maxmemory says."""
 
     def __init__(self, redis: Redis, facts: Facts, budget: int) -> None:
         self.evicts = ""  # why the server may drop keys behind our back
@@ -30,9 +30,7 @@ class Room:
 
     async def look(self) -> None:
         """Ask how much is used, and keep coarse data as long as there is room for it. Redis errors: call again."""
-        said = await memory.ask(self._redis)
-        bounds = [bound for bound in (said.limit, self._budget) if bound]
-        self._memory = Memory(said.used, min(bounds, default=0), said.policy if said.limit else "")
+        self._memory = budget.tightest([self._weigh(said) for said in await memory.ask(self._redis)])
         self._tell()
         self._cap = Cap(*await memory.read_cap(self._redis))
         members, now = self._facts.membership.members, int(time.time() * 1000)
@@ -40,12 +38,19 @@ class Room:
             cap = budget.next_cap(self._memory, self._cap, self._longest_ms(), now)
             if cap != self._cap:
                 log.warning(
-                    "coarse data is kept for another time", kept_ms=cap.kept_ms, used=said.used, budget=self._memory.budget
+                    "coarse data is kept for another time",
+                    kept_ms=cap.kept_ms,
+                    used=self._memory.used,
+                    budget=self._memory.budget,
                 )
                 await memory.write_cap(self._redis, cap.kept_ms, cap.at)
                 self._cap = cap
         self._facts.keep_coarse(self._cap.kept_ms)
         metrics.COARSE_CAP_SECONDS.set(self._cap.kept_ms / 1000)
+
+    def _weigh(self, said: memory.Said) -> Memory:
+        bounds = [bound for bound in (said.limit, self._budget) if bound]
+        return Memory(said.used, min(bounds, default=0), said.policy if said.limit else "")
 
     def status(self) -> dict[str, object]:
         return {

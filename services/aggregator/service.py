@@ -33,6 +33,8 @@ from services.runtime.garbage import Garbage
 from services.runtime.service import StartupError
 from services.transport import lineages
 from services.transport.feed import FeedErrors, connect
+from services.transport.feed_cluster import Holders
+from services.transport.feed_connection import cluster_of
 from services.transport.log import LogError
 from services.transport.log_configs import retention_ms
 from services.transport.membership import Membership, beats
@@ -65,6 +67,7 @@ class Aggregator:
         self._garbage = garbage
         self._kafka = kafka
         self._redis: Redis = connect(redis)
+        self._holders = Holders(cluster_of(self._redis))
         self._membership = Membership(self._redis, settings.instance or socket.gethostname(), settings.lease_ms)
         self._facts = Facts(self._redis, kafka, self._membership)
         self._merging = Merging(self._redis, settings.disorder_ms, settings.idle_ms)
@@ -314,6 +317,9 @@ class Aggregator:
 
     async def _look(self) -> None:
         """See how far it is, and what the others say."""
+        if await self._holders.changed():
+            log.warning("other servers hold what lies in the feed, it is read again")
+            self._merging.doubt()
         folding = self._folding  # another log may begin while this waits for Redis
         lags = folding.lags() if folding else {}
         metrics.LOG_PARTITIONS.set(self._facts.partitions)

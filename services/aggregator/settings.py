@@ -43,7 +43,7 @@ class AggregatorSettings:
     memory_budget_mb: int = setting(
         0,
         "TIDEBOARD_AGGREGATOR_MEMORY_BUDGET_MB",
-        "How much memory Redis may use, where its own maxmemory is not set or is more. 0: only maxmemory counts, if it is set",
+        "How much memory Redis may use, each server of a Cluster for itself, where its own maxmemory is not set or is more. 0: only maxmemory counts, if it is set",
         "MiB",
     )
     outage_ms: int = setting(

@@ -30,8 +30,7 @@ async def sweep(redis: Redis, spared: Collection[str] = ()) -> list[str]:
         return []
     asked = wanted(await registry.read_all(redis)).views
     gone = sorted(known - asked.keys() - set(spared))
-    for view in gone:
-        await history.expire_view(redis, view, EXPIRE_MS)
+    await history.expire_views(redis, gone, EXPIRE_MS)
     if gone:
         log.info("views that nobody asks for are let go", views=len(gone))
     return gone

@@ -7,20 +7,20 @@ a word; here every loss and every return is said, because what was published in 
 import asyncio
 import contextlib
 import math
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
-from services.transport.feed_connection import connect
+from services.transport.feed_connection import connect, connection_for_pubsub
 
 __all__ = ["FeedErrors", "Listener", "Subscription", "connect"]
 
 log = structlog.get_logger()
 
-FeedErrors: Final = (RedisError, OSError, TimeoutError)
+FeedErrors: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 """What a command may raise when the feed is away. Retrying is the caller's: only it knows what may be done twice."""
 
 PING_EVERY_S: Final = 0.5
@@ -98,7 +98,7 @@ class Subscription:
 
     async def _serve(self) -> None:
         """One connection's life: until it breaks, or nothing is wanted any more."""
-        connection = cast("AbstractConnection", self._redis.connection_pool.make_connection())  # type: ignore[no-untyped-call]
+        connection = connection_for_pubsub(self._redis)
         writer = None
         try:
             await connection.connect()  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
-"""Connections to Redis or Valkey: one server or whichever Sentinels name, with or without TLS, as an ACL user or as anybody.
+"""Connections to Redis or Valkey: one server, whichever Sentinels name, or a Cluster, with or without TLS, as an ACL user or as anybody.
 
-`connect` gives a client. What goes over it is everybody's own; `feed` has the pub/sub side.
+`connect` gives a client. What goes over it is everybody's own; `feed` has the pub/sub side, `feed_cluster` what is particular to a Cluster.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import DataError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from services.transport.feed_cluster import Cluster
 from services.transport.settings import RedisAddress, RedisSettings, read_secret, redis_address, sentinels_of
 from services.transport.tls import tls_context
 
@@ -30,6 +31,8 @@ SENTINEL_S: Final = 0.5
 def connect(settings: RedisSettings) -> Redis:
     """A client with a pool. It connects when it is first used; a command that fails is not repeated behind the caller's back."""
     address = redis_address(settings.url)
+    if address.cluster:
+        return _cluster(settings, address)
     if not address.service:
         return Redis.from_pool(ConnectionPool(connection_class=_kind(address), **_options(settings, address)))
     manager = Sentinel([])  # type: ignore[no-untyped-call]
@@ -37,6 +40,26 @@ def connect(settings: RedisSettings) -> Redis:
     kind = _kind(address, SentinelManagedConnection)
     pool = _SentinelPool(address.service, manager, connection_class=kind, **_options(settings, address))  # type: ignore[no-untyped-call]
     return Redis.from_pool(pool)
+
+
+def connection_for_pubsub(redis: Redis) -> AbstractConnection:
+    """One of its own, not connected yet."""
+    if (cluster := cluster_of(redis)) is not None:
+        return cluster.connection()
+    return cast("AbstractConnection", redis.connection_pool.make_connection())  # type: ignore[no-untyped-call]
+
+
+def cluster_of(redis: Redis) -> Cluster | None:
+    """The same client where it is of a Cluster."""
+    client: object = redis
+    return client if isinstance(client, Cluster) else None
+
+
+def _cluster(settings: RedisSettings, address: RedisAddress) -> Redis:
+    """It has the commands and pipelines of one server's client, though redis-py derives the two from nothing in common."""
+    options = _options(settings, address)
+    more = {"tls": options.pop("tls")} if address.tls else {}
+    return cast("Redis", Cluster(address.hosts, _kind(address), options, more))
 
 
 def _sentinel(settings: RedisSettings, address: RedisAddress, host: str, port: int) -> Redis:
@@ -58,7 +81,7 @@ def _options(settings: RedisSettings, address: RedisAddress, **more: Any) -> dic
     }
     if address.path:
         options["path"] = address.path
-    elif not address.service:
+    elif not address.service and not address.cluster:
         options["host"], options["port"] = address.hosts[0]
     if address.tls:
         options["tls"] = settings

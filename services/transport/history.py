@@ -202,12 +202,17 @@ def _filled(found: bytes | None, epoch: bytes) -> int:
     return int(window) if of == epoch else 0
 
 
-async def keep_view(redis: Redis, view: str) -> None:
-    """Enter a view among the known ones, and take back `expire_view`."""
+async def keep_views(redis: Redis, views: Sequence[str]) -> None:
+    """Enter views among the known ones, and take back `expire_views`."""
+    if not views:
+        return
+    await redis.sadd(
+        VIEWS, *views
+    )  # first, and by itself: in a Cluster its slot is another one's, and what is not known nobody lets go
     async with redis.pipeline(transaction=False) as pipe:
-        pipe.sadd(VIEWS, view)
-        for part in PARTS:
-            pipe.persist(view_key(view, part))
+        for view in views:
+            for part in PARTS:
+                pipe.persist(view_key(view, part))
         await pipe.execute()
 
 
@@ -217,10 +222,13 @@ async def known_views(redis: Redis) -> set[str]:
     return {view.decode() for view in found}
 
 
-async def expire_view(redis: Redis, view: str, after_ms: int) -> None:
-    """Drop a view that no dashboard asks for any more, after a while."""
+async def expire_views(redis: Redis, views: Sequence[str], after_ms: int) -> None:
+    """Drop views that no dashboard asks for any more, after a while."""
+    if not views:
+        return
     async with redis.pipeline(transaction=False) as pipe:
-        for part in PARTS:
-            pipe.pexpire(view_key(view, part), after_ms)
-        pipe.srem(VIEWS, view)
+        for view in views:
+            for part in PARTS:
+                pipe.pexpire(view_key(view, part), after_ms)
         await pipe.execute()
+    await redis.srem(VIEWS, *views)  # last, and by itself: as long as one is known it is let go again

@@ -27,15 +27,21 @@ class Script:
         """Several calls in one round trip, each on its own: a result per call. Not a transaction."""
         if len(calls) == 1:
             return [await self.run(redis, *calls[0])]
-        try:
-            return await self._pipeline(redis, calls)
-        except NoScriptError:
-            # Calls behind the first unknown one failed alike, none was carried out by half.
+        answers = await self._pipeline(redis, calls)
+        # One server refuses all from the first on, of a Cluster each for itself: what was carried out is not called again.
+        if unknown := [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]:
             await redis.script_load(self.text)
-            return await self._pipeline(redis, calls)
+            again = await self._pipeline(redis, [calls[at] for at in unknown])
+            for at, answer in zip(unknown, again, strict=True):
+                answers[at] = answer
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
     async def _pipeline(self, redis: Redis, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]) -> list[object]:
+        """An answer or an error per call."""
         async with redis.pipeline(transaction=False) as pipe:
             for keys, arguments in calls:
                 pipe.evalsha(self.sha, len(keys), *keys, *arguments)
-            return list(await pipe.execute())
+            return list(await pipe.execute(raise_on_error=False))

@@ -98,7 +98,7 @@ class RedisSettings:
         "redis://127.0.0.1:6379/0",
         "REDIS_URL",
         "Redis or Valkey: redis://host:port/db, rediss:// for TLS; redis+sentinel://host:port,host:port/service/db asks Sentinels "
-        "(rediss+sentinel:// with TLS). user:password@ may stand before the host",
+        "(rediss+sentinel:// with TLS); redis+cluster://host:port,host:port names some servers of a Cluster (rediss+cluster:// with TLS). user:password@ may stand before the host",
         secret=True,
     )
     username: str = setting("", "TIDEBOARD_REDIS_USERNAME", "ACL user, where the URL names none")
@@ -129,7 +129,7 @@ class RedisSettings:
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """What a REDIS_URL says. hosts: the Sentinels where there is a service, else the one server; path: of a Unix socket."""
+    """What a REDIS_URL says. hosts: the Sentinels where there is a service, some servers of a Cluster, else the one server; path: of a Unix socket."""
 
     hosts: tuple[tuple[str, int], ...]
     service: str
@@ -138,20 +138,32 @@ class RedisAddress:
     username: str
     password: str
     path: str = ""
+    cluster: bool = False
 
     def __repr__(self) -> str:
         return f"<Redis {self.service or self.path or self.hosts}>"
 
 
+_SCHEMES: Final = {
+    "redis": False,
+    "rediss": True,
+    "redis+sentinel": False,
+    "rediss+sentinel": True,
+    "redis+cluster": False,
+    "rediss+cluster": True,
+    "unix": False,
+}
+"""Whether there is TLS."""
+
+
 def redis_address(url: str) -> RedisAddress:
     """SettingsError where it is none; it does not repeat what may hold a password."""
     parts = urlsplit(url)
-    schemes = {"redis": False, "rediss": True, "redis+sentinel": False, "rediss+sentinel": True, "unix": False}
-    if parts.scheme not in schemes:
-        raise SettingsError(f"REDIS_URL: {parts.scheme!r} is not one of {', '.join(schemes)}")
+    if parts.scheme not in _SCHEMES:
+        raise SettingsError(f"REDIS_URL: {parts.scheme!r} is not one of {', '.join(_SCHEMES)}")
     if parts.query:
         raise SettingsError("REDIS_URL: what comes after a ? is not read; docs/settings.md lists the settings instead")
-    sentinel = parts.scheme.endswith("sentinel")
+    sentinel, cluster = parts.scheme.endswith("sentinel"), parts.scheme.endswith("cluster")
     user, _, hosts = parts.netloc.rpartition("@")
     username, _, password = (unquote(part) for part in user.partition(":"))
     path = [unquote(part) for part in parts.path.split("/") if part]
@@ -165,9 +177,14 @@ def redis_address(url: str) -> RedisAddress:
         found = tuple(_host(host, 26379 if sentinel else 6379) for host in hosts.split(","))
     except ValueError:
         raise SettingsError("REDIS_URL: a port or the database is not a number") from None
-    if len(found) > 1 and not sentinel:
-        raise SettingsError("REDIS_URL: several hosts are Sentinels: redis+sentinel://host:port,host:port/service")
-    return RedisAddress(found, service, db, schemes[parts.scheme], username, password)
+    if len(found) > 1 and not sentinel and not cluster:
+        raise SettingsError(
+            "REDIS_URL: several hosts are Sentinels: redis+sentinel://host:port,host:port/service, "
+            "or servers of a Cluster: redis+cluster://host:port,host:port"
+        )
+    if cluster and db:
+        raise SettingsError(f"REDIS_URL: a Cluster has no databases but 0, and the URL ends with /{db}")
+    return RedisAddress(found, service, db, _SCHEMES[parts.scheme], username, password, cluster=cluster)
 
 
 def _host(text: str, port: int) -> tuple[str, int]:

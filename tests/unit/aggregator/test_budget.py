@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.aggregator.budget import SETTLE_MS, Cap, Memory, evicts, next_cap, warning
+from services.aggregator.budget import SETTLE_MS, Cap, Memory, evicts, next_cap, tightest, warning
 from services.aggregator.wanted import wanted
 from services.contract.dashboards import DEFAULT_RESOLUTIONS
 from services.contract.registry import VERSION, Entry
@@ -34,6 +34,12 @@ def test_a_server_that_drops_keys_is_refused_with_what_to_do(policy: str, wrong:
     said = evicts(memory(10, policy))
     assert bool(said) is wrong
     assert not wrong or said.endswith("set maxmemory-policy to noeviction")
+
+
+def test_of_several_servers_the_fullest_counts_or_one_that_drops_keys() -> None:
+    assert tightest([memory(40), memory(60), Memory(10**12, 0, "")]) == memory(60)
+    assert tightest([memory(40, "allkeys-lru"), memory(95)]) == memory(40, "allkeys-lru")
+    assert tightest([memory(40)]) == memory(40)
 
 
 def test_a_policy_without_a_limit_does_no_harm() -> None:

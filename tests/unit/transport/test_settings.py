@@ -16,6 +16,11 @@ from services.transport.settings import KafkaSettings, RedisAddress, RedisSettin
         ("rediss://me:p%40ss@cache:6380/1", RedisAddress((("cache", 6380),), "", 1, True, "me", "p@ss")),
         ("redis+sentinel://:pw@a,b:7,c:8/main", RedisAddress((("a", 26379), ("b", 7), ("c", 8)), "main", 0, False, "", "pw")),
         ("rediss+sentinel://a/main/2", RedisAddress((("a", 26379),), "main", 2, True, "", "")),
+        (
+            "redis+cluster://me:pw@a,b:7",
+            RedisAddress((("a", 6379), ("b", 7)), "", 0, False, "me", "pw", cluster=True),
+        ),
+        ("rediss+cluster://a:7000/0", RedisAddress((("a", 7000),), "", 0, True, "", "", cluster=True)),
         ("unix:///run/valkey.sock", RedisAddress((), "", 0, False, "", "", "/run/valkey.sock")),
     ],
 )
@@ -28,7 +33,10 @@ def test_a_redis_url_says_where_and_who(url: str, address: RedisAddress) -> None
     [
         ("http://secret@cache", "'http' is not one of"),
         ("redis://:secret@a,b", "several hosts are Sentinels"),
+        ("redis://:secret@a,b", "servers of a Cluster: redis"),
         ("redis+sentinel://:secret@a,b", "service's name"),
+        ("redis+cluster://:secret@a,b/2", "no databases but 0, and the URL ends with /2"),
+        ("redis+cluster://:secret@a,b/main", "not a number"),
         ("redis://:secret@cache:port", "not a number"),
         ("redis://:secret@cache/main", "not a number"),
         ("redis://:secret@cache?ssl_cert_reqs=none", "not read"),
