@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.check.settings import CheckSettings
+from services.check.settings import CheckSettings, TokenSettings
 from services.check.signing import SigningSettings
 from services.runtime.settings import load
 from tests.chart.rendering import Object, Rendered, render
@@ -35,22 +35,56 @@ def test_it_is_a_test_and_gone_when_it_has_passed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gateway", "tests", "file"),
+    ("gateway", "tests", "secret"),
     [
-        ({}, {}, "/etc/tideboard/tokens/secret"),
-        ({"auth": {"existingSecret": "mine", "issuers": ["us"]}}, {}, "/etc/tideboard/tokens/secret"),
-        ({"auth": {"jwks": "https://id.example"}}, {"tokenSecret": "mine"}, "/etc/tideboard/tokens/token"),
+        ({}, {}, "demo-tideboard-gateway-tokens"),
+        ({"auth": {"existingSecret": "mine", "issuers": ["us"]}}, {}, "mine"),
+        ({"auth": {"jwks": "https://id.example"}}, {"tokenSecret": "theirs"}, "theirs"),
         ({"auth": {"mode": "none"}}, {}, ""),
     ],
 )
-def test_it_has_a_token_or_signs_one_where_viewers_need_one(gateway: Any, tests: Any, file: str) -> None:
+def test_it_has_a_token_where_viewers_need_one(gateway: Any, tests: Any, secret: str) -> None:
     rendered = render({"gateway": gateway, "tests": tests})
-    told = environ(rendered)
-    check, signing = load(CheckSettings, told), load(SigningSettings, told)
-    assert (check.token_file or signing.secret_file) == file
-    assert signing.issuers == tuple(gateway.get("auth", {}).get("issuers", ()))
-    mounts = [mount["mountPath"] for mount in pod_of(rendered)["spec"]["containers"][0]["volumeMounts"]]
-    assert ("/etc/tideboard/tokens" in mounts) == bool(file)
+    spec = pod_of(rendered)["spec"]
+    assert load(CheckSettings, environ(rendered)).token_file == ("/run/tideboard/token" if secret else "")
+    assert ("token" in mounts(spec["containers"][0])) == bool(secret)
+    assert secrets(spec) == ({secret} if secret else set())
+
+
+def test_who_looks_never_sees_the_secret_that_tokens_are_signed_with() -> None:
+    """Another container makes a token of it before: for the one dashboard, and no longer than the test may take."""
+    auth = {"issuers": ["us"], "audiences": ["boards"], "dashboardsClaim": "may"}
+    rendered = render({"gateway": {"auth": auth}, "tests": {"timeoutSeconds": 300}})
+    spec = pod_of(rendered)["spec"]
+    [maker], [looker] = spec["initContainers"], spec["containers"]
+    told = {item["name"]: item["value"] for item in maker["env"]}
+    wanted, signing = load(TokenSettings, told), load(SigningSettings, told)
+    assert (maker["args"], wanted.file) == (["token"], load(CheckSettings, environ(rendered)).token_file)
+    assert (wanted.dashboards, wanted.hours) == (("check",), 0.1)
+    assert (signing.issuers, signing.audiences, signing.claim) == (("us",), ("boards",), "may")
+    assert mounts(maker) == {"tmp", "token", "secrets-tokens"}
+    assert mounts(looker) == {"tmp", "token"}
+    assert not any("SECRET" in name for name in environ(rendered))
+    assert {"name": "token", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}} in spec["volumes"]
+
+
+def test_it_runs_where_gateways_may() -> None:
+    where = {
+        "nodeSelector": {"pool": "boards"},
+        "tolerations": [{"key": "boards", "operator": "Exists"}],
+        "priorityClassName": "high",
+    }
+    spec = pod_of(render({"gateway": where}))["spec"]
+    assert {key: spec.get(key) for key in where} == where
+
+
+def mounts(container: Object) -> set[str]:
+    return {mount["name"] for mount in container["volumeMounts"]}
+
+
+def secrets(spec: Object) -> set[str]:
+    sources = [source for volume in spec["volumes"] for source in volume.get("projected", {}).get("sources", ())]
+    return {source["secret"]["name"] for source in sources}
 
 
 def test_its_way_is_open_and_no_other() -> None:

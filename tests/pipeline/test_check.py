@@ -61,7 +61,7 @@ def test_a_gateway_that_does_not_answer_is_said(stack: Stack) -> None:
     assert "http://127.0.0.1:1 cannot be reached" in done.stderr
 
 
-def test_a_gateway_that_asks_for_a_token_takes_the_one_that_is_printed(valkey: Valkey, tmp_path: Path) -> None:
+def test_a_gateway_that_asks_for_a_token_takes_the_one_that_is_made(valkey: Valkey, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes(SECRET)
     environ = {"TIDEBOARD_GATEWAY_AUTH": "jwt", "TIDEBOARD_GATEWAY_SECRET_FILE": str(secret)}
@@ -73,8 +73,19 @@ def test_a_gateway_that_asks_for_a_token_takes_the_one_that_is_printed(valkey: V
         assert listed(url, "") == 401
         refused = errand("check", check_gateway=url, check_timeout=2)
         assert "the gateway refuses the socket: HTTP/1.1 401 Unauthorized" in refused.stderr
-        let_in = errand("check", check_gateway=url, check_timeout=2, gateway_secret_file=secret)
+        file = tmp_path / "token"
+        written = errand("token", gateway_secret_file=secret, token_file=file, token_dashboards="check", token_hours=0.02)
+        assert (written.returncode, written.stdout, written.stderr) == (0, "", "")
+        assert file.stat().st_mode & 0o777 == 0o600
+        let_in = errand("check", check_gateway=url, check_timeout=2, check_token_file=file)
         assert "there is no dashboard 'check'" in let_in.stderr
+
+
+def test_a_token_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(SECRET)
+    done = errand("token", gateway_secret_file=tmp_path / "secret", token_file=tmp_path / "nowhere" / "token")
+    assert done.returncode != 0
+    assert f"{tmp_path}/nowhere/token cannot be written: No such file or directory" in done.stderr
 
 
 def listed(url: str, token: str) -> int:
