@@ -1,6 +1,6 @@
 """Two installations of one name in two namespaces, one of Helm 3 and one of Helm 4: neither sees anything of the other, and each is scaled, upgraded and removed alone.
 
-The first brings the custom resource definitions, the second finds them there. One pair for all of it, in this order.
+The first brings the custom resource definitions, the second finds them there, and its Redis asks for a password. One pair for all of it, in this order.
 """
 
 import json
@@ -9,9 +9,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 import pytest
+from redis import AuthenticationError, Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.chart.edges import EDGES, PORTS, Place
 from tests.cluster import containers, operating
@@ -32,7 +36,8 @@ SMALL: Final[Values] = {
     "redis": {"persistence": {"enabled": False}},
     "shippedDashboards": {"enabled": False},
 }
-CHANGED: Final[Values] = {**SMALL, "gateway": {**SMALL["gateway"], "env": {"TIDEBOARD_GATEWAY_ACCEPTS": 400}}}
+GUARDED: Final[Values] = {**SMALL, "redis": {**SMALL["redis"], "auth": {"existingSecret": "redis"}}}
+PASSWORD: Final = 'a"b\\c $(id) d'
 PANEL: Final = {"id": "a", "type": "stat", "query": {"metric": "load"}}
 COMPONENTS: Final = ("ingestor", "aggregator", "gateway", "operator", "kafka", "redis")
 Pair = tuple[Release, Release]
@@ -48,7 +53,8 @@ def pair(cluster: Cluster, images: Mapping[str, str]) -> Iterator[Pair]:
     ):
         first, second = Release(cluster, this, "helm3"), Release(cluster, that, "helm4")
         first.install(SMALL)
-        said = second.install(SMALL)
+        cluster.kubectl("create", "secret", "generic", "redis", "-n", that, f"--from-literal=password={PASSWORD}")
+        said = second.install(GUARDED)
         assert "CRDs      are those of" in said
         yield first, second
 
@@ -82,12 +88,30 @@ def test_nobody_reaches_a_pod_of_the_other(pair: Pair) -> None:
             assert time.monotonic() < deadline, f"too much: {seen - wanted}; too little: {wanted - seen}"
 
 
+@pytest.mark.sandbox
+def test_a_redis_with_a_password_asks_for_it_and_shows_it_to_nobody(pair: Pair) -> None:
+    _, second = pair
+    [server], [gateway, *_] = second.pods("redis"), second.pods("gateway")
+    process = Path("/proc") / str(containers.main_process(server))
+    for shown in ("cmdline", "environ"):
+        assert PASSWORD.encode() not in (process / shown).read_bytes()
+
+    def answered(password: str | None) -> bool:
+        with Redis(host=server["status"]["podIP"], password=password, retry=Retry(NoBackoff(), 0)) as client:
+            return bool(client.ping())
+
+    neighbour = containers.any_process(gateway)
+    assert containers.within(neighbour, lambda: answered(PASSWORD))
+    with pytest.raises(AuthenticationError):
+        containers.within(neighbour, lambda: answered(None))
+
+
 def test_the_count_of_kubectl_scale_outlives_an_upgrade(pair: Pair) -> None:
     for release in pair:
         release.cluster.kubectl("scale", f"deployment/{release.full('gateway')}", "--replicas=2", "-n", release.namespace)
     for release in pair:
         before = uids(release.settled("gateway", 2))
-        release.upgrade(CHANGED)
+        release.upgrade(changed(release))
         assert not before & uids(release.settled("gateway", 2)), "these are of before the upgrade"
         path = f"/apis/apps/v1/namespaces/{release.namespace}/deployments/{release.full('gateway')}"
         assert release.cluster.api.get(path)["spec"]["replicas"] == 2
@@ -103,6 +127,11 @@ def test_the_one_stays_as_it_is_when_the_other_goes(pair: Pair) -> None:
     assert "Succeeded" in second.check()
     listed(second)
     assert uids(second.pods()) == before
+
+
+def changed(release: Release) -> Values:
+    """As it was installed, but for a setting of gateways."""
+    return {**release.values, "gateway": {**release.values["gateway"], "env": {"TIDEBOARD_GATEWAY_ACCEPTS": 400}}}
 
 
 def listed(release: Release) -> None:
