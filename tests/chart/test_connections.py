@@ -131,6 +131,16 @@ def test_ones_own_servers_with_everything() -> None:
     assert not rendered.of("Secret")  # all are somebody else's
 
 
+def test_a_redis_cluster_of_ones_own() -> None:
+    rendered = render(file="redis-cluster-values.yaml")
+    for component in ("ingestor", "aggregator", "gateway"):
+        redis = load(RedisSettings, rendered.environ(OURS[component], component))
+        assert (redis.username, redis.password_file) == ("boards", "/etc/tideboard/redis/password")
+        address = redis_address(redis.url)
+        assert (address.cluster, address.tls, address.db) == (True, True, 0)
+        assert address.hosts == (("redis-0.example", 6380), ("fd00::2", 6381))
+
+
 @pytest.mark.parametrize(
     ("sasl", "tls", "protocol"),
     [(False, False, "PLAINTEXT"), (False, True, "SSL"), (True, False, "SASL_PLAINTEXT"), (True, True, "SASL_SSL")],

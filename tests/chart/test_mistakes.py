@@ -8,6 +8,7 @@ from tests.chart.rendering import WORKLOADS, refusal, render, rendered_as
 
 NO_KAFKA = {"kafka": {"enabled": False}}
 NO_REDIS = {"redis": {"enabled": False}}
+CLUSTER = {"enabled": True, "hosts": ["c:6379"]}
 
 
 def own_kafka(**more: Any) -> dict[str, Any]:
@@ -43,7 +44,16 @@ def budget(component: str, said: Any, **more: Any) -> dict[str, Any]:
         (own_kafka(sasl={"mechanism": "PLAIN", "username": "a"}), "which needs a password"),
         (own_kafka(sasl={"username": "a", "existingSecret": "b"}), "set externalKafka.sasl.mechanism"),
         ({"topics": {"replication": 3}}, "the built-in Kafka is one broker"),
-        (own_redis(host="redis", cluster={"enabled": True}), "Redis Cluster is not supported"),
+        (own_redis(cluster={"enabled": True}), "which needs externalRedis.cluster.hosts: some of its servers"),
+        (own_redis(cluster={"hosts": ["c:6379"]}), "which needs externalRedis.cluster.enabled=true"),
+        (own_redis(host="redis", cluster=CLUSTER), "externalRedis.host and externalRedis.cluster are both set"),
+        (
+            own_redis(sentinel={"hosts": ["s:26379"], "service": "p"}, cluster=CLUSTER),
+            "externalRedis.sentinel.hosts and externalRedis.cluster are both set",
+        ),
+        (own_redis(database=3, cluster=CLUSTER), "externalRedis.database is 3, and a Redis Cluster has none but 0"),
+        (own_redis(cluster={"enabled": True, "hosts": ["redis://c:6379"]}), '"redis://c:6379" is not host:port'),
+        ({"externalRedis": {"cluster": CLUSTER}}, "redis.enabled and externalRedis are both set"),
         (own_redis(host="redis", sentinel={"hosts": ["s:26379"]}), "name the one server, or the Sentinels"),
         (own_redis(sentinel={"hosts": ["s:26379"]}), "which needs externalRedis.sentinel.service"),
         (own_redis(host="redis://user:password@redis:6379"), "is more than a host"),

@@ -66,6 +66,11 @@ def test_ones_own_servers_are_reached_on_their_ports_and_nothing_else_is() -> No
     assert beyond == {"aggregator": {9093, 9094, 9095, 26379, 26380, 6379}, "gateway": {26379, 26380, 6379, 8443}}
 
 
+def test_the_servers_of_a_cluster_are_reached_on_the_ports_of_its_hosts_and_the_one_that_is_said_besides() -> None:
+    rendered = render({"externalRedis": {"port": 7000}}, file="redis-cluster-values.yaml")
+    assert {port for port, to in outward(rendered, "gateway") if not to} == {6380, 6381, 7000}
+
+
 def test_values_open_more() -> None:
     rendered = render(
         {"gateway": {"networkPolicy": {"extraIngress": [{"from": [named("a")], "ports": [{"port": 9100}]}]}},

@@ -41,24 +41,47 @@
 
 {{- define "tideboard.checks.redis" -}}
 {{- $redis := .Values.externalRedis }}
-{{- if $redis.cluster.enabled }}
-{{- fail "externalRedis.cluster.enabled: Redis Cluster is not supported; use one primary, with externalRedis.sentinel for failover." }}
-{{- end }}
 {{- if and $redis.host $redis.sentinel.hosts }}
 {{- fail "externalRedis.host and externalRedis.sentinel.hosts are both set: name the one server, or the Sentinels that know it." }}
 {{- end }}
-{{- $own := or $redis.host $redis.sentinel.hosts }}
+{{- include "tideboard.checks.redisCluster" $redis }}
+{{- $own := or $redis.host $redis.sentinel.hosts $redis.cluster.hosts }}
 {{- if and .Values.redis.enabled $own }}
 {{- fail "redis.enabled and externalRedis are both set, and one feed is needed: set redis.enabled=false to use your own." }}
 {{- end }}
 {{- if not (or .Values.redis.enabled $own) }}
-{{- fail "No Redis is chosen: set externalRedis.host or externalRedis.sentinel.hosts to your own, or redis.enabled=true for the built-in one, which is for evaluation only." }}
+{{- fail "No Redis is chosen: set externalRedis.host, externalRedis.sentinel.hosts or externalRedis.cluster.hosts to your own, or redis.enabled=true for the built-in one, which is for evaluation only." }}
 {{- end }}
 {{- if regexMatch "[:/@]" (regexReplaceAll "^\\[[0-9a-fA-F:.]+\\]$" $redis.host "") }}
 {{- fail (printf "externalRedis.host: %q is more than a host; the port goes into externalRedis.port, user and password into externalRedis.username and externalRedis.existingSecret." $redis.host) }}
 {{- end }}
 {{- if and $redis.sentinel.hosts (not $redis.sentinel.service) }}
 {{- fail "externalRedis.sentinel.hosts is set, which needs externalRedis.sentinel.service: the name of what the Sentinels watch." }}
+{{- end }}
+{{- end }}
+
+{{/* Of externalRedis. */}}
+{{- define "tideboard.checks.redisCluster" -}}
+{{- if and .cluster.enabled (not .cluster.hosts) }}
+{{- fail "externalRedis.cluster.enabled is true, which needs externalRedis.cluster.hosts: some of its servers, as host:port." }}
+{{- end }}
+{{- if and .cluster.hosts (not .cluster.enabled) }}
+{{- fail "externalRedis.cluster.hosts is set, which needs externalRedis.cluster.enabled=true; Sentinels go into externalRedis.sentinel.hosts, one server into externalRedis.host." }}
+{{- end }}
+{{- if .cluster.enabled }}
+{{- range $name, $set := dict "externalRedis.host" .host "externalRedis.sentinel.hosts" .sentinel.hosts }}
+{{- if $set }}
+{{- fail (printf "%s and externalRedis.cluster are both set: a Redis Cluster fails over by itself, and is named by externalRedis.cluster.hosts alone." $name) }}
+{{- end }}
+{{- end }}
+{{- if .database }}
+{{- fail (printf "externalRedis.database is %v, and a Redis Cluster has none but 0." .database) }}
+{{- end }}
+{{- range .cluster.hosts }}
+{{- if not (regexMatch "^[^/:@]+:[0-9]+$|^\\[[0-9a-fA-F:.]+\\]:[0-9]+$" .) }}
+{{- fail (printf "externalRedis.cluster.hosts: %q is not host:port." .) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -85,7 +85,7 @@ spec:
 {{- if .Values.redis.enabled }}
 {{- include "tideboard.edge.out" (list . (list "redis") 6379) }}
 {{- else }}
-{{- $hosts := append $redis.sentinel.hosts (printf "%s:%v" $redis.host $redis.port) }}
+{{- $hosts := append (concat $redis.sentinel.hosts $redis.cluster.hosts) (printf "%s:%v" $redis.host $redis.port) }}
 {{- include "tideboard.edge.outside" (list $hosts 26379 .Values.networkPolicy.externalRedisTo) }}
 {{- end }}
 {{- end }}

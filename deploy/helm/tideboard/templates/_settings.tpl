@@ -88,6 +88,8 @@ TIDEBOARD_REDIS_KEY_FILE: /etc/tideboard/redis/tls.key
 {{- $scheme := ternary "rediss" "redis" $redis.tls.enabled }}
 {{- if $redis.sentinel.hosts -}}
 {{ $scheme }}+sentinel://{{ join "," $redis.sentinel.hosts }}/{{ $redis.sentinel.service }}/{{ $redis.database }}
+{{- else if $redis.cluster.enabled -}}
+{{ $scheme }}+cluster://{{ join "," $redis.cluster.hosts }}
 {{- else -}}
 {{ $scheme }}://{{ $redis.host }}:{{ $redis.port }}/{{ $redis.database }}
 {{- end }}
