@@ -32,6 +32,7 @@ class Member(Valkey):
             "--cluster-replica-validity-factor": "0",
             "--dir": str(folder),
             "--repl-diskless-sync-delay": "0",
+            "--enable-debug-command": "yes",
         }
         super().__init__(*(word for option in options.items() for word in option))
 
@@ -53,6 +54,14 @@ class Member(Valkey):
         self.order("CONFIG SET", "masteruser", "nobody", "masterauth", "nothing")
         primary.ask("CLIENT KILL", "TYPE", "replica")
         wait(lambda: "'connected'" not in self.role, "the replica goes on to follow")
+
+    def hand_nothing_on(self, nothing: bool = True) -> None:
+        """What is published on other servers does not get to those who subscribe to this one."""
+        self.order("DEBUG", "DROP-CLUSTER-PACKET-FILTER", 4 if nothing else -1)
+
+    def subscribers(self) -> int:
+        """How many connections it has that listen to views."""
+        return self.ask("CLIENT LIST", "TYPE", "pubsub").count("'id'")
 
     def nodes(self) -> list[list[str]]:
         """Whom it knows, itself included, as lines of words."""
@@ -105,7 +114,7 @@ class Servers:
         there.order("CLUSTER SETSLOT", slot, "MIGRATING", target)
         with Redis(port=there.port, protocol=2) as client:
             while keys := client.execute_command("CLUSTER GETKEYSINSLOT", slot, 1):
-                time.sleep(0.05)  # with part of a view here and part of it there
+                time.sleep(0.02)  # with part of a view here and part of it there
                 client.execute_command("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", *keys)
         for member in (to, there, *self.running):
             member.order("CLUSTER SETSLOT", slot, "NODE", target)

@@ -28,6 +28,7 @@ from services.gateway.outgoing import Outgoing
 from services.gateway.past import MAX_CELLS, ParameterError
 from services.gateway.pulse import Pulse
 from services.gateway.rates import FASTEST, Throttle
+from services.gateway.relay import Relay
 from services.gateway.stage import LINGER_MS, Stage
 from services.gateway.streams import PanelStream
 from services.gateway.tier import SLACK_MS
@@ -59,6 +60,7 @@ class Hub:
         self.health = Health(clock())
         self.throttle = Throttle(clock())
         self.views = Views(redis, clock, self._feed)
+        self._relay = Relay(redis, self.views)
         self._pulse = Pulse(redis, self.views, self.health, clock, self._feed)
         self.entries: dict[str, Entry] | None = None
         self.registry_away = ""
@@ -77,6 +79,7 @@ class Hub:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.views.run())
             tasks.create_task(self._pulse.run())
+            tasks.create_task(self._relay.run())
             tasks.create_task(self._follow())
             tasks.create_task(self._tick_on())
 

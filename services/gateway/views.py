@@ -5,7 +5,7 @@ feed counts as a gap. Who holds a view counts it: `open` and `close` belong toge
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,6 +44,11 @@ class Held:
     @property
     def ready(self) -> bool:
         return self.loaded and not self.whole
+
+    @property
+    def settled(self) -> bool:
+        """Nothing of it is being read."""
+        return self.ready and (self.reading is None or self.reading.done())
 
 
 class Views:
@@ -111,6 +116,18 @@ class Views:
         held = self._held[view]
         if held.loaded:
             self._read(held, "ahead")
+
+    def behind(self, there: Mapping[str, int]) -> list[str]:
+        """Views of which less was heard than these versions, and that are not being read."""
+        return [
+            view
+            for view, version in there.items()
+            if (held := self._held.get(view)) and held.settled and held.state.version < version
+        ]
+
+    def hear_anew(self) -> None:
+        """Subscribe over another connection; what was missed is read then."""
+        self._subscription.renew()
 
     # Listener of the subscription.
 

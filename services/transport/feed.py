@@ -54,6 +54,7 @@ class Subscription:
         self._wanted: set[str] = set()
         self._pending: list[tuple[str, str]] = []
         self._changed = asyncio.Event()
+        self._deaf = False
         self.connected = False
         self.connections = 0
 
@@ -71,6 +72,10 @@ class Subscription:
                 self._wanted.discard(channel)
                 self._pending.append(("UNSUBSCRIBE", channel))
         self._changed.set()
+
+    def renew(self) -> None:
+        """Give the connection up, though it answers: not all that is published gets here. To a Cluster the next one may lead to another server."""
+        self._deaf = True
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -98,6 +103,7 @@ class Subscription:
 
     async def _serve(self) -> None:
         """One connection's life: until it breaks, or nothing is wanted any more."""
+        self._deaf = False
         connection = connection_for_pubsub(self._redis)
         writer = None
         try:
@@ -140,9 +146,15 @@ class Subscription:
                     self._take(reply)
                     if (now := clock()) - extended_at > EXTEND_S:
                         extended_at = now
+                        self._give_up_if_deaf()
                         silence.reschedule(now + PATIENCE_S)
         except TimeoutError:
             raise FeedLostError(f"Redis has not answered for {PATIENCE_S:g} s") from None
+
+    def _give_up_if_deaf(self) -> None:
+        deaf, self._deaf = self._deaf, False
+        if deaf:
+            raise FeedLostError("not all that is published gets here")
 
     def _take(self, reply: Any) -> None:
         if not isinstance(reply, list):
