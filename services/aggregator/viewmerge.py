@@ -208,11 +208,11 @@ class ViewMerge:
         begins = not self.held[0]
         if begins and not cells and not filled and told is None:
             return None  # nothing has ever been computed, and nothing is to be said of that: there is no history to move
-        new = [NewGroup(number, self._labels[number]) for number in range(self._told, len(self._labels))]
+        moves = bool(cells) or begins  # else readers have this version: they would pass over new groups
         change = Change(
-            v=VERSION, epoch=self._epoch, prev=self.held[1], version=version if cells or begins else self.held[1],
-            closed=closed, at=now_ms, newest=newest, groups=new, cells=cells, notes=told, filled=filled,
-            first=(self._term or version) if cells or begins else 0,
+            v=VERSION, epoch=self._epoch, prev=self.held[1], version=version if moves else self.held[1],
+            closed=closed, at=now_ms, newest=newest, groups=self._new_groups() if moves else [], cells=cells, notes=told, filled=filled,
+            first=(self._term or version) if moves else 0,
         )  # fmt: skip
         gone = [bucket for bucket in self._values if bucket <= old] if self._first <= old else []
         terms = self._begun(change)
@@ -249,6 +249,10 @@ class ViewMerge:
         self.hot = max(self.hot, step.hot)
         self._first = min(self._values if step.gone or self.coarse else (self._first, *self._pending), default=_NEVER)
         self._pending = {}
+
+    def _new_groups(self) -> list[NewGroup]:
+        """Those that the history does not know yet."""
+        return [NewGroup(number, self._labels[number]) for number in range(self._told, len(self._labels))]
 
     def _new_notes(self, notes: Notes, now_ms: int) -> Notes | None:
         """The notes where they are others than those of the history; at most once a second, since late samples may come with every record."""

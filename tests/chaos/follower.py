@@ -92,6 +92,8 @@ class Judge:
         if change.version == change.prev:
             if change.cells:
                 self._fault(f"changes cells and stays at {change.version}")
+            if change.groups:
+                self._fault(f"tells of new groups and stays at {change.version}")
         elif change.version <= self._highest.get(change.epoch, 0):
             self._fault(f"version {change.version} was published before, in epoch {change.epoch}")
         self._highest[change.epoch] = max(change.version, self._highest.get(change.epoch, 0))

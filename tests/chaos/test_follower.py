@@ -10,7 +10,8 @@ from tests.chaos.follower import Follower, Judge, difference
 def change(prev: int, version: int, cells: dict[int, float | None] | None = None, epoch: str = "e") -> Change:
     """One message. cells: bucket -> value of group 0."""
     columns = [Cells(bucket, [0], [value]) for bucket, value in (cells or {}).items()]
-    return Change(1, epoch, prev, version, 0, 0, 0, [NewGroup(0, {"a": "b"})], columns)
+    groups = [NewGroup(0, {"a": "b"})] if version > prev else []
+    return Change(1, epoch, prev, version, 0, 0, 0, groups, columns)
 
 
 def history(version: int, cells: dict[int, float], epoch: str = "e", terms: Terms = ()) -> ViewHistory:
@@ -75,6 +76,11 @@ def test_a_chain_without_a_hole_is_right_and_so_is_one_that_a_lost_connection_br
     assert judged(change(0, 5), change(5, 6), change(6, 6), change(6, 9)) == []
     assert judged(change(0, 5), None, change(7, 9)) == []
     assert judged(change(0, 5), change(0, 6, epoch="other"), change(6, 7, epoch="other")) == []
+
+
+def test_what_moves_no_version_tells_of_no_group() -> None:
+    told = Change(1, "e", 5, 5, 0, 0, 0, [NewGroup(1, {"a": "c"})], [])
+    assert judged(change(0, 5), told) == ["view v: tells of new groups and stays at 5"]
 
 
 def test_versions_grow_within_an_epoch_and_another_one_may_begin_below_the_last() -> None:

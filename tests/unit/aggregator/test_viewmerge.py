@@ -469,6 +469,18 @@ def test_groups_of_queries_meet_by_their_labels() -> None:
     assert world.table() == {((("host", "a"),), T0): 0.5, ((("host", "b"),), T0): 0.2}
 
 
+def test_a_group_is_told_with_its_first_cell_and_not_where_only_time_moves() -> None:
+    """Who has a version passes over what another message of the same version tells."""
+    world = World(RATIO)
+    world.write(delta(4, host="b", code="200"), delta(1, host="b", code="503"))
+    run(world, world.step())
+    world.write(delta(4, host="a", code="200"))
+    passing = run(world, world.step(closed=T0))
+    assert (passing.change.version, passing.change.groups) == (passing.change.prev, [])
+    world.write(delta(1, host="a", code="503"))
+    assert run(world, world.step()).change.groups == [NewGroup(1, {"host": "a"})]
+
+
 # What functions mean over several partitions
 
 
