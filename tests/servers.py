@@ -92,13 +92,21 @@ class Valkey(Server):
 class SecureRedis(Server):
     """Debian's redis-server, with TLS and no plain port. The Valkey of the wheel is built without TLS."""
 
-    def __init__(self, folder: Path, certificates: Certificates, pair: Pair | None = None, ask_client: bool = False) -> None:
-        """pair: the server's own, by default the one for 127.0.0.1. ask_client: whether clients must show a certificate."""
+    def __init__(
+        self,
+        folder: Path,
+        certificates: Certificates,
+        pair: Pair | None = None,
+        ask_client: bool = False,
+        more: tuple[str, ...] = (),
+    ) -> None:
+        """pair: the server's own, by default the one for 127.0.0.1. ask_client: whether clients must show a certificate. more: options."""
         super().__init__("redis", self._redis, connects)
         self._folder = folder
         self._certificates = certificates
         self._pair = pair or certificates.server
         self._ask_client = ask_client
+        self._more = more
 
     @property
     def url(self) -> str:
@@ -114,7 +122,7 @@ class SecureRedis(Server):
             "--tls-auth-clients": "yes" if self._ask_client else "no",
             "--dir": self._folder,
         }
-        options = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction")
+        options = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction", *self._more)
         words = (str(word) for option in tls.items() for word in option)
         return tethered(parent, str(redis_server(self._folder)), *options, *words)
 

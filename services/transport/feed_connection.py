@@ -113,6 +113,10 @@ class _User(CredentialProvider):
         username = self._address.username or self._settings.username
         return (username, password) if username else (password,)
 
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """Else redis-py warns at every connection that it asks the other one."""
+        return self.get_credentials()
+
 
 def _kind(address: RedisAddress, base: type[AbstractConnection] = Connection) -> type[AbstractConnection]:
     if address.path:

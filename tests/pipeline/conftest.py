@@ -8,9 +8,15 @@ from redis.asyncio import Redis
 from services.transport.log import LogReader
 from services.transport.log_writer import LogWriter
 from services.transport.settings import KafkaSettings, RedisSettings
+from tests.certificates import Certificates, make
 from tests.kafka.server import Kafka, empty
 from tests.pipeline.world import Log, feed, writing
 from tests.servers import Broker, Valkey, running
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

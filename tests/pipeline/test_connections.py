@@ -20,17 +20,12 @@ from services.transport.lineage import ensure_lineage, read_lineage
 from services.transport.log import LogReader, Record
 from services.transport.log_wire import LogAway
 from services.transport.settings import KafkaSettings, RedisSettings
-from tests.certificates import Certificates, make
+from tests.certificates import Certificates
 from tests.kafka.secure import MECHANISMS, PASSWORD, USER, SecureKafka
 from tests.pipeline.test_aggregator import EVERYTHING, points
 from tests.pipeline.world import aggregating, feed, register, settled, until, writing
 from tests.sentinels import watched
 from tests.servers import ROOT, SecureRedis, Valkey, running
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")

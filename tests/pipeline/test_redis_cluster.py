@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -21,12 +22,14 @@ from services.transport.lineage import read_lineage
 from services.transport.registry import SOURCE_SHELF
 from services.transport.scripts import Script
 from services.transport.settings import KafkaSettings, RedisSettings
+from tests.certificates import Certificates
 from tests.pipeline.gateway_world import Pen, Screen, beating, document, now_ms, panel, serving, view_ids, viewing
 from tests.pipeline.gateway_world import entry as page
 from tests.pipeline.test_aggregator import ALL_FUNCTIONS, EVERYTHING, points
 from tests.pipeline.test_slots import freed
-from tests.pipeline.world import aggregating, entry, feed, register, settled, until, writing
+from tests.pipeline.world import aggregating, entry, feed, register, settled, until, views, writing
 from tests.redis_cluster import Member, Servers, clustered
+from tests.servers import ROOT, SecureRedis, running
 
 PATIENCE_S = 20.0
 SLOW = {"id": "slow", "type": "stat", "query": {"metric": "load", "by": ["host"], "fn": ALL_FUNCTIONS, "every": "10m"}}
@@ -206,6 +209,50 @@ async def test_a_viewer_gets_what_the_servers_do_not_hand_on_to_each_other(
             for member in three.members:
                 member.hand_nothing_on(False)
             assert all(screen.table(pen.view) == pen.truth() for pen in pens)
+
+
+async def test_a_user_with_the_rights_that_the_page_names_is_enough(
+    kafka: KafkaSettings, redis: Redis, three: Servers, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "connections.md").read_text()
+    rights = re.search(r"^ +ACL SETUSER tideboard on >SECRET (.*)$", page, re.MULTILINE)
+    more = re.search(r"^In a Cluster, on every server, also `(.*)`", page, re.MULTILINE)
+    assert rights and more, "docs/connections.md names no rights"
+    for member in three.members:
+        member.order("ACL SETUSER", "tideboard", "on", ">hush-1", *rights[1].split(), *more[1].split())
+    (secret := tmp_path / "password").write_text("hush-1\n")
+    settings = RedisSettings(url=three.url, username="tideboard", password_file=str(secret))
+    async with writing(kafka) as log, serving(settings.url.replace("://", "://tideboard:hush-1@")) as gateway:
+        wanted = await register(redis, EVERYTHING)
+        async with aggregating(kafka, settings) as aggregator, viewing(gateway.port, EVERYTHING.name) as screen:
+            await log.write(points(random.Random(2), 30))
+            await settled(redis, log, wanted)
+            await shows(screen, redis, wanted)
+            assert "'user': 'tideboard'" in three.members[0].ask("CLIENT LIST")
+            assert "hush-1" not in str(aggregator.status()) and "hush-1" not in repr(settings)
+
+
+async def test_a_cluster_that_asks_for_certificates_is_reached_with_one(
+    certificates: Certificates, kafka: KafkaSettings, tmp_path: Path
+) -> None:
+    with running(
+        SecureRedis(tmp_path, certificates, ask_client=True, more=("--cluster-enabled", "yes", "--tls-cluster", "yes"))
+    ) as server:
+        settings = RedisSettings(
+            url=f"rediss+cluster://{server.address}",
+            ca_file=str(certificates.authority.certificate),
+            certificate_file=str(certificates.client.certificate),
+            key_file=str(certificates.client.key),
+        )
+        async with feed(replace(settings, url=server.url)) as alone:
+            await alone.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16_383)  # type: ignore[no-untyped-call]
+        async with feed(settings) as redis, writing(kafka) as log, aggregating(kafka, settings):
+            await again_and_again(lambda: register(redis, EVERYTHING))
+            await log.write(points(random.Random(1), 30))
+            await settled(redis, log, views(EVERYTHING))
+        async with feed(replace(settings, certificate_file="", key_file="")) as stranger:
+            with pytest.raises(FeedErrors):
+                await stranger.get("tb:any")
 
 
 def without_folds(servers: Servers, lineage: str, wanted: dict[str, View]) -> Member:

@@ -1,4 +1,4 @@
-"""What is sent to Redis keeps to one hash slot per command, script and transaction, so that Redis Cluster could take it."""
+"""What is sent to Redis keeps to one hash slot per command, script and transaction, as Redis Cluster needs it."""
 
 import asyncio
 import contextlib
