@@ -1,5 +1,6 @@
 """Every pod, whatever the values: Pod Security "restricted", no token where none is used, probes, and an end in good order."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -206,6 +207,33 @@ def test_images_are_named_by_registry_tag_and_digest_as_values_say() -> None:
 def test_secrets_to_pull_images_with_come_from_both_places() -> None:
     for _, pod in render(file="maximal-values.yaml").pods():
         assert pod["spec"]["imagePullSecrets"] == [{"name": "from-global"}, {"name": "from-here"}]
+
+
+def test_the_example_for_production_begins_with_three_of_what_serves_others() -> None:
+    """Without `replicas` and an autoscaler Kubernetes begins with one."""
+    rendered = render(file="values-production.yaml")
+    least = {
+        found["spec"]["scaleTargetRef"]["name"]: found["spec"]["minReplicas"]
+        for found in rendered.of("HorizontalPodAutoscaler")
+    }
+    for name in ("ingestor", "gateway"):
+        found = rendered.one("Deployment", name)
+        assert least.get(found["metadata"]["name"], found["spec"].get("replicas", 1)) >= 3, name
+    assert rendered.one("StatefulSet", "aggregator")["spec"]["replicas"] >= 3
+
+
+def test_the_example_for_production_says_how_to_make_every_secret_that_pods_name() -> None:
+    """`helm test` among them: a pod waits for ever for a Secret that is not there."""
+    made = set(re.findall(r"create secret generic (\S+)", FILES["values-production.yaml"].read_text(encoding="utf-8")))
+    pods = [pod["spec"] for _, pod in render(file="values-production.yaml").pods()]
+    sources = [source for pod in pods for volume in pod["volumes"] for source in volume.get("projected", {}).get("sources", ())]
+    assert {source["secret"]["name"] for source in sources if "secret" in source} == made
+
+
+def test_the_example_for_production_is_monitored() -> None:
+    rendered = render(file="values-production.yaml")
+    assert rendered.of("ServiceMonitor")
+    assert rendered.of("PrometheusRule")
 
 
 def containers(file: str) -> Iterator[tuple[str, dict[str, Any]]]:
