@@ -1,5 +1,6 @@
 """NetworkPolicies, worked out as a plugin does: which of our pods may reach which, on which ports, and what else gets in and out."""
 
+import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -31,6 +32,16 @@ def test_a_pod_that_is_not_ours_reaches_the_wall_and_if_it_is_in_the_cluster_the
         {"gateway": {"allowFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}, "ingestor": {"allowFrom": [named("apps")]}}
     )
     assert not [to for to in PORTS for port in PORTS[to] if admits(closed, to, port, outside)]
+
+
+def test_the_example_for_production_believes_few_and_lets_in_nobody_but_who_it_believes() -> None:
+    """A pod that may connect and has a trusted address says of itself what it likes."""
+    rendered = render(file="values-production.yaml")
+    [trusted] = rendered.environ("Deployment", "gateway")["TIDEBOARD_GATEWAY_TRUSTED_PROXIES"].split(",")
+    assert ipaddress.ip_network(trusted).num_addresses <= 256
+    [route] = rendered.of("HTTPRoute")
+    assert admits(rendered, "gateway", 8080, {"namespace": route["spec"]["parentRefs"][0]["namespace"]})
+    assert not admits(rendered, "gateway", 8080, {"namespace": "elsewhere"})
 
 
 def test_metrics_are_read_from_the_namespace_that_is_named_only() -> None:

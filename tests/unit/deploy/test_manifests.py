@@ -1,5 +1,6 @@
 """deploy/k8s: what kubectl puts together is what the chart renders, without what is Helm's."""
 
+import ipaddress
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -99,7 +100,7 @@ def test_the_overlay_for_production_says_what_the_chart_says_with_the_same_value
         each for each in objects if each["kind"] == "ConfigMap" and each["metadata"]["name"] == f"tideboard-{component}"
     ]
     own = settings("overlays/production", f"tideboard-{component}")
-    assert own.pop("TIDEBOARD_GATEWAY_TRUSTED_PROXIES", "10.0.0.0/8") == "10.0.0.0/8"
+    own.pop("TIDEBOARD_GATEWAY_TRUSTED_PROXIES", None)
     said = dict(chart["data"])
     assert own.pop("REDIS_URL") == said.pop("REDIS_URL").replace(
         "sentinel.example:26379", ",".join(f"sentinel-{number}.redis.example:26379" for number in range(3))
@@ -110,6 +111,21 @@ def test_the_overlay_for_production_says_what_the_chart_says_with_the_same_value
     mounted = pods(built("overlays/production"))[f"tideboard-{component}"]
     wanted = pods(objects)[f"tideboard-{component}"]
     assert by_name(mounted["volumes"]) == by_name(wanted["volumes"])
+
+
+def test_the_overlay_for_production_believes_few_and_lets_in_who_it_believes() -> None:
+    """A pod that may connect and has a trusted address says of itself what it likes."""
+    trusted = settings("overlays/production", "tideboard-gateway")["TIDEBOARD_GATEWAY_TRUSTED_PROXIES"]
+    assert ipaddress.ip_network(trusted).num_addresses <= 256
+    rules = of("overlays/production", "NetworkPolicy")["tideboard-gateway-ingress"]["spec"]["ingress"]
+    assert [rule for rule in rules if "from" not in rule] == []
+    (route,) = of("overlays/production", "HTTPRoute").values()
+    [proxies] = [peer for rule in rules for peer in rule["from"] if peer.get("namespaceSelector") == _named(route)]
+    assert proxies
+
+
+def _named(route: dict[str, Any]) -> dict[str, Any]:
+    return {"matchLabels": {"kubernetes.io/metadata.name": route["spec"]["parentRefs"][0]["namespace"]}}
 
 
 def by_name(volumes: list[dict[str, Any]]) -> list[dict[str, Any]]:
