@@ -96,6 +96,8 @@ def test_its_way_is_open_and_no_other() -> None:
     assert ways == {("ingestor", 8081), ("gateway", 8080)}
 
 
-def test_there_is_none_where_that_is_chosen_or_nobody_could_be_asked() -> None:
-    for values in ({"tests": {"enabled": False}}, {"gateway": {"enabled": False}}):
-        assert not render(values).of("Pod")
+@pytest.mark.parametrize("off", ["tests", "ingestor", "aggregator", "gateway", "operator"])
+def test_there_is_none_where_that_is_chosen_or_its_sample_could_not_get_through(off: str) -> None:
+    without = render({off: {"enabled": False}, "collector": {"enabled": False}, "watcher": {"enabled": False}})
+    assert not without.of("Pod")
+    assert "test" not in without.names("NetworkPolicy")

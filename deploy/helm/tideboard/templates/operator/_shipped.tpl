@@ -4,7 +4,7 @@
 {{- define "tideboard.shipped" -}}
 {{- $names := list }}
 {{- if .Values.shippedDashboards.enabled }}{{ $names = concat $names (list "host" "tideboard") }}{{ end }}
-{{- if .Values.tests.enabled }}{{ $names = append $names "check" }}{{ end }}
+{{- if include "tideboard.tests.wanted" . }}{{ $names = append $names "check" }}{{ end }}
 {{- join " " $names }}
 {{- end }}
 

@@ -1,3 +1,10 @@
+{{/* Whether there is a test: where everybody is there through whom its sample goes, and who writes the dashboard that it looks at. */}}
+{{- define "tideboard.tests.wanted" -}}
+{{- with .Values }}
+{{- if and .tests.enabled .ingestor.enabled .aggregator.enabled .gateway.enabled .operator.enabled }}yes{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* What Helm does with the test's objects: gone when it has passed, so that an uninstall leaves nothing, and there to be looked at when it has failed. */}}
 {{- define "tideboard.tests.hook" -}}
 helm.sh/hook: test
