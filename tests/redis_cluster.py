@@ -16,19 +16,21 @@ from tests.servers import Valkey, running
 PRIMARIES = 3
 SLOTS = 16_384
 NODE_TIMEOUT_MS = 1_000
+LONG_MS = 10_000
+"""Where nobody would take over: a machine that is slow for a moment takes no slot away."""
 PATIENCE_S = 20.0
 
 
 class Member(Valkey):
     """One server. Its file keeps who it is; its data are gone when it ends."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, number: int, timeout_ms: int) -> None:
         self.bus_port = free_port()
         options = {
             "--cluster-enabled": "yes",
             "--cluster-port": str(self.bus_port),
             "--cluster-config-file": f"nodes-{number}.conf",
-            "--cluster-node-timeout": str(NODE_TIMEOUT_MS),
+            "--cluster-node-timeout": str(timeout_ms),
             "--cluster-replica-validity-factor": "0",
             "--dir": str(folder),
             "--repl-diskless-sync-delay": "0",
@@ -129,7 +131,8 @@ class Servers:
 def clustered(folder: Path, replicas: bool = False) -> Iterator[Servers]:
     """Started, with all slots held."""
     with contextlib.ExitStack() as started:
-        members = [Member(folder, number) for number in range(PRIMARIES * (1 + replicas))]
+        timeout_ms = NODE_TIMEOUT_MS if replicas else LONG_MS
+        members = [Member(folder, number, timeout_ms) for number in range(PRIMARIES * (1 + replicas))]
         for member in members:
             started.enter_context(running(member))
         for number, member in enumerate(members):

@@ -12,12 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode
 from redis.crc import key_slot
 
 from services.contract.names import DASHBOARDS, VIEWS, fold_key, view_key
 from services.contract.views import View
+from services.local.embedded import free_port
 from services.transport import memory, registry
 from services.transport.feed import FeedErrors
+from services.transport.feed_connection import cluster_of
 from services.transport.lineage import read_lineage
 from services.transport.registry import SOURCE_SHELF
 from services.transport.scripts import Script
@@ -29,7 +32,7 @@ from tests.pipeline.test_aggregator import ALL_FUNCTIONS, EVERYTHING, points
 from tests.pipeline.test_slots import freed
 from tests.pipeline.world import aggregating, entry, feed, register, settled, until, views, writing
 from tests.redis_cluster import Member, Servers, clustered
-from tests.servers import ROOT, SecureRedis, running
+from tests.servers import ROOT, SecureRedis, Valkey, running
 
 PATIENCE_S = 20.0
 SLOW = {"id": "slow", "type": "stat", "query": {"metric": "load", "by": ["host"], "fn": ALL_FUNCTIONS, "every": "10m"}}
@@ -98,6 +101,21 @@ async def test_what_somebody_else_changes_meanwhile_stops_a_transaction(redis: R
         with pytest.raises(FeedErrors, match="Watched"):
             await together.execute()
     assert await redis.hget(DASHBOARDS, "name") == b"changed"
+
+
+async def test_servers_that_were_named_are_asked_again_where_all_that_were_found_are_gone(redis: Redis) -> None:
+    cluster = cluster_of(redis)
+    assert cluster is not None
+    gone = ClusterNode("127.0.0.1", free_port(), **cluster.connection_kwargs)
+    cluster.nodes_manager.startup_nodes = {gone.name: gone}
+    cluster.doubt()
+    assert await redis.set("tb:any", 1)
+
+
+async def test_one_server_is_no_cluster_and_says_so(valkey: Valkey) -> None:
+    async with feed(RedisSettings(url=f"redis+cluster://{valkey.address}")) as redis:
+        with pytest.raises(FeedErrors, match="Cluster mode is not enabled"):
+            await redis.get("tb:any")
 
 
 async def test_a_script_that_only_some_servers_know_is_called_once_for_each(redis: Redis, three: Servers) -> None:
@@ -236,7 +254,12 @@ async def test_a_cluster_that_asks_for_certificates_is_reached_with_one(
     certificates: Certificates, kafka: KafkaSettings, tmp_path: Path
 ) -> None:
     with running(
-        SecureRedis(tmp_path, certificates, ask_client=True, more=("--cluster-enabled", "yes", "--tls-cluster", "yes"))
+        SecureRedis(
+            tmp_path,
+            certificates,
+            ask_client=True,
+            more=("--cluster-enabled", "yes", "--cluster-port", f"{free_port()}", "--tls-cluster", "yes"),
+        )
     ) as server:
         settings = RedisSettings(
             url=f"rediss+cluster://{server.address}",
