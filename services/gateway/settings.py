@@ -26,7 +26,7 @@ class GatewaySettings:
 
 @dataclass(frozen=True, slots=True)
 class LeavingSettings:
-    """How a gateway leaves that is stopped (SIGTERM) or drained (POST /drain on the admin port). The target all stops at once: there is nowhere else to go."""
+    """How a gateway leaves that is stopped (SIGTERM) or drained (POST /drain). The target all stops at once: there is nowhere else to go."""
 
     notice_s: float = setting(
         5.0,
