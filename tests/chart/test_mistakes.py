@@ -27,6 +27,10 @@ def memory(component: str, limit: Any, **more: Any) -> dict[str, Any]:
     return {component: {**more, "resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": limit}}}}
 
 
+def rolling(component: str, **said: Any) -> dict[str, Any]:
+    return {component: {"strategy": {"rollingUpdate": said}}}
+
+
 def budget(component: str, said: Any, **more: Any) -> dict[str, Any]:
     return {component: {**more, "podDisruptionBudget": said}}
 
@@ -121,6 +125,36 @@ def budget(component: str, said: Any, **more: Any) -> dict[str, Any]:
             'redis.strategy.type is "Recreate", and is to be RollingUpdate or OnDelete',
         ),
         ({"kafka": {"persistence": {"size": "10 GB"}}}, 'kafka.persistence.size is "10 GB"'),
+        (
+            {"ingestor": {"terminationGracePeriodSeconds": 4}},
+            "ingestor.terminationGracePeriodSeconds is 4, and its preStop sleeps for 5 s",
+        ),
+        ({"ingestor": {"terminationGracePeriodSeconds": 9, "preStopSeconds": 10}}, "its preStop sleeps for 10 s"),
+        (
+            {"aggregator": {"lifecycle": {"preStop": {"sleep": {"seconds": 31}}}}},
+            "aggregator.terminationGracePeriodSeconds is 30, and its preStop sleeps for 31 s",
+        ),
+        (
+            {"gateway": {"progressDeadlineSeconds": 10}},
+            "gateway.minReadySeconds is 10, and a rollout counts as failed after 10 s without progress (gateway.progressDeadlineSeconds)",
+        ),
+        (
+            {"gateway": {"minReadySeconds": 600, "replicaCount": 0, "autoscaling": {"mode": "none"}}},
+            "gateway.minReadySeconds is 600",
+        ),
+        ({"ingestor": {"minReadySeconds": 600}}, "ingestor.minReadySeconds is 600, and a rollout counts as failed after 600 s"),
+        ({"operator": {"minReadySeconds": 900}}, "operator.minReadySeconds is 900"),
+        (rolling("gateway", maxSurge=0), "gateway.strategy.rollingUpdate.maxSurge and maxUnavailable are both 0"),
+        (rolling("ingestor", maxSurge="0%"), "ingestor.strategy.rollingUpdate.maxSurge and maxUnavailable are both 0"),
+        (rolling("collector", maxUnavailable=0), "collector.strategy.rollingUpdate.maxSurge and maxUnavailable are both 0"),
+        (rolling("collector", maxSurge=1), "a DaemonSet takes one of them"),
+        (rolling("gateway", maxSurge="one"), 'gateway.strategy.rollingUpdate.maxSurge is "one", and is to be a number of pods'),
+        ({"commonLabels": {"my team": "web"}}, 'commonLabels: "my team" is to be a name of up to 63 letters'),
+        ({"commonLabels": {"example.com/a/b": "web"}}, 'commonLabels: "example.com/a/b" is to be a name'),
+        ({"gateway": {"podLabels": {"x" * 64: "web"}}}, "gateway.podLabels: "),
+        ({"gateway": {"podAnnotations": {"my team": "web"}}}, 'gateway.podAnnotations: "my team" is to be a name'),
+        ({"commonAnnotations": {"-a": "web"}}, 'commonAnnotations: "-a" is to be a name'),
+        ({"redis": {"nodeSelector": {"my pool": "web"}}}, 'redis.nodeSelector: "my pool" is to be a name'),
         (exposed("https://wall.example"), "is to be a host alone"),
         ({"gateway": {"httpRoute": {"hostnames": ["wall.example:8080"]}}}, "is to be a host alone"),
         ({"gateway": {"trustedProxies": ["10.0.0.0-10.0.0.9"]}}, "is to be a network"),
@@ -169,7 +203,15 @@ def test_helm_3_says_the_same(values: dict[str, Any], said: str) -> None:
         {"gateway": {"trustedProxies": ["10.0.0.1", "10.0.0.0/8", "fd00::/8"]}},
         {"gateway": {"image": {"registry": "localhost:5000/mirror", "repository": "a__b/c-d.e", "tag": "v1_2.3-rc"}}},
         exposed("*.wall.example"),
-        {"commonLabels": {"empty": "", "one": "1"}},
+        {"commonLabels": {"empty": "", "one": "1", "example.com/team": "web", "A_b.c-1": "x"}},
+        {"commonAnnotations": {"example.com/team": "web team, and more"}},
+        {"ingestor": {"terminationGracePeriodSeconds": 5, "minReadySeconds": 599}},
+        {"ingestor": {"terminationGracePeriodSeconds": 4, "lifecycle": {"preStop": {"exec": {"command": ["true"]}}}}},
+        {"gateway": {"minReadySeconds": 700, "progressDeadlineSeconds": 701}, "aggregator": {"minReadySeconds": 900}},
+        rolling("gateway", maxSurge=0, maxUnavailable="25%"),
+        rolling("gateway", maxSurge=None),
+        rolling("collector", maxSurge=1, maxUnavailable=0),
+        {"gateway": {"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 0}}}},
         memory("kafka", "513Mi"),
         memory("kafka", None, heap="64G"),
         memory("redis", "1G", maxMemory="900MB"),

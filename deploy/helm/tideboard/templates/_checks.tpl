@@ -9,6 +9,7 @@
 {{- include "tideboard.checks.components" . }}
 {{- include "tideboard.checks.disruption" . }}
 {{- include "tideboard.checks.memory" . }}
+{{- include "tideboard.checks.progress" . }}
 {{- end }}
 
 {{- define "tideboard.checks.kafka" -}}

@@ -7,6 +7,14 @@ preStop: {sleep: {seconds: {{ int . }}}}
 {{- end }}
 {{- end }}
 
+{{/* What a container does before it ends, within the time that its pod has. A list: component, its lifecycle, and that time. */}}
+{{- define "tideboard.checks.sleep" -}}
+{{- $sleep := dig "preStop" "sleep" "seconds" 0 (index . 1) | int }}
+{{- if gt $sleep (int (last .)) }}
+{{- fail (printf "%s.terminationGracePeriodSeconds is %v, and its preStop sleeps for %d s: set it to that at least, with some seconds to end, or leave it out." (first .) (last .) $sleep) }}
+{{- end }}
+{{- end }}
+
 {{- define "tideboard.ingestor.grace" -}}
 {{- with .Values.ingestor }}
 {{- if kindIs "invalid" .terminationGracePeriodSeconds }}{{ add .preStopSeconds 15 }}{{ else }}{{ .terminationGracePeriodSeconds }}{{ end }}
@@ -43,5 +51,49 @@ preStop: {sleep: {seconds: {{ int . }}}}
 {{- if not (has $strategy.type (list "RollingUpdate" (last .))) }}
 {{- fail (printf "%s.strategy.type is %q, and is to be RollingUpdate or %s." (index . 1) (toString $strategy.type) (last .)) }}
 {{- end }}
+{{- if eq $strategy.type "RollingUpdate" }}
+{{- include "tideboard.rolling" (list (index . 1) (get $strategy "rollingUpdate" | default dict) (last .)) }}
+{{- end }}
 {{- eq $strategy.type "RollingUpdate" | ternary $strategy (omit $strategy "rollingUpdate") | toYaml }}
+{{- end }}
+
+{{/* What an API server would refuse of rolling. A list: component, rollingUpdate, and the other way that there is, which for Deployments is Recreate. */}}
+{{- define "tideboard.rolling" -}}
+{{- $path := printf "%s.strategy.rollingUpdate" (first .) }}
+{{- $rolling := index . 1 }}
+{{- range $key := list "maxSurge" "maxUnavailable" }}
+{{- with get $rolling $key }}
+{{- if not (regexMatch "^[0-9]+%?$" (include "tideboard.scalar" .)) }}
+{{- fail (printf "%s.%s is %q, and is to be a number of pods, or a share of them such as 25%%." $path $key (toString .)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $deployment := eq (last .) "Recreate" }}
+{{- $daemons := eq (first .) "collector" }}
+{{- $surge := include "tideboard.any" (list $rolling "maxSurge" (ternary 1 0 $deployment)) }}
+{{- $away := include "tideboard.any" (list $rolling "maxUnavailable" 1) }}
+{{- if and (or $deployment $daemons) (not $surge) (not $away) }}
+{{- fail (printf "%s.maxSurge and maxUnavailable are both 0, so that no pod could ever be replaced: set one of them to 1." $path) }}
+{{- end }}
+{{- if and $daemons $surge $away }}
+{{- fail (printf "%s has maxSurge and maxUnavailable, and a DaemonSet takes one of them: set the other one to 0." $path) }}
+{{- end }}
+{{- end }}
+
+{{/* Whether a number of pods, or a share of them, is more than 0. A list: rollingUpdate, the key, and what Kubernetes takes where nothing is said. */}}
+{{- define "tideboard.any" -}}
+{{- $said := hasKey (first .) (index . 1) | ternary (get (first .) (index . 1)) (last .) }}
+{{- if gt (include "tideboard.scalar" $said | trimSuffix "%" | int) 0 }}yes{{ end }}
+{{- end }}
+
+{{/* A Deployment is not to count as failed before a pod may count as ready. */}}
+{{- define "tideboard.checks.progress" -}}
+{{- range $component := list "ingestor" "gateway" "operator" "watcher" }}
+{{- $values := index $.Values $component }}
+{{- $gateway := eq $component "gateway" }}
+{{- $deadline := $gateway | ternary (include "tideboard.gateway.progressDeadline" $) "600" | trim | int }}
+{{- if and $values.enabled (ge (int $values.minReadySeconds) $deadline) }}
+{{- fail (printf "%s.minReadySeconds is %v, and a rollout counts as failed after %d s without progress%s: %sset minReadySeconds to less." $component $values.minReadySeconds $deadline (ternary " (gateway.progressDeadlineSeconds)" "" $gateway) (ternary "raise that, or " "" $gateway)) }}
+{{- end }}
+{{- end }}
 {{- end }}

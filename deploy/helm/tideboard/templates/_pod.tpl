@@ -20,6 +20,7 @@ A pod template. A dict: root, component, and
 {{- $_ := set $secrets $name . }}
 {{- end }}
 {{- end -}}
+{{- include "tideboard.checks.sleep" (list $component (default .lifecycle $values.lifecycle | default dict) .grace) -}}
 metadata:
   labels:
     {{- include "tideboard.podLabels" $both | nindent 4 }}

@@ -6,11 +6,14 @@ time, after others were made, which leaves half a release. What contradicts some
 {{- define "tideboard.shapes" -}}
 {{- include "tideboard.shapes.names" . }}
 {{- include "tideboard.shapes.labels" (list "commonLabels" .Values.commonLabels) }}
+{{- include "tideboard.shapes.keys" (list "commonAnnotations" .Values.commonAnnotations) }}
 {{- include "tideboard.shapes.image" (list "image" .Values.image) }}
 {{- include "tideboard.shapes.registry" (list "global.imageRegistry" .Values.global.imageRegistry) }}
 {{- range $component, $values := .Values }}
 {{- if and (kindIs "map" $values) (hasKey $values "podLabels") }}
 {{- include "tideboard.shapes.labels" (list (printf "%s.podLabels" $component) $values.podLabels) }}
+{{- include "tideboard.shapes.keys" (list (printf "%s.podAnnotations" $component) $values.podAnnotations) }}
+{{- include "tideboard.shapes.keys" (list (printf "%s.nodeSelector" $component) $values.nodeSelector) }}
 {{- include "tideboard.shapes.image" (list (printf "%s.image" $component) $values.image) }}
 {{- include "tideboard.shapes.resources" (list (printf "%s.resources" $component) $values.resources) }}
 {{- with $values.persistence }}
@@ -49,9 +52,20 @@ time, after others were made, which leaves half a release. What contradicts some
 {{/* A list: where it stands, and the labels. */}}
 {{- define "tideboard.shapes.labels" -}}
 {{- $path := first . }}
+{{- include "tideboard.shapes.keys" . }}
 {{- range $name, $value := last . }}
 {{- if not (regexMatch "^(([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?)$" $value) }}
 {{- fail (printf "%s: %s is %q, and labels have up to 63 letters, digits, hyphens, underscores and dots; put it into annotations, which take any text." $path $name $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Names of labels and annotations. A list: where they stand, and all of them. */}}
+{{- define "tideboard.shapes.keys" -}}
+{{- $path := first . }}
+{{- range $name := keys (last . | default dict) | sortAlpha }}
+{{- if not (regexMatch "^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$" $name) }}
+{{- fail (printf "%s: %q is to be a name of up to 63 letters, digits, hyphens, underscores and dots, perhaps with a domain before it, such as team or example.com/team." $path $name) }}
 {{- end }}
 {{- end }}
 {{- end }}
