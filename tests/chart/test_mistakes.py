@@ -62,6 +62,10 @@ def budget(component: str, said: Any, **more: Any) -> dict[str, Any]:
         (own_redis(sentinel={"hosts": ["s:26379"]}), "which needs externalRedis.sentinel.service"),
         (own_redis(host="redis://user:password@redis:6379"), "is more than a host"),
         ({"gateway": {"terminationGracePeriodSeconds": 30}}, "set it to that at least, or leave it out"),
+        (
+            {"gateway": {"drain": {"preStopSeconds": 0, "seconds": 5}}},
+            "gateway.drain.seconds is 5, and without the chart's own preStop the first 5 of them are for balancers",
+        ),
         ({"gateway": {"auth": {"mode": "none", "jwks": "https://id.example"}}}, "set gateway.auth.mode=jwt to use them"),
         ({"gateway": {"ingress": {"enabled": True}}}, "which needs gateway.ingress.hosts"),
         ({"gateway": {"httpRoute": {"enabled": True}}}, "which needs gateway.httpRoute.parentRefs"),

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from services.gateway.settings import LeavingSettings
+from services.runtime.settings import load
 from tests.chart.rendering import FILES, NAMESPACE, render
 from tests.chart.restricted import violations
 
@@ -128,8 +130,21 @@ def test_a_gateway_has_the_time_to_hand_its_viewers_over(drain: dict[str, int], 
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] == grace
     environ = rendered.environ("Deployment", "gateway")
     assert int(environ["TIDEBOARD_GATEWAY_DRAIN_DEADLINE"]) + 10 <= grace
-    assert environ["TIDEBOARD_GATEWAY_DRAIN_NOTICE"] == "0"  # preStop is the notice
     assert ("lifecycle" in spec["template"]["spec"]["containers"][0]) == (drain.get("preStopSeconds") != 0)
+
+
+@pytest.mark.parametrize(
+    ("gateway", "notice"),
+    [
+        ({}, 0.0),
+        ({"drain": {"preStopSeconds": 0}}, 5.0),
+        ({"lifecycle": {"postStart": {"exec": {"command": ["true"]}}}}, 5.0),
+        ({"drain": {"preStopSeconds": 0, "seconds": 3}, "env": {"TIDEBOARD_GATEWAY_DRAIN_NOTICE": 2}}, 2.0),
+    ],
+)
+def test_balancers_hear_that_a_gateway_leaves_from_its_pre_stop_or_from_itself(gateway: dict[str, Any], notice: float) -> None:
+    environ = render({"gateway": gateway}).environ("Deployment", "gateway")
+    assert load(LeavingSettings, environ).notice_s == notice
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,9 @@
 {{- fail (printf "gateway.terminationGracePeriodSeconds is %v, and viewers are handed over for up to %d s (drain.preStopSeconds + drain.seconds + 10): set it to that at least, or leave it out." $gateway.terminationGracePeriodSeconds $least) }}
 {{- end }}
 {{- end }}
+{{- if not (or (include "tideboard.gateway.noticed" .) (gt (int $gateway.drain.seconds) 5) (hasKey $gateway.env "TIDEBOARD_GATEWAY_DRAIN_NOTICE")) }}
+{{- fail (printf "gateway.drain.seconds is %v, and without the chart's own preStop the first 5 of them are for balancers to hear of it (TIDEBOARD_GATEWAY_DRAIN_NOTICE): set it to more." $gateway.drain.seconds) }}
+{{- end }}
 {{- if and (eq $gateway.auth.mode "none") (or $gateway.auth.existingSecret $gateway.auth.keySecret $gateway.auth.jwks) }}
 {{- fail "gateway.auth.mode is none, and keys for tokens are named: set gateway.auth.mode=jwt to use them." }}
 {{- end }}

@@ -21,6 +21,13 @@ preStop: {sleep: {seconds: {{ int . }}}}
 {{- end }}
 {{- end }}
 
+{{/* Whether the chart's own preStop gives balancers the time to hear of it; otherwise the gateway itself must, as it does by default. */}}
+{{- define "tideboard.gateway.noticed" -}}
+{{- with .Values.gateway }}
+{{- if and (not .lifecycle) (gt (int .drain.preStopSeconds) 0) }}yes{{ end }}
+{{- end }}
+{{- end }}
+
 {{- define "tideboard.gateway.leastGrace" -}}
 {{- add .Values.gateway.drain.preStopSeconds .Values.gateway.drain.seconds 10 }}
 {{- end }}

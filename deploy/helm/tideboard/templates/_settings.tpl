@@ -118,7 +118,9 @@ TIDEBOARD_AGGREGATOR_OUTAGE_MS: {{ mul .Values.aggregator.outageMinutes 60000 | 
 TIDEBOARD_GATEWAY_HOST: {{ .Values.listenAddress | quote }}
 TIDEBOARD_GATEWAY_PORT: "8080"
 {{ include "tideboard.settings.orders" . }}
+{{- if include "tideboard.gateway.noticed" . }}
 TIDEBOARD_GATEWAY_DRAIN_NOTICE: "0" # preStop is the notice
+{{- end }}
 TIDEBOARD_GATEWAY_DRAIN_DEADLINE: {{ $gateway.drain.seconds | toString | quote }}
 {{- with $gateway.origins }}
 TIDEBOARD_GATEWAY_ORIGINS: {{ join "," . | quote }}
