@@ -32,9 +32,13 @@ log.cleaner.dedupe.buffer.size: "2097152"
 broker.session.timeout.ms: "9000"
 {{- end }}
 
-{{/* A broker whose disk is full ends, and ends again: so the oldest goes also before its time where there is no room, in files small enough for that. */}}
+{{/*
+A broker whose disk is full ends, and ends again: so the oldest goes also before its time where there is no room, in files small enough for that.
+Late samples and dead letters have a partition each, which may grow as large as any. What else there is (the lineage, offsets, Kafka's own log of
+itself) is a few records, and has its place in what is left over.
+*/}}
 {{- define "tideboard.kafka.room" -}}
-{{- $partition := divf (mulf 0.7 (include "tideboard.amount" .Values.kafka.persistence.size | float64)) (float64 .Values.topics.partitions) -}}
+{{- $partition := divf (mulf 0.7 (include "tideboard.amount" .Values.kafka.persistence.size | float64)) (float64 (add .Values.topics.partitions 2)) -}}
 log.retention.bytes: {{ printf "%.0f" $partition | quote }}
 log.segment.bytes: {{ printf "%.0f" (maxf 1048576 (minf 134217728 (divf $partition 4))) | quote }}
 log.retention.check.interval.ms: "30000"
