@@ -8,7 +8,7 @@ Objects have the keys that are in the file and no others. What a default cannot 
     nullable        null is a value, too
     open            any keys; of the default's only those with a line of their own are checked
     map=string      any keys, with values of that kind (string, or scalar: also numbers and truths)
-    items=string    what a list holds (string, integer, object, nameOrReference)
+    items=string    what a list holds (string, port, object, nameOrReference), and minItems=n
     type=a,b  enum=a,b  pattern=...  minimum=n  maximum=n  port
 
 Pure: text in, a dictionary out. `tools.chart` writes it.
@@ -24,17 +24,17 @@ Schema = dict[str, Any]
 
 _MARK: Final = "@schema"
 _TYPES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "seq": "array", "map": "object"}
+_PORT: Final[Schema] = {"minimum": 1, "maximum": 65_535}
 _KINDS: Final[Mapping[str, Schema]] = {
     "string": {"type": "string"},
-    "integer": {"type": "integer"},
+    "port": {"type": "integer", **_PORT},
     "object": {"type": "object"},
     "scalar": {"type": ["string", "number", "boolean"]},
     "nameOrReference": {
         "anyOf": [{"type": "string"}, {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}]
     },
 }
-_NUMBERS: Final = ("minimum", "maximum")
-_PORT: Final[Schema] = {"minimum": 1, "maximum": 65_535}
+_NUMBERS: Final = ("minimum", "maximum", "minItems")
 
 
 class SchemaError(Exception):

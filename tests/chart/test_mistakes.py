@@ -185,6 +185,10 @@ def test_values_that_contradict_each_other_are_refused_with_one_sentence(values:
         ({"externalRedis": {"port": "6379"}}, "port"),
         ({"gateway": {"drain": {"seconds": 0}}}, "seconds"),
         ({"commonLabels": {"a": 1}}, "commonLabels"),
+        ({"networkPolicy": {"dnsPorts": [0]}}, "dnsPorts"),
+        ({"networkPolicy": {"dnsPorts": []}}, "dnsPorts"),  # a rule without ports would open all
+        ({"networkPolicy": {"apiServerPorts": []}}, "apiServerPorts"),
+        ({"networkPolicy": {"externalKafkaPorts": ["9093"]}}, "externalKafkaPorts"),
     ],
 )
 def test_names_and_types_that_are_wrong_are_refused_by_the_schema(values: dict[str, Any], said: str) -> None:

@@ -61,6 +61,15 @@ def test_everything_is_refused_but_dns() -> None:
         assert spec["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
 
 
+def test_dns_may_listen_on_other_ports_behind_its_service() -> None:
+    rendered = render({"networkPolicy": {"dnsPorts": [53, 5353], "dnsTo": [named("dns")]}})
+    [rule] = rendered.one("NetworkPolicy", "default-deny")["spec"]["egress"]
+    assert {(item["port"], item["protocol"]) for item in rule["ports"]} == {
+        (53, "UDP"), (53, "TCP"), (5353, "UDP"), (5353, "TCP")
+    }  # fmt: skip
+    assert rule["to"] == [named("dns")]
+
+
 def test_only_the_operator_reaches_the_api_server_on_both_its_ports() -> None:
     beyond = {component: {port for port, to in outward(render(), component) if not to} for component in PORTS}
     assert beyond.pop("operator") == {443, 6443}
@@ -75,6 +84,14 @@ def test_ones_own_servers_are_reached_on_their_ports_and_nothing_else_is() -> No
         component: {port for port, to in outward(rendered, component) if not to} for component in ("aggregator", "gateway")
     }
     assert beyond == {"aggregator": {9093, 9094, 9095, 26379, 26380, 6379}, "gateway": {26379, 26380, 6379, 8443}}
+
+
+def test_brokers_are_reached_on_the_ports_that_they_advertise_where_these_are_said() -> None:
+    values = {"networkPolicy": {"externalKafkaPorts": [30_093, 9093], "externalKafkaTo": [named("kafka")]}}
+    rendered = render(values, file="external-everything-values.yaml")
+    for component in ("ingestor", "aggregator"):
+        assert {port for port, to in outward(rendered, component) if to == [named("kafka")]} == {9093, 9094, 9095, 30_093}
+    assert 30_093 not in {port for port, _ in outward(rendered, "gateway")}
 
 
 def test_the_servers_of_a_cluster_are_reached_on_the_ports_of_its_hosts_and_the_one_that_is_said_besides() -> None:

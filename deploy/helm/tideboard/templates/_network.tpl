@@ -76,7 +76,11 @@ spec:
 {{- if .Values.kafka.enabled }}
 {{- include "tideboard.edge.out" (list . (list "kafka") 9092) }}
 {{- else }}
-{{- include "tideboard.edge.outside" (list .Values.externalKafka.brokers 9092 .Values.networkPolicy.externalKafkaTo) }}
+{{- $more := list }}
+{{- range .Values.networkPolicy.externalKafkaPorts }}
+{{- $more = append $more (printf ":%v" .) }}
+{{- end }}
+{{- include "tideboard.edge.outside" (list (concat .Values.externalKafka.brokers $more) 9092 .Values.networkPolicy.externalKafkaTo) }}
 {{- end }}
 {{- end }}
 
