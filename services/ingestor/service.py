@@ -37,7 +37,7 @@ def create(settings: IngestorSettings, kafka: KafkaSettings, redis: RedisSetting
 
 
 class Ingestor:
-    """Ready while the log accepts. bridges: None where sources are not read here."""
+    """Ready from when the log accepts for the first time. bridges: None where sources are not read here."""
 
     name = "ingestor"
 
@@ -82,8 +82,9 @@ class Ingestor:
                     await self._bridges.stop()
 
     def readiness(self) -> str:
+        """While a log that was reached is away, requests get 503 and when to come back: were no ingestor ready, connections would be refused instead."""
         state = self._sender.state
-        if state == "sending":
+        if state == "sending" or (state == "connecting" and self._sender.partitions):
             return ""
         return f"{state}: {self._sender.fault}" if self._sender.fault else state
 
