@@ -60,7 +60,9 @@ class AccessSettings:
         "", "TIDEBOARD_GATEWAY_SECRET_FILE", "File of the secret of HS256 (at least 32 bytes), HS384 (48) or HS512 (64)"
     )
     jwks: str = setting(
-        "", "TIDEBOARD_GATEWAY_JWKS", "JWK set: a file, or an address (https://...) that is read again and again"
+        "",
+        "TIDEBOARD_GATEWAY_JWKS",
+        "JWK set: a file, or an address (https://...; http:// of this machine only) that is read again and again",
     )
     jwks_ca_file: str = setting(
         "",

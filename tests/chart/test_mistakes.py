@@ -23,6 +23,10 @@ def exposed(host: str) -> dict[str, Any]:
     return {"gateway": {"ingress": {"enabled": True, "hosts": [{"host": host}]}}}
 
 
+def keys_at(jwks: str) -> dict[str, Any]:
+    return {"gateway": {"auth": {"jwks": jwks}}}
+
+
 def memory(component: str, limit: Any, **more: Any) -> dict[str, Any]:
     return {component: {**more, "resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": limit}}}}
 
@@ -67,6 +71,9 @@ def budget(component: str, said: Any, **more: Any) -> dict[str, Any]:
             "gateway.drain.seconds is 5, and without the chart's own preStop the first 5 of them are for balancers",
         ),
         ({"gateway": {"auth": {"mode": "none", "jwks": "https://id.example"}}}, "set gateway.auth.mode=jwt to use them"),
+        (keys_at("http://id.example:8080/keys"), "gateway.auth.jwks is http://id.example, and is to begin with https://"),
+        (keys_at("http://localhost@id.example/keys"), "gateway.auth.jwks is http://id.example"),
+        (keys_at("ftp://id.example/keys"), "gateway.auth.jwks is ftp://id.example"),
         ({"gateway": {"ingress": {"enabled": True}}}, "which needs gateway.ingress.hosts"),
         ({"gateway": {"httpRoute": {"enabled": True}}}, "which needs gateway.httpRoute.parentRefs"),
         ({"gateway": {"env": {"TIDEBOARD_GATEWAY_PORT": 80}}}, "gateway.env sets TIDEBOARD_GATEWAY_PORT, which the chart sets"),
@@ -220,6 +227,10 @@ def test_helm_3_says_the_same(values: dict[str, Any], said: str) -> None:
         rolling("gateway", maxSurge=None),
         rolling("collector", maxSurge=1, maxUnavailable=0),
         {"gateway": {"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 0}}}},
+        keys_at("HTTPS://id.example/keys"),
+        keys_at("http://127.0.0.1:9000/keys"),
+        keys_at("http://[::1]/keys"),
+        keys_at("/etc/keys/set.json"),
         memory("kafka", "513Mi"),
         memory("kafka", None, heap="64G"),
         memory("redis", "1G", maxMemory="900MB"),

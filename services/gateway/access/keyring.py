@@ -31,6 +31,7 @@ AGAIN_S: Final = 5.0
 FETCH_S: Final = 5.0
 MAX_BYTES: Final = 1024 * 1024
 FIRST_RETRY_S: Final = 1.0
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(slots=True)
@@ -151,14 +152,25 @@ def _sources(settings: AccessSettings) -> Sequence[Source]:
         secret = _reading(settings.secret_file, lambda data: KeySet((from_secret(data),)))
         found.append(Source(f"the secret file {settings.secret_file}", secret, True))
     if settings.jwks:
-        scheme = urlsplit(settings.jwks).scheme
-        if scheme in ("http", "https"):
+        if "://" in settings.jwks:
+            _safe(settings.jwks)
             found.append(Source(f"the key set {_shown(settings.jwks)}", _fetching(settings.jwks, settings.jwks_ca_file), False))
-        elif "://" in settings.jwks:
-            raise StartupError("TIDEBOARD_GATEWAY_JWKS is a file, or an address that begins with https:// or http://")
         else:
             found.append(Source(f"the key set {settings.jwks}", _reading(settings.jwks, from_file), True))
     return found
+
+
+def _safe(url: str) -> None:
+    """StartupError for an address where somebody on the way could give keys of their own."""
+    try:
+        split = urlsplit(url)
+    except ValueError as error:
+        raise StartupError(f"TIDEBOARD_GATEWAY_JWKS is no address: {error}") from None
+    if split.scheme != "https" and (split.scheme, split.hostname in LOOPBACK) != ("http", True):
+        raise StartupError(
+            f"TIDEBOARD_GATEWAY_JWKS is {_shown(url)}: it is to be a file, or an address that begins with https://, as who answers for it "
+            f"decides who gets in; http:// only of {', '.join(LOOPBACK)}"
+        )
 
 
 def _reading(path: str, parse: Callable[[bytes], KeySet]) -> Callable[[], KeySet]:

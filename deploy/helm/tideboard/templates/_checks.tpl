@@ -100,6 +100,14 @@
 {{- if and (eq $gateway.auth.mode "none") (or $gateway.auth.existingSecret $gateway.auth.keySecret $gateway.auth.jwks) }}
 {{- fail "gateway.auth.mode is none, and keys for tokens are named: set gateway.auth.mode=jwt to use them." }}
 {{- end }}
+{{- with $gateway.auth.jwks }}
+{{- if contains "://" . }}
+{{- $url := urlParse . }}
+{{- if not (or (eq $url.scheme "https") (and (eq $url.scheme "http") (has $url.hostname (list "127.0.0.1" "localhost" "::1")))) }}
+{{- fail (printf "gateway.auth.jwks is %s://%s, and is to begin with https://: whoever answers for it decides who gets in." $url.scheme $url.hostname) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if and (eq $gateway.autoscaling.mode "hpa") (gt (int $gateway.autoscaling.minReplicas) (int $gateway.autoscaling.maxReplicas)) }}
 {{- fail "gateway.autoscaling.minReplicas is more than maxReplicas." }}
 {{- end }}

@@ -57,6 +57,30 @@ def test_unknown_keys_are_a_reason_once_in_a_while() -> None:
     assert schedule.grants(105)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://id.example/keys",
+        "http://127.0.0.1@id.example/keys",
+        "http://127.0.0.1.id.example/keys",
+        "http:///keys",
+        "ftp://127.0.0.1/keys",
+        "https//[::1://keys",
+    ],
+)
+def test_keys_are_not_asked_for_where_others_could_answer(address: str) -> None:
+    with pytest.raises(StartupError, match="TIDEBOARD_GATEWAY_JWKS is"):
+        Keyring(AccessSettings(jwks=address))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://id.example/keys", "HTTPS://id.example", "http://127.0.0.1:1/keys", "http://localhost", "http://[::1]:1/"],
+)
+def test_keys_are_asked_for_by_tls_or_on_this_machine(address: str) -> None:
+    assert Keyring(AccessSettings(jwks=address)).keys.keys == ()
+
+
 async def test_all_sources_together_are_the_keys(tmp_path: Path) -> None:
     (tmp_path / "pem").write_bytes(pem("RS256"))
     (tmp_path / "secret").write_bytes(SECRET)
