@@ -48,6 +48,7 @@ class Audience:
     """All viewers of one balancer. told: when somebody was asked to move, monotonic seconds; refused: handshakes; opened: when one succeeded.
 
     token: of the viewer with a number, where gateways ask for one. patience_s: for how long a viewer bears that it hears nothing.
+    why: of losses and refusals, for whoever reads of them: when, monotonic seconds, and in which way.
     """
 
     port: int
@@ -59,6 +60,7 @@ class Audience:
     told: list[float] = field(default_factory=list)
     opened: list[float] = field(default_factory=list)
     refused: int = 0
+    why: list[tuple[float, str]] = field(default_factory=list)
     frames: int = 0
     seats: list["Seat"] = field(default_factory=list)
     _understood: dict[bytes, Frame] = field(default_factory=dict)
@@ -91,6 +93,13 @@ class Audience:
             assert now - begun < patience_s, f"of {len(self.seats)} viewers {missing} {what}"
         return Wait(last - begun, sum(stalls), max(stalls, default=0.0))
 
+    def refuse(self, how: str) -> None:
+        self.refused += 1
+        self.tell(f"refused: {how}")
+
+    def tell(self, what: str) -> None:
+        self.why.append((time.monotonic(), what))
+
     def leave(self) -> None:
         for seat in self.seats:
             seat.leave()
@@ -121,7 +130,7 @@ class Seat:
         self.moves = self.losses = 0
         self._attempt = 0
         self._moving = False
-        self._left = False
+        self.left = False
 
     @property
     def live(self) -> bool:
@@ -130,7 +139,7 @@ class Seat:
 
     def open(self) -> None:
         """A socket to begin with, or after a loss."""
-        if not self._left:
+        if not self.left:
             self.current = self._connect()
 
     def look(self) -> None:
@@ -141,7 +150,7 @@ class Seat:
                 socket.transport.abort()
 
     def leave(self) -> None:
-        self._left = True
+        self.left = True
         for socket in (self.current, self.next):
             if socket and socket.transport:
                 socket.transport.abort()
@@ -176,8 +185,9 @@ class Seat:
             self.current = None
             if self.next and self.next.opened:
                 self._follow()
-            elif not self._left:
+            elif not self.left:
                 self.losses += 1
+                self.audience.tell(f"lost {socket}, the next one {self.next}: {code} {reason}")
                 self._later(self.open, _wait(code, reason))
 
     def _connect(self) -> "_Socket":
@@ -192,7 +202,7 @@ class Seat:
             asyncio.get_running_loop().call_later(random.random() * within_ms / 1000, self._open_next)
 
     def _open_next(self) -> None:
-        if self._moving and not self.next and not self._left:
+        if self._moving and not self.next and not self.left:
             self.next = self._connect()
 
     def _follow(self) -> None:
@@ -219,12 +229,16 @@ class _Socket(asyncio.Protocol):
         self.opened = self.answered = False
         self.begun_at = time.monotonic()
 
+    def __str__(self) -> str:
+        own = self.transport.get_extra_info("sockname") if self.transport else None
+        return f"<{time.monotonic() - self.begun_at:.2f} s, from {own}, opened {self.opened}, answered {self.answered}>"
+
     async def connect(self, host: str, port: int) -> None:
         try:
             async with asyncio.timeout(_GIVE_UP_S):
                 await asyncio.get_running_loop().create_connection(lambda: self, host, port)
-        except OSError:  # of which TimeoutError is one
-            self._seat.audience.refused += 1
+        except OSError as error:  # of which TimeoutError is one
+            self._seat.audience.refuse(repr(error))
             self._seat.closed(self, 1006, "")
 
     def say(self, message: dict[str, Any]) -> None:
@@ -241,8 +255,8 @@ class _Socket(asyncio.Protocol):
         self.transport.write(f"{_UPGRADE.format(host=self._seat.audience.host)}{own}\r\n".encode())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.opened:
-            self._seat.audience.refused += 1
+        if not self.opened and not self._seat.left:
+            self._seat.audience.refuse(f"{self}, {exc!r}, {self._buffer[:80]!r}")
         self._seat.closed(self, self._code, self._reason)
 
     def data_received(self, data: bytes) -> None:

@@ -91,8 +91,11 @@ def fake_nodes(cluster: Cluster) -> int:
     return _FAKES
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, which sees services and pods by their names and addresses, since it runs where they are."""
+    """Chromium, which sees services and pods by their names and addresses, since it runs where they are.
+
+    Not for longer than a module: Playwright has a loop running in this thread meanwhile, beside which no other can run.
+    """
     with launched() as found:
         yield found

@@ -48,7 +48,7 @@ _HOUR_S: Final = 3600
 
 @dataclass
 class Hall:
-    """numbers: the view that shows the numbered samples; begun_ms: since when there are any."""
+    """numbers: the view that shows the numbered samples; begun_ms: since when there are any; snapshots: how many viewers were given before it began."""
 
     release: Release
     truth: Truth
@@ -60,6 +60,7 @@ class Hall:
     begun_ms: int
     wrong: list[str] = field(default_factory=list)
     audits: int = 0
+    snapshots: int = 0
 
     async def do(self, *words: str) -> None:
         """kubectl, with these words."""
@@ -174,6 +175,7 @@ async def hall(
             if throughout:
                 tasks.append(asyncio.create_task(found.audit_on()))
             pods.begin()
+            found.snapshots = audience.snapshots
             yield found
             await found.seated()
             await found.judged()

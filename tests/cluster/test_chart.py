@@ -94,7 +94,8 @@ def test_definitions_of_somebody_elses_cluster_stay_as_they_are(cluster: Cluster
     with installed(cluster, "helm4", namespace):
         with operating.definitions(Cluster(cluster.api)):
             pass
-        metadata = found(cluster, "crd", "dashboards.tideboard.dev", namespace)["metadata"]
+        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/dashboards.tideboard.dev"
+        metadata = cluster.api.get(path)["metadata"]
         assert "kubectl" not in {each["manager"] for each in metadata["managedFields"]}
 
 
