@@ -24,7 +24,7 @@ def workflow(path: Path) -> dict[str, Any]:
 
 @each_workflow
 def test_actions_are_pinned_by_commit_and_say_which_version_that_is(path: Path) -> None:
-    used = re.findall(r"uses: (\S+)(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    used = re.findall(r"uses: ([^.\s]\S+)(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert used
     for action, comment in used:
         assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action), action
@@ -44,7 +44,47 @@ def test_nobody_may_anything_but_what_a_job_says(path: Path) -> None:
     assert found["permissions"] == {}
     for job in found["jobs"].values():
         assert job["permissions"]["contents"] == "read"
-        assert job["timeout-minutes"] <= 90
+        if "uses" not in job:
+            assert job["timeout-minutes"] <= 90
+
+
+@each_workflow
+def test_a_pipe_fails_where_a_part_of_it_fails(path: Path) -> None:
+    """GitHub's own default for Linux is bash without pipefail; named, it is with it."""
+    found = workflow(path)
+    assert found["defaults"]["run"]["shell"] == "bash"
+    for job in found["jobs"].values():
+        assert "defaults" not in job
+        assert not any("shell" in step for step in job.get("steps", ()))
+
+
+def test_nothing_is_released_that_has_not_passed() -> None:
+    """What every change must pass, on the very commit that the tag is of."""
+    jobs = workflow(ROOT / ".github" / "workflows" / "release.yaml")["jobs"]
+    asked = {name: job["uses"] for name, job in jobs.items() if "uses" in job}
+    on_every_change = {path.name for path in WORKFLOWS if "pull_request" in _events(path)}
+    assert {use.rpartition("/")[2] for use in asked.values()} == on_every_change
+    assert all("workflow_call" in _events(ROOT / use) for use in asked.values())
+    for name in jobs.keys() - asked.keys():
+        assert asked.keys() <= _waits_for(jobs, name), name
+
+
+def test_helm_test_looks_with_a_token_and_without() -> None:
+    path = ROOT / ".github" / "workflows" / "kubernetes.yaml"
+    legs = workflow(path)["jobs"]["kind"]["strategy"]["matrix"]["include"]
+    assert {leg["auth"] for leg in legs} == {"none", values()["gateway"]["auth"]["mode"]}
+    assert '--set gateway.auth.mode="$AUTH"' in path.read_text(encoding="utf-8")
+
+
+def _events(path: Path) -> set[str]:
+    """What it runs on: a key that YAML 1.1 reads as a truth."""
+    return set(yaml.safe_load(path.read_text(encoding="utf-8"))[True])
+
+
+def _waits_for(jobs: dict[str, Any], name: str) -> set[str]:
+    needs = jobs[name].get("needs", [])
+    direct = {needs} if isinstance(needs, str) else set(needs)
+    return direct.union(*(_waits_for(jobs, each) for each in direct))
 
 
 @each_workflow
