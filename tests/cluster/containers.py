@@ -36,6 +36,18 @@ def main_process(pod: Object, container: str = "") -> int:
     return next(pid for pid in _running(number) if _numbers(pid)[-1] == 1)
 
 
+def used(pod: Object) -> str:
+    """What the first process of its first container has taken since it began: seconds of CPU, of how many, and its most memory."""
+    process = Path(f"/proc/{main_process(pod)}")
+    numbers = (process / "stat").read_text().rpartition(")")[2].split()
+    tick = os.sysconf("SC_CLK_TCK")
+    cpu_s, begun_s = (int(numbers[11]) + int(numbers[12])) / tick, int(numbers[19]) / tick
+    [most] = [line.split()[1] for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM")]
+    return (
+        f"{cpu_s:.1f} s of CPU in {time.clock_gettime(time.CLOCK_BOOTTIME) - begun_s:.0f} s, {int(most) / 1024:.0f} MiB at most"
+    )
+
+
 def connects(process: int, addresses: Sequence[Address]) -> list[bool]:
     """To which of these IPv4 addresses the network of a process can open a TCP connection."""
     return within(process, lambda: _connects(addresses))

@@ -11,13 +11,14 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.system import ask
 from tests.browser.watching import Watched
-from tests.cluster.api import until
+from tests.cluster.api import Object, until
 from tests.cluster.cluster import Cluster, unique
 from tests.cluster.operating import document
 from tests.cluster.release import Release
@@ -80,6 +81,8 @@ def test_everything_is_ready_and_the_check_passes(installed: Installed) -> None:
     assert "FOR EVALUATION ONLY" in installed.said
     assert "Succeeded" in installed.release.check()
     print(f"\nfrom helm install to Ready: {installed.ready_s:.1f} s")
+    for pod in installed.release.pods():
+        print(f"  {pod['metadata']['name']}: Ready {ready_after(pod):.0f} s after its container began, to the second")
 
 
 def test_the_wall_shows_what_the_nodes_measure_now(installed: Installed, wall: Watched, nodes: list[str]) -> None:
@@ -163,6 +166,13 @@ def test_a_release_goes_back_and_goes(installed: Installed) -> None:
     kept = {f"persistentvolumeclaim/data-{release.full(component)}-0" for component in ("kafka", "redis")}
     until("only the data to be left", lambda: left(cluster, namespace) == kept or None, PATIENCE_S)
     assert wide(cluster, release) == {f"{DEFINITION}/{plural}.tideboard.dev" for plural in ("dashboards", "sources")}
+
+
+def ready_after(pod: Object) -> float:
+    """How long a pod's container ran until it was Ready, seconds."""
+    begun = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+    [at] = [each["lastTransitionTime"] for each in pod["status"]["conditions"] if each["type"] == "Ready"]
+    return (datetime.fromisoformat(at) - datetime.fromisoformat(begun)).total_seconds()
 
 
 DEFINITION = "customresourcedefinition.apiextensions.k8s.io"

@@ -18,6 +18,7 @@ from tests.cluster import operating
 from tests.cluster.api import ApiError, until
 from tests.cluster.archives import VERSIONS
 from tests.cluster.cluster import Cluster, condition, unique
+from tests.cluster.containers import used
 from tests.cluster.hall import PATIENCE_S, VALUES, Hall, hall
 from tests.cluster.node import Machine
 from tests.cluster.release import Release, tagged
@@ -120,6 +121,8 @@ def test_an_upgrade_of_everything_is_noticed_by_nobody(installed: Release, image
             assert {each.image for each in found.pods.pods.values() if each.component in KINDS} == {images[VERSIONS[1]]}
             assert found.pods.together >= {"ingestor", "gateway", "aggregator"}, "both versions run side by side"
             unseen(found, 2)
+            for pod in installed.pods():
+                print(f"  {pod['metadata']['name']}: {used(pod)}")
 
     run(story)
 
