@@ -70,9 +70,14 @@ class Operator:
             tasks.create_task(self._relist())
 
     async def _ship(self) -> None:
-        await ship(
-            self._cluster, self._cluster.namespace or "default", Path(self._settings.shipped), self._settings.shipped_owner
-        )
+        namespace = self._cluster.namespace or "default"
+
+        def there() -> list[str] | None:
+            if not {namespace, ""} & {*self._namespaces}:
+                return None
+            return [found.name for found in self._known.of("Dashboard") if found.namespace == namespace]
+
+        await ship(self._cluster, namespace, Path(self._settings.shipped), self._settings.shipped_owner, there=there)
 
     async def stop(self) -> None:
         """What was written is written; what was not, the next one finds."""

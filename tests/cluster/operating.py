@@ -116,13 +116,14 @@ def kubeconfig(cluster: Cluster, namespace: str, name: str, folder: Path) -> Pat
 
 
 class Operator:
-    """One process. Its log is kept for when a test fails."""
+    """One process. Its log is kept for when a test fails. settings: more of them, as variables."""
 
-    def __init__(self, kubeconfig: Path, redis_url: str, namespaces: Sequence[str] = ()) -> None:
+    def __init__(self, kubeconfig: Path, redis_url: str, namespaces: Sequence[str] = (), **settings: str) -> None:
         self._admin = free_port()
         self._environ = {
             **os.environ, "KUBECONFIG": str(kubeconfig), "REDIS_URL": redis_url, "TIDEBOARD_OPERATOR_RESYNC": "1",
             "TIDEBOARD_OPERATOR_NAMESPACES": ",".join(namespaces), "TIDEBOARD_ADMIN_PORT": str(self._admin),
+            **settings,
         }  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 

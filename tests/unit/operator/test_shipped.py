@@ -1,6 +1,6 @@
 """Dashboards that come with an installation: which resources are applied and taken away, whom they belong to, and whose are left alone."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,10 @@ class EnoughError(Exception):
     """Ends what would go on for ever."""
 
 
-async def shipped(cluster: Cluster, folder: Path, *later: dict[str, str], looks: int = 1) -> list[float]:
-    """For how long it slept while something was away. later: what the files are at each further look."""
+async def shipped(
+    cluster: Cluster, folder: Path, *later: dict[str, str], looks: int = 1, then: Callable[[], object] = lambda: None
+) -> list[float]:
+    """For how long it slept while something was away. later: what the files are at each further look. then: what happens before each."""
     slept: list[float] = []
     changes = list(later)
 
@@ -117,12 +119,13 @@ async def shipped(cluster: Cluster, folder: Path, *later: dict[str, str], looks:
         for name, content in (changes.pop(0) if changes else {}).items():
             (folder / name).write_text(content)
             looks += 1
+        then()
         looks -= 1
         if not looks:
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        await ship(cluster, "boards", folder, OWNER.name, sleep)
+        await ship(cluster, "boards", folder, OWNER.name, sleep, there=lambda: list(cluster.held))
     return slept
 
 
@@ -142,6 +145,26 @@ async def test_other_files_are_other_resources_and_the_same_files_are_not_asked_
     await shipped(cluster, tmp_path, {"a.yaml": text("a", "B")}, looks=3)
     assert cluster.held["a"]["spec"]["title"] == "B"
     assert cluster.asked == 2
+
+
+async def test_one_that_was_deleted_comes_back_and_one_that_was_changed_stays_so(tmp_path: Path) -> None:
+    for name in ("gone", "changed", "refused"):
+        (tmp_path / f"{name}.yaml").write_text(text(name))
+    cluster = Cluster()
+    happens: list[Callable[[], object]] = [
+        lambda: cluster.held["changed"].update(spec={"title": "Mine"}),
+        lambda: cluster.held.pop("gone"),
+    ]
+    await shipped(cluster, tmp_path, looks=4, then=lambda: happens.pop(0)() if happens else None)
+    assert {name: body["spec"]["title"] for name, body in cluster.held.items()} == {"changed": "Mine", "gone": "A"}
+    assert cluster.asked == 2, "the one that is refused is not there either, and is no reason to ask again"
+
+
+async def test_a_name_that_somebody_has_given_up_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(text("a"))
+    cluster = Cluster(held("a"))
+    await shipped(cluster, tmp_path, looks=2, then=lambda: cluster.held.pop("a", None) if cluster.asked == 1 else None)
+    assert cluster.held["a"]["metadata"]["labels"] == {LABEL: OWNER.name}
 
 
 async def test_an_api_server_that_is_away_is_asked_again_more_and_more_seldom(tmp_path: Path) -> None:
