@@ -1,7 +1,7 @@
 """The cluster as tests see it: its API, its namespaces, images, fake nodes, and, where it is our sandbox, its machines.
 
-The same tests run against any cluster that KUBECONFIG names; what only a sandbox can do is refused there, and conftest.py skips
-the tests that want it.
+Tests that need no more than its API run against any cluster that KUBECONFIG names; what only a sandbox can do is refused there, and
+conftest.py skips the tests that want it. docs/test-cluster.md says which are left.
 """
 
 import contextlib

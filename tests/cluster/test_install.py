@@ -24,7 +24,7 @@ from tests.cluster.operating import document
 from tests.cluster.release import Release
 from tools import clients
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.sandbox]
 
 PATIENCE_S = 180.0
 PANEL = {"id": "busy", "type": "stat", "query": {"metric": "host_cpu_busy_ratio"}}

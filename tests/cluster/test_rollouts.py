@@ -23,7 +23,7 @@ from tests.cluster.hall import PATIENCE_S, VALUES, Hall, hall
 from tests.cluster.node import Machine
 from tests.cluster.release import Release, tagged
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.sandbox]
 KINDS: Final = {
     "ingestor": "deployment",
     "gateway": "deployment",

@@ -23,7 +23,7 @@ from tests.cluster.api import Object, until
 from tests.cluster.cluster import Cluster, unique
 from tests.cluster.release import Release, Values
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.sandbox]
 
 PATIENCE_S: Final = 300.0
 SMALL: Final[Values] = {
@@ -78,7 +78,6 @@ def test_each_shows_its_own_dashboards_to_its_own_viewers(pair: Pair) -> None:
         shown(second, first.token())
 
 
-@pytest.mark.sandbox
 def test_nobody_reaches_a_pod_of_the_other(pair: Pair) -> None:
     """Not even by the doors that are open to every other pod of the cluster."""
     for own, other in (pair, pair[::-1]):
@@ -88,7 +87,6 @@ def test_nobody_reaches_a_pod_of_the_other(pair: Pair) -> None:
             assert time.monotonic() < deadline, f"too much: {seen - wanted}; too little: {wanted - seen}"
 
 
-@pytest.mark.sandbox
 def test_a_redis_with_a_password_asks_for_it_and_shows_it_to_nobody(pair: Pair) -> None:
     _, second = pair
     [server], [gateway, *_] = second.pods("redis"), second.pods("gateway")
