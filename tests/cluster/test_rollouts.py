@@ -207,7 +207,6 @@ def test_without_kafka_and_redis_viewers_and_producers_wait_and_nothing_is_lost(
     run(story)
 
 
-@pytest.mark.sandbox
 def test_a_node_whose_link_is_cut_costs_its_viewers_a_while(installed: Release, machines: list[Machine]) -> None:
     """The last scene: nobody saw the connections to that node end, so whoever comes from the same port later may still be led to pods that are gone."""
     second = machines[1]
