@@ -35,8 +35,7 @@ def connect(settings: RedisSettings) -> Redis:
         return _cluster(settings, address)
     if not address.service:
         return Redis.from_pool(ConnectionPool(connection_class=_kind(address), **_options(settings, address)))
-    manager = Sentinel([])  # type: ignore[no-untyped-call]
-    manager.sentinels = [_sentinel(settings, address, host, port) for host, port in address.hosts]
+    manager = _Sentinels([_sentinel(settings, address, host, port) for host, port in address.hosts])
     kind = _kind(address, SentinelManagedConnection)
     pool = _SentinelPool(address.service, manager, connection_class=kind, **_options(settings, address))  # type: ignore[no-untyped-call]
     return Redis.from_pool(pool)
@@ -89,6 +88,25 @@ def _options(settings: RedisSettings, address: RedisAddress, **more: Any) -> dic
     if user.known:
         options["credential_provider"] = user
     return options | more
+
+
+class _Sentinels(Sentinel):
+    """Whoever knew the primary last is asked first.
+
+    redis-py 8.1 swaps two places of the list that all who ask at once walk along: then one Sentinel is there twice, and another neither asked nor closed any more.
+    """
+
+    def __init__(self, clients: list[Redis]) -> None:
+        super().__init__([])  # type: ignore[no-untyped-call]
+        self.sentinels = clients
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """In an order of its own."""
+        asked = Sentinel([])  # type: ignore[no-untyped-call]
+        asked.sentinels = [*self.sentinels]
+        primary: tuple[str, int] = await asked.discover_master(service_name)
+        self.sentinels = asked.sentinels
+        return primary
 
 
 class _SentinelPool(SentinelConnectionPool):

@@ -1,6 +1,7 @@
 """The roads as they are in production: TLS, users with few rights, Sentinels. Every server is a real one."""
 
 import asyncio
+import gc
 import random
 import re
 import ssl
@@ -24,7 +25,7 @@ from tests.certificates import Certificates
 from tests.kafka.secure import MECHANISMS, PASSWORD, USER, SecureKafka
 from tests.pipeline.test_aggregator import EVERYTHING, points
 from tests.pipeline.world import aggregating, feed, register, settled, until, writing
-from tests.sentinels import watched
+from tests.sentinels import SERVICE, Sentinel, ask, watched
 from tests.servers import ROOT, SecureRedis, Valkey, running
 
 
@@ -139,6 +140,24 @@ async def test_a_failover_that_sentinels_decide_costs_no_cell(kafka: KafkaSettin
                         await asyncio.sleep(0.1)
             await settled(redis, written, wanted, 30)
             await until(lambda: aggregator.readiness())
+
+
+async def test_no_sentinel_is_forgotten_where_many_ask_at_once(tmp_path: Path) -> None:
+    """As all do at a failover, while the first Sentinel does not know the primary yet."""
+    with (
+        running(Valkey()) as valkey,
+        running(Sentinel(tmp_path, valkey)) as late,
+        running(Sentinel(tmp_path, valkey)) as early,
+    ):
+        assert ask(late.port, f"SENTINEL REMOVE {SERVICE}") == "+OK\r\n"
+        url = f"redis+sentinel://{late.address},{early.address}/{SERVICE}"
+        async with feed(RedisSettings(url=url)) as redis:
+            assert all(await asyncio.gather(redis.ping(), redis.ping()))
+            assert ask(late.port, f"SENTINEL MONITOR {SERVICE} 127.0.0.1 {valkey.port} 1") == "+OK\r\n"
+            early.kill()
+            await redis.connection_pool.disconnect()
+            assert await redis.ping()
+        gc.collect()  # a connection that nobody closed says so here
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
