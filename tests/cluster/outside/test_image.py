@@ -29,6 +29,7 @@ _INSTALLERS = {"pip", "pip3", "uv", "npm", "node", "apt", "apt-get", "dpkg-build
 _WRITTEN_BY_NOBODY = 0o022
 _OWNER = 0
 _USER = 10001
+_MOST_BYTES = 180_000_000  # over the base
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +114,11 @@ def test_nothing_has_to_be_compiled_at_a_start(image: Image) -> None:
     assert compiled <= {"sitecustomize.py"}, "Debian's few lines, which no other Python has"
 
 
-def test_its_size_is_told(image: Image, ours: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_stays_small(image: Image, ours: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     whole, added = measured([*image.root.rglob("*")]), measured(ours)
     with capsys.disabled():
         print(f"\nthe image: {whole / 1e6:.0f} MB, of which {added / 1e6:.0f} MB above its base")
-    assert 0 < added < whole
+    assert 0 < added < _MOST_BYTES
 
 
 @pytest.mark.parametrize("target", SERVICES)
