@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -201,26 +202,37 @@ def connected() -> Iterator[Cluster]:
 @contextlib.contextmanager
 def _through_kubectl() -> Iterator[Api]:
     """However KUBECONFIG's cluster wants to be spoken to, kubectl knows it."""
-    command = [str(clients.client("kubectl")), "proxy", "--port=0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with listening("proxy", "--port=0") as address:
+        api = Api(address)
+        yield api
+        api.close()
+
+
+@contextlib.contextmanager
+def listening(*words: str) -> Iterator[str]:
+    """A kubectl that listens on a free port of this machine while the block lasts; its address."""
+    process = subprocess.Popen([str(clients.client("kubectl")), *words], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
         said = process.stdout.readline()
         found = re.search(r"127\.0\.0\.1:\d+", said)
-        assert found, f"kubectl proxy did not say where it listens: {said}"
-        api = Api(f"http://{found[0]}")
-        yield api
-        api.close()
+        assert found, f"kubectl {words[0]} did not say where it listens: {said}"
+        yield f"http://{found[0]}"
     finally:
         process.terminate()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
+        process.communicate()
 
 
 def condition(each: Object, kind: str) -> str:
     """The status of a condition: True, False, Unknown, or nothing."""
     return next((str(told["status"]) for told in each.get("status", {}).get("conditions", []) if told["type"] == kind), "")
+
+
+def ready_after(pod: Object) -> float:
+    """How long a pod's container ran until it was Ready, seconds."""
+    begun = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+    [at] = [each["lastTransitionTime"] for each in pod["status"]["conditions"] if each["type"] == "Ready"]
+    return (datetime.fromisoformat(at) - datetime.fromisoformat(begun)).total_seconds()
 
 
 def unique(name: str) -> str:

@@ -118,7 +118,7 @@ def _network(plan: Plan, node: Node) -> None:
         _run("nsenter", "--target=1", "--net", "ip", "link", "set", node.name, "master", "br0", "up")
     _run("ip", "address", "add", f"{node.address}/24", "dev", port)
     _run("ip", "link", "set", port, "up")
-    _run("ip", "neighbour", "add", plans.NOWHERE, "lladdr", "02:00:00:00:00:fe", "dev", port, "nud", "permanent")
+    _run("ip", "neighbour", "add", plans.NOWHERE, "lladdr", plans.NOBODY, "dev", port, "nud", "permanent")
     _run("ip", "route", "add", "default", "via", plans.NOWHERE)
     for other in plan.nodes:
         if other != node:

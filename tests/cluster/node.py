@@ -80,7 +80,8 @@ class Machine:
         return done.stdout
 
     def _routes(self) -> None:
-        """The kernel drops the routes through a link that is set down."""
+        """The kernel forgets the routes through a link that is set down, and the neighbours behind it."""
+        self.run("ip", "neighbour", "replace", plans.NOWHERE, "lladdr", plans.NOBODY, "dev", "eth0", "nud", "permanent")
         self.run("ip", "route", "replace", "default", "via", plans.NOWHERE)
         for other in self.plan.nodes:
             if other != self.node:

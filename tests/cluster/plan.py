@@ -15,6 +15,7 @@ SERVICES: Final = "10.96.0.0/16"
 API_SERVICE: Final = "10.96.0.1"
 DNS_SERVICE: Final = "10.96.0.10"
 NOWHERE: Final = "10.250.0.254"  # the default route of every node, where nobody listens
+NOBODY: Final = "02:00:00:00:00:fe"  # who has that address
 PORT: Final = 6443
 MOST_NODES: Final = 9
 VOLUMES_PER_NODE: Final = 24

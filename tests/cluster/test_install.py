@@ -7,22 +7,19 @@ One release serves all of it, in the order of a first day: it ends with going ba
 import contextlib
 import json
 import re
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.system import ask
 from tests.browser.watching import Watched
-from tests.cluster.api import Object, until
-from tests.cluster.cluster import Cluster, unique
+from tests.cluster.api import until
+from tests.cluster.cluster import Cluster, listening, ready_after, unique
 from tests.cluster.operating import document
 from tests.cluster.release import Release
-from tools import clients
 
 pytestmark = [pytest.mark.node, pytest.mark.sandbox]
 
@@ -67,6 +64,11 @@ def opened(browser: Browser, address: str, token: str) -> Iterator[Watched]:
     problems = page.problems()
     context.close()
     assert not problems, problems
+
+
+def forwarded(release: Release, name: str, port: int) -> contextlib.AbstractContextManager[str]:
+    """As NOTES.txt says, but on a port that is free."""
+    return listening("port-forward", "-n", release.namespace, name, f":{port}")
 
 
 def newest(page: Watched) -> dict[str, int]:
@@ -168,13 +170,6 @@ def test_a_release_goes_back_and_goes(installed: Installed) -> None:
     assert wide(cluster, release) == {f"{DEFINITION}/{plural}.tideboard.dev" for plural in ("dashboards", "sources")}
 
 
-def ready_after(pod: Object) -> float:
-    """How long a pod's container ran until it was Ready, seconds."""
-    begun = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
-    [at] = [each["lastTransitionTime"] for each in pod["status"]["conditions"] if each["type"] == "Ready"]
-    return (datetime.fromisoformat(at) - datetime.fromisoformat(begun)).total_seconds()
-
-
 DEFINITION = "customresourcedefinition.apiextensions.k8s.io"
 
 
@@ -206,19 +201,3 @@ def environment(release: Release) -> dict[str, str]:
     """What collectors are told."""
     path = f"/api/v1/namespaces/{release.namespace}/configmaps/{release.full('collector')}"
     return dict(release.cluster.api.get(path)["data"])
-
-
-@contextlib.contextmanager
-def forwarded(release: Release, name: str, port: int) -> Iterator[str]:
-    """As NOTES.txt says, on a port that is free; its address."""
-    command = [str(clients.client("kubectl")), "port-forward", "-n", release.namespace, name, f":{port}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout
-        said = process.stdout.readline()
-        found = re.search(r"127\.0\.0\.1:\d+", said)
-        assert found, f"kubectl does not say where it listens: {said}"
-        yield f"http://{found[0]}"
-    finally:
-        process.terminate()
-        process.communicate()

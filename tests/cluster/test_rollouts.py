@@ -17,7 +17,7 @@ from tests.audience.connection import peak
 from tests.cluster import operating
 from tests.cluster.api import ApiError, until
 from tests.cluster.archives import VERSIONS
-from tests.cluster.cluster import Cluster, condition, unique
+from tests.cluster.cluster import Cluster, condition, ready_after, unique
 from tests.cluster.containers import used
 from tests.cluster.hall import PATIENCE_S, VALUES, Hall, hall
 from tests.cluster.node import Machine
@@ -172,6 +172,8 @@ def test_pods_that_are_deleted_are_missed_by_nobody(installed: Release) -> None:
         async with hall(installed) as found, reported(found, "deletion"):
             await replaced(found, *KINDS)
             unseen(found, 1)
+            for pod in installed.pods():
+                print(f"  {pod['metadata']['name']}: Ready {ready_after(pod):.0f} s after its container began, to the second")
 
     run(story)
 

@@ -40,10 +40,14 @@ def test_nothing_outside_can_be_reached(address: str) -> None:
             tried.connect((address, 80))
 
 
+def leads_to_nobody(machine: Machine) -> None:
+    assert f"default via {plans.NOWHERE}" in machine.run("ip", "route")
+    assert "PERMANENT" in machine.run("ip", "neighbour", "show", plans.NOWHERE)
+
+
 def test_the_way_out_leads_to_nobody(machines: list[Machine]) -> None:
     for machine in machines:
-        assert f"default via {plans.NOWHERE}" in machine.run("ip", "route")
-        assert "PERMANENT" in machine.run("ip", "neighbour", "show", plans.NOWHERE)
+        leads_to_nobody(machine)
 
 
 def test_a_page_of_a_service_opens_in_chromium(
@@ -68,6 +72,7 @@ def test_a_node_whose_link_is_cut_is_not_ready_until_it_is_back(api: Api, machin
     finally:
         second.set_link("up")
     until("the node to be back", lambda: condition(api.get(path), "Ready") == "True", NODE_MONITOR_S * 3)
+    leads_to_nobody(second)
 
 
 def test_a_kubelet_that_was_killed_can_be_started_again(api: Api, machines: list[Machine], nodes: list[str]) -> None:
