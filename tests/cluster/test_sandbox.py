@@ -56,7 +56,7 @@ def test_a_page_of_a_service_opens_in_chromium(
     cluster.api.apply([pods.pod("page", nodes[1]), pods.service("page")], namespace)
     cluster.wait_for(namespace, "app=page", 1)
     url = f"http://page.{namespace}.svc.{plans.DOMAIN}/"
-    until("the service to know its pod", lambda: urlopen(url).read())
+    until("the service to know its pod", lambda: urlopen(url, timeout=3).read())
     page = browser.new_page()
     page.goto(url)
     assert page.inner_text("body") == "page"
