@@ -206,9 +206,8 @@ async def keep_views(redis: Redis, views: Sequence[str]) -> None:
     """Enter views among the known ones, and take back `expire_views`."""
     if not views:
         return
-    await redis.sadd(
-        VIEWS, *views
-    )  # first, and by itself: in a Cluster its slot is another one's, and what is not known nobody lets go
+    # First, and by itself: in a Cluster its slot is another one's, and what is not known nobody lets go.
+    await redis.sadd(VIEWS, *views)
     async with redis.pipeline(transaction=False) as pipe:
         for view in views:
             for part in PARTS:
