@@ -3,7 +3,6 @@
 Counted once for each message, as it is composed; the hub multiplies by who gets it.
 """
 
-from collections import Counter
 from typing import Final, NamedTuple
 
 from services.contract.live import Delta, Snapshot
@@ -38,9 +37,9 @@ def content(picture: Picture, message: Delta | Snapshot, mark: Mark | None = Non
         known = {place: mark.views[place][-1] for place in cells}
         overtaken = sum(max(0, states[place].written - known[place] - count) for place, count in cells.items())
     sampled = {place: states[place].sampled for place in cells}
-    panels = Counter(
-        max(sampled[line.view] for line in panel.lines if line.view in sampled)
-        for panel in picture.composition.panels
-        if any(line.view in sampled for line in panel.lines)
-    )
+    panels: dict[int, int] = {}
+    for views_of in picture.composition.places:
+        if times := [sampled[place] for place in views_of if place in sampled]:
+            newest = max(times)
+            panels[newest] = panels.get(newest, 0) + 1
     return Content(sum(cells.values()), overtaken, max(sampled.values()), tuple(panels.items()))

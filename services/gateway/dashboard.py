@@ -41,7 +41,7 @@ class Position(NamedTuple):
 class Composition:
     """What the document alone says: its views in the order in which deltas number them, and its panels."""
 
-    __slots__ = ("name", "panels", "plans", "revision", "title", "views", "window_ms")
+    __slots__ = ("name", "panels", "places", "plans", "revision", "title", "views", "window_ms")
 
     def __init__(self, dashboard: Dashboard, revision: str) -> None:
         self.name = dashboard.name
@@ -56,37 +56,53 @@ class Composition:
                 self.views.setdefault(line.view.id, (line.view, windows[line.view]))
         places = {view: place for place, view in enumerate(self.views)}
         self.panels = [_panel(item, places) for item in self.plans]
+        self.places = [[line.view for line in panel.lines] for panel in self.panels]  # of each panel's views
 
 
 class Picture:
     """A composition with its states. states: one for each view of the composition."""
 
-    __slots__ = ("_epoch", "_epoch_of", "_mark", "composition", "states")
+    __slots__ = ("_epoch_of", "_mark", "_seen", "composition", "states")
 
     def __init__(self, composition: Composition, states: Mapping[str, ViewState]) -> None:
         self.composition = composition
         self.states = {view: states[view] for view in composition.views}
         self._epoch_of: list[str] | None = None
-        self._epoch = ""
+        self._seen = -1
         self._mark = Mark("", ())
+
+    @property
+    def mark(self) -> Mark:
+        """What a viewer has that is told everything now: the same object for as long as nothing changes."""
+        states = self.states.values()
+        seen = sum([state.changes for state in states])
+        if seen != self._seen:
+            views = tuple([(state.version, state.closed, state.notes.at, state.written) for state in states])
+            mark = Mark(self._name([state.epoch for state in states]), views, sum([state.forks for state in states]))
+            self._seen, self._mark = seen, self._mark if mark == self._mark else mark
+        return self._mark
+
+    def _name(self, epochs: list[str]) -> str:
+        if epochs == self._epoch_of:
+            return self._mark.epoch
+        self._epoch_of = epochs
+        text = "\n".join([self.composition.revision, *epochs])
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     @property
     def epoch(self) -> str:
         """Names what versions belong to: this document and these histories, on any gateway."""
-        epochs = [state.epoch for state in self.states.values()]
-        if epochs != self._epoch_of:
-            text = "\n".join([self.composition.revision, *epochs])
-            self._epoch_of, self._epoch = epochs, hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-        return self._epoch
+        return self.mark.epoch
 
     @property
     def forks(self) -> int:
         """How often views have turned out to be lost by the feed."""
-        return sum(state.forks for state in self.states.values())
+        return self.mark.forks
 
     def continues(self, mark: Mark) -> bool:
         """Whether a delta can go from a mark to now."""
-        return (mark.epoch, mark.forks) == (self.epoch, self.forks)
+        now = self.mark
+        return mark.epoch == now.epoch and mark.forks == now.forks
 
     def resumes(self, since: live.Since | Position) -> bool:
         """Whether a delta can go to now from what a viewer has, of this gateway or another one."""
@@ -104,16 +120,6 @@ class Picture:
         """What a viewer has of each view, 0 where it has nothing."""
         named = since.versions if isinstance(since, live.Since) else dict(zip(self.states, since.versions, strict=False))
         return {view: named.get(view, 0) for view in self.states}
-
-    @property
-    def mark(self) -> Mark:
-        """What a viewer has that is told everything now: the same object for as long as nothing changes."""
-        states = self.states.values()
-        views = tuple([(state.version, state.closed, state.notes.at, state.written) for state in states])
-        mark = Mark(self.epoch, views, self.forks)
-        if mark != self._mark:
-            self._mark = mark
-        return self._mark
 
     def trim(self, now: int) -> None:
         for state in self.states.values():

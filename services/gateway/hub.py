@@ -6,7 +6,6 @@ of the aggregator instead of waiting for a clock of their own. What is written, 
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from services.contract.live import Since
 from services.contract.registry import Entry
 from services.contract.views import View
 from services.gateway import metrics, outside
+from services.gateway.alarm import Alarm
 from services.gateway.dashboard import Position
 from services.gateway.faults import Faults
 from services.gateway.frames import Closed
@@ -69,10 +69,10 @@ class Hub:
         self._gauges = outside.Gauges()
         self._faults = Faults()
         self._watched = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._changed = Alarm()
         self._readers = asyncio.Semaphore(PAST_READERS)
         self._slice_ends = 0.0  # monotonic
-        self.views.on_changed = self._changed.set
+        self.views.on_changed = self._changed.ring
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -88,12 +88,12 @@ class Hub:
     def subscribe(self, viewer: Viewer, dashboard: str, since: Since | Position | None, hz: int) -> None:
         """hz: one of the rates, or PAUSED."""
         self._stage(dashboard).subscribe(viewer, since, hz, self._clock())
-        self._changed.set()
+        self._changed.ring()
 
     def rate(self, viewer: Viewer, dashboard: str, hz: int) -> None:
         if stage := self._stages.get(dashboard):
             stage.rate(viewer, hz)
-            self._changed.set()
+            self._changed.ring()
 
     def unsubscribe(self, viewer: Viewer, dashboard: str) -> None:
         if stage := self._stages.get(dashboard):
@@ -107,7 +107,7 @@ class Hub:
             stage.holders += 1
             stream = self._streams[dashboard, panel, max_points] = PanelStream(stage, panel, max_points, self._clock())
         stream.join(viewer)
-        self._changed.set()
+        self._changed.ring()
 
     def depart(self, viewer: Viewer, dashboard: str, panel: str, max_points: int) -> None:
         if stream := self._streams.get((dashboard, panel, max_points)):
@@ -188,7 +188,7 @@ class Hub:
                     stage.show(entries.get(stage.name), self._clock())
                 except Exception as error:
                     self._faults.caught("dashboard", "a dashboard could not be shown", error, dashboard=stage.name)
-            self._changed.set()
+            self._changed.ring()
 
     async def _tick_on(self) -> None:
         loop = asyncio.get_running_loop()
@@ -197,7 +197,7 @@ class Hub:
                 self._watched.clear()
                 await self._watched.wait()
             begun = loop.time()
-            self._changed.clear()
+            self._changed.hush()
             try:
                 await self._tick()
             except Exception as error:  # the next one is not worse for it
@@ -230,11 +230,9 @@ class Hub:
             due = self._due_in_s()
             if due is not None and due <= 0:
                 return
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left if due is None else min(due, left)):
-                    await self._changed.wait()
-                    await asyncio.sleep(SETTLE_S)
+            self._changed.hush()
+            if await self._changed.wait(left if due is None else min(due, left)):
+                await asyncio.sleep(SETTLE_S)
 
     def _due_in_s(self) -> float | None:
         """When a tick has something to say; None where nothing has changed.
@@ -243,7 +241,7 @@ class Hub:
         about to come, for it and for faster tiers, which would have to wait until they may be written to again.
         """
         times = [due for stage in self._stages.values() if (due := stage.due_at()) is not None]
-        changed = self._changed.is_set()
+        changed = self._changed.rung
         if self._streams and changed:
             times.append(0)
         return (min(times) + (0 if changed else SLACK_MS) - self._clock()) / 1_000 if times else None

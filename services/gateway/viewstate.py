@@ -14,6 +14,7 @@ from services.contract.history import NO_NOTES, ROW, Cells, Change, NewGroup, No
 from services.contract.terms import Terms, begun, knows
 
 TRIM_EVERY_MS: Final = 1_000
+FRESH: Final = 2  # buckets of a view that are being written at a time: the newest, and the one before while late samples come
 
 
 class Verdict(Enum):
@@ -33,10 +34,13 @@ class ViewState:
         "_born",
         "_buckets",
         "_forked",
+        "_fresh",
+        "_grown",
         "_latest",
         "_terms",
         "_trim_at",
         "arrived",
+        "changes",
         "closed",
         "epoch",
         "every_ms",
@@ -54,6 +58,7 @@ class ViewState:
         self.every_ms = every_ms
         self.window_ms = window_ms
         self.forks = 0  # how often what was here turned out to be lost by the feed, and was dropped
+        self.changes = 0  # how often something came: who has seen this number knows all that is told here
         self._reset("")
         self._trim_at = 0
 
@@ -68,7 +73,9 @@ class ViewState:
         self.filled = 0  # see ViewHistory
         self.groups: dict[int, dict[str, str]] = {}
         self._born: dict[int, int] = {}  # group -> a version at which it was there for sure, and not long before
+        self._grown = 0  # the newest of these versions
         self._buckets: dict[int, Rows] = {}
+        self._fresh: dict[int, Cells] = {}  # buckets whose cells all have the same version, as the change brought them
         self._latest: dict[int, int] = {}  # bucket -> version that touched it last, in the order of versions
         self._terms: Terms = ()
         self._forked = False  # the next history that is read whole takes the place of what is here
@@ -86,6 +93,7 @@ class ViewState:
 
         False: it is not whole, and goes on from something else than what is here, so read it whole.
         """
+        self.changes += 1
         other = history.epoch != self.epoch
         if other or self._lost(history, max(after, had)):
             if after >= 0:
@@ -126,6 +134,7 @@ class ViewState:
         if change.prev < self.version < change.version:  # one history has no two versions after the same one
             self._forked = True
             return Verdict.forked
+        self.changes += 1
         noted = self._note(change.notes)
         filled = change.version >= self.version and self._fill(change.filled)
         if change.version <= self.version and change.closed <= self.closed:
@@ -135,7 +144,7 @@ class ViewState:
             for cells in change.cells:
                 if cells.groups:
                     self.written += len(cells.groups)
-                    self._merge(cells.start, _rows(cells, change.version), change.version, change.version)
+                    self._write(cells, change.version)
             self._go_on(change)
             self.version = change.version
             self.arrived = max(self.arrived, change.newest)
@@ -170,19 +179,26 @@ class ViewState:
             return
         self._trim_at = now + pause
         oldest = now - self.window_ms - self.every_ms
-        for start in [start for start in self._buckets if start <= oldest]:
-            del self._buckets[start], self._latest[start]
+        for start in [start for start in self._latest if start <= oldest]:
+            self._buckets.pop(start, None)
+            self._fresh.pop(start, None)
+            del self._latest[start]
 
     def starts(self) -> list[int]:
         """Every bucket, by time."""
-        return sorted(self._buckets)
+        return sorted(self._latest)
 
     def rows(self, start: int) -> Rows:
-        return self._buckets[start]
+        fresh = self._fresh.get(start)
+        return self._buckets[start] if fresh is None else _rows(fresh, self._latest[start])
 
     def cells(self, since_ms: int) -> list[Cells]:
         """Everything in buckets that end after a time."""
-        return [_cells(start, self._buckets[start]) for start in self.starts() if start + self.every_ms > since_ms]
+        return [
+            self._fresh.get(start) or _cells(start, self._buckets[start])
+            for start in self.starts()
+            if start + self.every_ms > since_ms
+        ]
 
     def changed_after(self, version: int) -> list[Cells]:
         """The cells that a later version wrote, by time. Costs what changed, not what is there."""
@@ -190,6 +206,9 @@ class ViewState:
         for start in reversed(self._latest):
             if self._latest[start] <= version:
                 break
+            if fresh := self._fresh.get(start):
+                found.append(fresh)
+                continue
             rows = self._buckets[start]
             found.append(_cells(start, rows[np.asarray(rows["version"] > version)]))
         found.sort(key=lambda cells: cells.start)
@@ -197,7 +216,7 @@ class ViewState:
 
     def groups_after(self, version: int) -> list[NewGroup]:
         """At least the groups that are new since a version."""
-        if version >= self.version:
+        if version >= self._grown:
             return []
         return [NewGroup(number, self.groups[number]) for number, born in self._born.items() if born > version]
 
@@ -205,17 +224,43 @@ class ViewState:
         for number, labels in groups:
             if number not in self.groups:
                 self._born[number] = version
+                self._grown = max(self._grown, version)
                 self.groups[number] = dict(labels)
+
+    def _write(self, cells: Cells, version: int) -> None:
+        """Cells of a change that is newer than all that is here.
+
+        As nearly always a change has the whole newest bucket, which the next one will have again: what goes out of it is what came,
+        and rows are made of it once.
+        """
+        start, fresh = cells.start, self._fresh.get(cells.start)
+        if fresh.groups == cells.groups if fresh else start not in self._latest and cells.groups == sorted(cells.groups):
+            self._fresh[start] = cells
+            self._touch(start, version)
+            if len(self._fresh) > FRESH:
+                self._settle(min(self._fresh))
+        else:
+            self._merge(start, _rows(cells, version), version, version)
+
+    def _settle(self, start: int) -> None:
+        """Make rows of a bucket: lists of numbers take several times their memory."""
+        if fresh := self._fresh.pop(start, None):
+            self._buckets[start] = _rows(fresh, self._latest[start])
+
+    def _touch(self, start: int, version: int) -> None:
+        latest = self._latest.pop(start, 0)
+        self._latest[start] = max(latest, version)
+        self.newest = max(self.newest, start)
 
     def _merge(self, start: int, rows: Rows, oldest: int, newest: int) -> None:
         """oldest, newest: the versions that the rows are of."""
-        held, latest = self._buckets.get(start), self._latest.pop(start, 0)
-        if held is None or (oldest >= latest and _same_groups(held, rows)):
+        self._settle(start)
+        held = self._buckets.get(start)
+        if held is None or (oldest >= self._latest[start] and _same_groups(held, rows)):
             self._buckets[start] = rows  # as nearly always: every group of a bucket has changed
         else:
             self._buckets[start] = _newer(held, rows)
-        self._latest[start] = max(latest, newest)
-        self.newest = max(self.newest, start)
+        self._touch(start, newest)
 
 
 def _rows(cells: Cells, version: int) -> Rows:

@@ -156,7 +156,7 @@ class Town:
         if rested < TICK_S * 1_000:
             return
         due = self.hub._due_in_s()
-        self.hub._changed.clear()
+        self.hub._changed.hush()
         if (due is not None and due <= 0) or rested >= (TICK_S + QUIET_S) * 1_000:
             self._ticked_at = self.now
             await self.hub._tick()

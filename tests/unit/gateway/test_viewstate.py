@@ -122,6 +122,33 @@ def test_trimming_costs_nothing_when_it_was_done_just_now() -> None:
     assert state.starts() == [0, 1_000]
 
 
+def test_a_bucket_that_was_forgotten_while_it_was_written_begins_empty() -> None:
+    merge = Merge()
+    state = loaded(merge)
+    state.apply(merge.write({(0, 0): 1.0, (0, 1): 1.0}))
+    state.trim(100_000)
+    state.apply(merge.write({(0, 1): 2.0}))
+    assert table(state.cells(0)) == {0: {1: 2.0}}
+
+
+@steady()
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from([(0, 1, 2), (0, 1), (2, 1, 0)])), min_size=1, max_size=20))
+def test_buckets_that_are_written_whole_again_and_again_are_what_was_written_last(
+    writes: list[tuple[int, tuple[int, ...]]],
+) -> None:
+    merge = Merge()
+    state = loaded(merge)
+    for number, (bucket, groups) in enumerate(writes):
+        state.apply(merge.write({(bucket * EVERY, group): float(number) for group in groups}))
+    assert table(state.cells(0)) == merge.table()
+    for version in range(len(writes)):
+        assert table(state.changed_after(version)) == merge.table(version)
+    for start in state.starts():
+        rows = state.rows(start)
+        found = {int(group): float(value) for group, value in zip(rows["group"], rows["value"], strict=True)}
+        assert found == merge.table()[start]
+
+
 @steady()
 @given(st.lists(values, max_size=12), st.integers(0, 14), st.data())
 def test_what_changed_after_any_version_is_exactly_what_later_versions_wrote(
