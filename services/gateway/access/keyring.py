@@ -23,6 +23,7 @@ import structlog
 from services.gateway.access.keys import KeySet, UnusableKeyError, described, from_file, from_jwks, from_secret
 from services.gateway.settings import AccessSettings
 from services.runtime.service import StartupError
+from services.transport.tls import trusting
 
 log = structlog.get_logger()
 
@@ -186,7 +187,7 @@ def _reading(path: str, parse: Callable[[bytes], KeySet]) -> Callable[[], KeySet
 def _fetching(url: str, ca_file: str) -> Callable[[], KeySet]:
     """Whoever answers for this address decides who gets in: it is asked directly, and may not send us elsewhere."""
     try:
-        context = ssl.create_default_context(cafile=ca_file or None)
+        context = trusting(ca_file)
     except (OSError, ssl.SSLError) as error:
         raise StartupError(f"TIDEBOARD_GATEWAY_JWKS_CA_FILE={ca_file} cannot be used: {error}") from None
     opener = urllib.request.build_opener(
