@@ -17,6 +17,7 @@ from services.aggregator.reach import Reach
 from services.aggregator.wanted import Wanted, wanted
 from services.contract.names import AGGREGATORS_CHANNEL, WATCHED, WATCHED_CHANNEL
 from services.contract.registry import Entry
+from services.runtime.logs import Reasons
 from services.transport import registry
 from services.transport.feed import FeedErrors, Subscription
 from services.transport.lineage import LineageWatch
@@ -43,6 +44,7 @@ class Facts:
         self.membership = membership
         self.reach = Reach()
         self.feed_error = "not reached yet"
+        self._feed_reasons, self._log_reasons = Reasons(), Reasons()
         self._redis = redis
         self._watch = LineageWatch(kafka)
         self._watched_until = 0.0
@@ -86,18 +88,26 @@ class Facts:
             await asyncio.sleep(seconds)
 
     def log_away(self, reason: str) -> None:
-        if self.reach.away(reason, int(time.time() * 1000)):
+        self.reach.away(reason, int(time.time() * 1000))
+        if self._log_reasons.new(reason):
             log.warning("the log does not answer", reason=reason)
         self._log_doubted.set()
 
     def log_back(self) -> None:
         if self.reach.back(int(time.time() * 1000)):
+            self._log_reasons.over()
             log.info("the log answers")
 
     def feed_away(self, error: BaseException) -> None:
-        if not self.feed_error:
-            log.warning("the feed does not answer", reason=str(error))
+        """Why is told once, until it is back."""
         self.feed_error = str(error) or type(error).__name__
+        if self._feed_reasons.new(self.feed_error):
+            log.warning("the feed does not answer", reason=self.feed_error)
+
+    def feed_back(self) -> None:
+        """It answers; where it never did, there is nothing that it would be asked for yet."""
+        if self.membership.members:
+            self.feed_error = ""
 
     async def _follow_registry(self) -> None:
         async for entries in registry.watch(self._redis):
@@ -192,6 +202,7 @@ class Facts:
                 self.feed_away(error)
                 await asyncio.sleep(RETRY_S)
                 continue
+            self._feed_reasons.over()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_S):
                     await self._others.wait()

@@ -14,13 +14,11 @@ class Reach:
         self._since: int | None = None
         self._away_at: int | None = None
 
-    def away(self, reason: str, now: int) -> bool:
-        """It did not answer. Returns whether that is new."""
-        new = not self.error
-        if new:
+    def away(self, reason: str, now: int) -> None:
+        """It did not answer."""
+        if not self.error:
             self._away_at = now
         self.error = reason
-        return new
 
     def back(self, now: int) -> bool:
         """It answered. Returns whether that is new."""

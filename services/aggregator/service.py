@@ -159,7 +159,7 @@ class Aggregator:
             self._last_turn = time.monotonic()
             try:
                 await self._turn()
-                self._facts.feed_error = ""
+                self._facts.feed_back()
                 if away != (away := self._facts.reach.told(int(time.time() * 1000))[0] is None):
                     self._beaten_at = 0.0  # that is news, and does not wait for its turn
                     await self._beat()

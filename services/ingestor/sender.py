@@ -17,6 +17,7 @@ import structlog
 from services.ingestor import metrics
 from services.ingestor.columns import Columns
 from services.ingestor.outbox import Outbox, Outgoing, Request
+from services.runtime.logs import Reasons
 from services.transport.log_wire import LogError
 from services.transport.log_writer import LogWriter
 
@@ -46,6 +47,7 @@ class Sender:
         self._nudge = asyncio.Event()  # do not wait any longer before the next attempt
         self._changed = asyncio.Event()
         self._backoff = BACKOFF_S[0]
+        self._reasons = Reasons()
         self._task: asyncio.Task[None] | None = None
         self.partitions = 0
         self.lineage = ""
@@ -170,6 +172,7 @@ class Sender:
         if self.fault:
             log.info("the log accepts", lineage=writer.lineage, partitions=writer.partitions)
         self._writer, self.partitions, self.lineage, self.fault = writer, writer.partitions, writer.lineage, ""
+        self._reasons.over()
         metrics.LOG_UP.set(1)
         self._changed.set()
         for record in self._outbox.unacknowledged():
@@ -194,7 +197,7 @@ class Sender:
 
     def _note(self, fault: str) -> None:
         metrics.LOG_ERRORS.inc()
-        if not self.fault:
+        if self._reasons.new(fault):
             log.warning("the log does not accept", reason=fault)
         self.fault = fault
         self._changed.set()

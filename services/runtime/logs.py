@@ -6,6 +6,7 @@ an outage is heard once every few seconds, with a count of what was left out.
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from services.runtime.settings import setting
 LEVELS: Final = ("debug", "info", "warning", "error")
 _REPEAT_S: Final = 5.0
 _MOST_KEYS: Final = 1_000
+_MOST_REASONS: Final = 4
+_NUMBERS: Final = re.compile(r"[0-9.]+")
 # kopf tells of every attempt; what comes of them is told by the operator (services.operator.watching).
 _QUIET: Final = {"uvicorn": "WARNING", "asyncio": "WARNING", "aiokafka": "WARNING", "kopf": "CRITICAL"}
 
@@ -59,6 +62,29 @@ class Collapse:
             self._seen.clear()
         self._seen[key] = now, 0
         return held
+
+
+class Reasons:
+    """Why something is away, while it is tried again and again: each reason is told once until it is back.
+
+    The first one may hide the one that matters: a network that is not there yet, and then a password that is wrong. Reasons
+    that differ in numbers only are one, and after a few of them no more are told.
+    """
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def new(self, reason: str) -> bool:
+        """Whether it is to be told."""
+        reason = _NUMBERS.sub("0", reason)
+        if reason in self._told or len(self._told) == _MOST_REASONS:
+            return False
+        self._told.add(reason)
+        return True
+
+    def over(self) -> None:
+        """It is back."""
+        self._told.clear()
 
 
 class _RepeatFilter(logging.Filter):

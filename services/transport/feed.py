@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisClusterException, RedisError
 
+from services.runtime.logs import Reasons
 from services.transport.feed_connection import connect, connection_for_pubsub
 
 __all__ = ["FeedErrors", "Listener", "Subscription", "connect"]
@@ -55,6 +56,7 @@ class Subscription:
         self._pending: list[tuple[str, str]] = []
         self._changed = asyncio.Event()
         self._deaf = False
+        self._reasons = Reasons()
         self.connected = False
         self.connections = 0
 
@@ -86,7 +88,7 @@ class Subscription:
                 await self._serve()
             except (*FeedErrors, FeedLostError) as error:
                 failures = 0 if self.connected else failures + 1
-                self._lose(str(error) or type(error).__name__, failures)
+                self._lose(str(error) or type(error).__name__)
             self.connected = False
             first, longest = BACKOFF_S
             await asyncio.sleep(min(longest, first * 2 ** min(failures, 10)))
@@ -96,8 +98,8 @@ class Subscription:
             self._changed.clear()
             await self._changed.wait()
 
-    def _lose(self, reason: str, failures: int) -> None:
-        if failures <= 1:
+    def _lose(self, reason: str) -> None:
+        if self._reasons.new(reason):
             log.warning("the feed does not answer", reason=reason)
         self._listener.lost(reason)
 
@@ -168,5 +170,6 @@ class Subscription:
         if not self.connected:
             self.connected = True
             self.connections += 1
+            self._reasons.over()
         if channel in self._wanted:
             self._listener.subscribed(channel)

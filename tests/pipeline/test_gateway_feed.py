@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
 import pytest
+import structlog
 from redis.asyncio import Redis
 
 from services.contract.names import DASHBOARDS, DASHBOARDS_REVISION
@@ -126,6 +127,25 @@ async def test_a_server_that_dies_is_said_so_and_its_return_confirms_every_chann
     valkey.start()
     await ear.until(lambda: ear.heard.count(("subscribed", "one")) == ear.heard.count(("subscribed", "two")) == 2)
     assert subscription.connections == 2
+
+
+async def test_each_reason_why_nothing_is_heard_is_told(ear: Ear) -> None:
+    """The first hides another one: the server is not there yet, and then it asks for a password."""
+    own = Valkey("--requirepass", "hush")
+    redis = connect(RedisSettings(own.url))
+    subscription = Subscription(redis, ear)
+    subscription.add("one")
+    with structlog.testing.capture_logs() as told:
+        task = asyncio.create_task(subscription.run())
+        await ear.until(lambda: ear.heard.count(("lost",)) == 3)
+        with running(own):
+            await ear.until(lambda: "Authentication required" in str(told))
+            heard = len(ear.heard)
+            await ear.until(lambda: len(ear.heard) > heard + 1)
+        task.cancel()
+        await asyncio.wait([task])
+    assert [each["reason"].split(".")[0].rpartition(" ")[0] for each in told][1:] == ["Authentication"], told
+    await redis.aclose()
 
 
 async def test_a_server_that_hangs_is_lost_too(valkey: Valkey, ear: Ear, subscription: Subscription) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
+import structlog
 from prometheus_client import REGISTRY
 
 from services.aggregator.folding import Folding
@@ -39,6 +40,24 @@ async def test_a_look_tells_how_many_partitions_the_log_has_also_where_none_is_f
     service._facts.partitions = 6
     await service._look()
     assert REGISTRY.get_sample_value("tideboard_aggregator_log_partitions") == 6
+    await service._redis.aclose()
+
+
+async def test_why_feed_and_log_were_never_reached_is_told_once_and_stays_the_reason(valkey: Valkey) -> None:
+    service = Aggregator(AggregatorSettings(instance="a"), KafkaSettings(), RedisSettings(url=valkey.url))
+    facts = service._facts
+    with structlog.testing.capture_logs() as told:
+        for _ in range(3):
+            facts.log_away("no connection: refused")
+            facts.log_away("no connection: wrong password")
+            facts.feed_away(OSError("wrong certificate"))
+            facts.feed_back()  # the loop has turned, and there was nothing to ask for
+            assert service.readiness() == "feed: wrong certificate"
+    reasons = ["no connection: refused", "no connection: wrong password", "wrong certificate"]
+    assert [each["reason"] for each in told] == reasons
+    await facts.membership.renew()
+    facts.feed_back()
+    assert service.readiness() == "log: no connection: wrong password"
     await service._redis.aclose()
 
 

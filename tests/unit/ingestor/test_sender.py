@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
+import structlog
 
 from services.contract.batch import decode
 from services.ingestor import sender as module
@@ -24,6 +25,7 @@ class FakeLog:
     partitions: int = 1
     lineage: str = "0123456789abcdef"
     up: bool = True
+    why: str = "nobody there"
     acknowledges: bool = True
     records: list[bytes] = field(default_factory=list)
     writers: list["FakeWriter"] = field(default_factory=list)
@@ -55,7 +57,7 @@ class FakeWriter:
 
     async def start(self) -> None:
         if not self.log.up:
-            raise LogAway("nobody there")
+            raise LogAway(self.log.why)
 
     def append(self, partition: int, payload: bytes) -> "asyncio.Future[int]":
         done = asyncio.get_running_loop().create_future()
@@ -134,6 +136,24 @@ async def test_what_is_accepted_is_answered_when_the_log_has_it(log: FakeLog, se
     log.writers[-1].acknowledge()
     await answer
     assert log.values() == [1.0]
+
+
+async def test_why_the_log_was_never_reached_is_told_and_each_reason_once(log: FakeLog) -> None:
+    log.up = False
+    with structlog.testing.capture_logs() as told:
+        sender = Sender(Outbox(1, Limits(linger_s=0.0)), log.make)
+        sender.start()
+        for why in ("nobody there", "wrong password", "nobody there"):
+            log.why = why
+            await until(lambda made=len(log.writers): len(log.writers) > made + 3)  # type: ignore[misc]
+        log.up = True
+        await sending(sender)
+        log.up = False
+        log.writers[-1].fail()
+        await until(lambda: sender.fault == log.why)
+        await sender.stop(0.0)
+    reasons = [each["reason"] for each in told if each["event"] == "the log does not accept"]
+    assert reasons == ["nobody there", "wrong password", "cut off", "nobody there"]
 
 
 async def test_what_was_not_acknowledged_is_sent_again_in_order_with_the_same_bytes(log: FakeLog, sender: Sender) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from services.runtime.logs import Collapse, configure
+from services.runtime.logs import Collapse, Reasons, configure
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +91,19 @@ def test_the_memory_of_what_was_said_is_bounded() -> None:
     for key in range(10_000):
         assert collapse.admit(key, 0.0) == 0
     assert len(collapse._seen) <= 1_000
+
+
+def test_each_reason_of_an_outage_is_told_once() -> None:
+    reasons = Reasons()
+    told = ["10.0.0.1:9092 refused", "10.0.0.2:9093 refused", "wrong password", "10.0.0.1:9092 refused", "wrong password"]
+    assert [reasons.new(reason) for reason in told] == [True, False, True, False, False]
+    reasons.over()
+    assert reasons.new("wrong password")
+
+
+def test_of_an_outage_with_ever_other_reasons_a_few_are_told() -> None:
+    reasons = Reasons()
+    assert sum(reasons.new("x" * number) for number in range(1_000)) < 10
 
 
 @pytest.mark.parametrize("console", [True, False])
