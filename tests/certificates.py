@@ -30,12 +30,12 @@ class Certificates:
     stranger: Pair
 
 
-def make(folder: Path) -> Certificates:
-    """Make them all; a server of 127.0.0.1 is known by its address and as localhost."""
+def make(folder: Path, *hosts: str) -> Certificates:
+    """Make them all; a server of 127.0.0.1 is known by its address and as localhost. hosts: other names of the server."""
     authority = _authority(folder, "authority")
     return Certificates(
         authority,
-        _issued(folder, "server", authority, "IP:127.0.0.1,DNS:localhost"),
+        _issued(folder, "server", authority, ",".join(["IP:127.0.0.1", "DNS:localhost", *(f"DNS:{host}" for host in hosts)])),
         _issued(folder, "elsewhere", authority, "DNS:elsewhere.example"),
         _issued(folder, "client", authority, "DNS:client.example"),
         _authority(folder, "stranger"),

@@ -4,14 +4,15 @@
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 import hiredis
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -35,7 +36,7 @@ def connect(settings: RedisSettings) -> Redis:
         return _cluster(settings, address)
     if not address.service:
         return Redis.from_pool(ConnectionPool(connection_class=_kind(address), **_options(settings, address)))
-    manager = _Sentinels([_sentinel(settings, address, host, port) for host, port in address.hosts])
+    manager = _Sentinels(address.hosts, partial(_sentinel, settings, address))
     kind = _kind(address, SentinelManagedConnection)
     pool = _SentinelPool(address.service, manager, connection_class=kind, **_options(settings, address))  # type: ignore[no-untyped-call]
     return Redis.from_pool(pool)
@@ -94,19 +95,28 @@ class _Sentinels(Sentinel):
     """Whoever knew the primary last is asked first.
 
     redis-py 8.1 swaps two places of the list that all who ask at once walk along: then one Sentinel is there twice, and another neither asked nor closed any more.
+    Where none knows, it tells how its clients are made, and not what a Sentinel said.
     """
 
-    def __init__(self, clients: list[Redis]) -> None:
+    def __init__(self, hosts: Sequence[tuple[str, int]], client: Callable[[str, int], Redis]) -> None:
         super().__init__([])  # type: ignore[no-untyped-call]
-        self.sentinels = clients
+        self._addresses = {client(host, port): f"{host}:{port}" for host, port in hosts}
+        self.sentinels = [*self._addresses]
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
-        """In an order of its own."""
-        asked = Sentinel([])  # type: ignore[no-untyped-call]
-        asked.sentinels = [*self.sentinels]
-        primary: tuple[str, int] = await asked.discover_master(service_name)
-        self.sentinels = asked.sentinels
-        return primary
+        faults = []
+        for sentinel in [*self.sentinels]:
+            try:
+                known: dict[str, Any] = await sentinel.sentinel_masters()  # type: ignore[assignment]  # a dictionary with RESP2
+            except (RedisConnectionError, RedisTimeoutError) as error:
+                faults.append(f"{self._addresses[sentinel]}: {error}")
+                continue
+            state = known.get(service_name)
+            if state and self.check_master_state(state, service_name):
+                self.sentinels = [sentinel, *(other for other in self._addresses if other is not sentinel)]
+                return state["ip"], state["port"]
+            faults.append(f"{self._addresses[sentinel]} knows none that is up")
+        raise MasterNotFoundError(f"no Sentinel names a primary of {service_name!r}: {'; '.join(faults)}")
 
 
 class _SentinelPool(SentinelConnectionPool):

@@ -155,4 +155,6 @@ class Wire:
 
 
 def _text(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    """With what aiokafka keeps to itself: a broker that does not like our certificate ends the connection, and says why in an alert."""
+    said = str(error) or type(error).__name__
+    return f"{said} ({_text(error.__cause__)})" if isinstance(error.__cause__, OSError) else said

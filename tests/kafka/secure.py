@@ -20,18 +20,20 @@ MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 class SecureKafka(Kafka):
     """users: SASL_SSL, the address of who proves USER by a mechanism; certified: SSL, of who has a certificate. The plain listener stays."""
 
-    def __init__(self, folder: Path, certificates: Certificates) -> None:
+    def __init__(self, folder: Path, certificates: Certificates, host: str = "") -> None:
+        """host: as who others reach it, then at every address of this machine; by default at 127.0.0.1 only."""
         super().__init__(folder)
+        self._host, self._bound = (host, "0.0.0.0") if host else ("127.0.0.1", "127.0.0.1")
         self._certificates = certificates
         self._users, self._certified = free_port(), free_port()
 
     @property
     def users(self) -> str:
-        return f"127.0.0.1:{self._users}"
+        return f"{self._host}:{self._users}"
 
     @property
     def certified(self) -> str:
-        return f"127.0.0.1:{self._certified}"
+        return f"{self._host}:{self._certified}"
 
     def wait(self, patience_s: float) -> None:
         """Wait until it answers, and until every listener takes connections: they come up one after the other."""
@@ -49,12 +51,13 @@ class SecureKafka(Kafka):
 
     def _configure(self) -> None:
         plain = f"PLAINTEXT://{self.address}"
-        listeners = f"{plain},USERS://{self.users},CERTIFIED://{self.certified}"
+        advertised = f"{plain},USERS://{self.users},CERTIFIED://{self.certified}"
+        bound = f"{plain},USERS://{self._bound}:{self._users},CERTIFIED://{self._bound}:{self._certified}"
         protocols = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,USERS:SASL_SSL,CERTIFIED:SSL"
         jaas = "listener.name.users.{}.sasl.jaas.config"
         more: dict[str, object] = {
-            "listeners": f"{listeners},CONTROLLER://127.0.0.1:{self._controller}",
-            "advertised.listeners": listeners,
+            "listeners": f"{bound},CONTROLLER://127.0.0.1:{self._controller}",
+            "advertised.listeners": advertised,
             "listener.security.protocol.map": protocols,
             "inter.broker.listener.name": "PLAINTEXT",
             "ssl.keystore.type": "PEM",

@@ -25,7 +25,7 @@ from tests.certificates import Certificates
 from tests.kafka.secure import MECHANISMS, PASSWORD, USER, SecureKafka
 from tests.pipeline.test_aggregator import EVERYTHING, points
 from tests.pipeline.world import aggregating, feed, register, settled, until, writing
-from tests.sentinels import SERVICE, Sentinel, ask, watched
+from tests.sentinels import SERVICE, Secrets, Sentinel, ask, watched
 from tests.servers import ROOT, SecureRedis, Valkey, running
 
 
@@ -160,6 +160,24 @@ async def test_no_sentinel_is_forgotten_where_many_ask_at_once(tmp_path: Path) -
         gc.collect()  # a connection that nobody closed says so here
 
 
+async def test_sentinels_and_servers_with_passwords_of_their_own_say_which_one_is_wrong(tmp_path: Path) -> None:
+    with watched(tmp_path, secrets=Secrets("of-servers", "of-sentinels")) as servers:
+        settings = RedisSettings(url=servers.url, password="of-servers", sentinel_password="of-sentinels")
+        async with feed(settings) as redis:
+            assert await redis.ping()
+        first = servers.sentinels[0].address
+        for refused, said in (
+            (replace(settings, sentinel_password="wrong-one"), f"{SERVICE}': {first}: invalid username-password pair"),
+            (replace(settings, sentinel_password=""), f"{SERVICE}': {first}: Authentication required"),
+            (replace(settings, url=f"{servers.url}s"), f"{SERVICE}s': {first} knows none"),
+            (replace(settings, password="wrong-one"), "^invalid username-password pair"),
+        ):
+            async with feed(refused) as redis:
+                with pytest.raises(FeedErrors, match=said) as told:
+                    await redis.ping()
+                assert "redis.asyncio" not in str(told.value) and "wrong-one" not in str(told.value)
+
+
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 async def test_a_log_with_tls_and_users_is_written_and_read(
     mechanism: str, secure_kafka: SecureKafka, certificates: Certificates, tmp_path: Path
@@ -197,8 +215,12 @@ async def test_a_log_that_asks_for_certificates_is_reached_with_one(
         request_timeout_ms=5_000,
     )
     assert await ensure_lineage(settings) == await read_lineage(settings)
-    with pytest.raises(LogAway):
-        await read_lineage(replace(settings, certificate_file="", key_file=""))
+    stranger = replace(
+        settings, certificate_file=str(certificates.stranger.certificate), key_file=str(certificates.stranger.key)
+    )
+    for refused in (stranger, replace(settings, certificate_file="", key_file="")):
+        with pytest.raises(LogAway, match=r"alert .*certificate"):
+            await read_lineage(refused)
     for ca_file in ("", str(certificates.stranger.certificate)):
         with pytest.raises(LogAway, match="CERTIFICATE_VERIFY_FAILED"):
             await read_lineage(replace(settings, ca_file=ca_file))
