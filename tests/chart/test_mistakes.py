@@ -196,6 +196,7 @@ def test_values_that_contradict_each_other_are_refused_with_one_sentence(values:
         ({"networkPolicy": {"dnsPorts": []}}, "dnsPorts"),  # a rule without ports would open all
         ({"networkPolicy": {"apiServerPorts": []}}, "apiServerPorts"),
         ({"networkPolicy": {"externalKafkaPorts": ["9093"]}}, "externalKafkaPorts"),
+        ({"networkPolicy": {"externalRedisPorts": [0]}}, "externalRedisPorts"),
     ],
 )
 def test_names_and_types_that_are_wrong_are_refused_by_the_schema(values: dict[str, Any], said: str) -> None:

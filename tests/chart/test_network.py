@@ -99,6 +99,13 @@ def test_the_servers_of_a_cluster_are_reached_on_the_ports_of_its_hosts_and_the_
     assert {port for port, to in outward(rendered, "gateway") if not to} == {6380, 6381, 7000}
 
 
+def test_servers_that_others_name_are_reached_on_the_ports_that_are_said() -> None:
+    values = {"networkPolicy": {"externalRedisPorts": [6390, 6379], "externalRedisTo": [named("redis")]}}
+    rendered = render(values, file="external-everything-values.yaml")
+    for component in ("ingestor", "aggregator", "gateway", "operator"):
+        assert {port for port, to in outward(rendered, component) if to == [named("redis")]} == {26379, 26380, 6379, 6390}
+
+
 def test_values_open_more() -> None:
     rendered = render(
         {"gateway": {"networkPolicy": {"extraIngress": [{"from": [named("a")], "ports": [{"port": 9100}]}]}},

@@ -76,10 +76,7 @@ spec:
 {{- if .Values.kafka.enabled }}
 {{- include "tideboard.edge.out" (list . (list "kafka") 9092) }}
 {{- else }}
-{{- $more := list }}
-{{- range .Values.networkPolicy.externalKafkaPorts }}
-{{- $more = append $more (printf ":%v" .) }}
-{{- end }}
+{{- $more := include "tideboard.ports" .Values.networkPolicy.externalKafkaPorts | fromYamlArray }}
 {{- include "tideboard.edge.outside" (list (concat .Values.externalKafka.brokers $more) 9092 .Values.networkPolicy.externalKafkaTo) }}
 {{- end }}
 {{- end }}
@@ -89,8 +86,16 @@ spec:
 {{- if .Values.redis.enabled }}
 {{- include "tideboard.edge.out" (list . (list "redis") 6379) }}
 {{- else }}
-{{- $hosts := append (concat $redis.sentinel.hosts $redis.cluster.hosts) (printf "%s:%v" $redis.host $redis.port) }}
+{{- $more := include "tideboard.ports" (prepend .Values.networkPolicy.externalRedisPorts $redis.port) | fromYamlArray }}
+{{- $hosts := concat $redis.sentinel.hosts $redis.cluster.hosts $more }}
 {{- include "tideboard.edge.outside" (list $hosts 26379 .Values.networkPolicy.externalRedisTo) }}
+{{- end }}
+{{- end }}
+
+{{/* Ports as hosts without a name. */}}
+{{- define "tideboard.ports" -}}
+{{- range . }}
+- ":{{ . }}"
 {{- end }}
 {{- end }}
 
