@@ -296,6 +296,10 @@ class Hub:
             viewer.close(Closed.INTERNAL_ERROR)
         except Exception as worse:
             self._faults.caught("viewer", "a viewer could not be closed", worse)
+            for stage in self._stages.values():  # nor will it say that it has gone
+                stage.leave(viewer, self._clock())
+            for stream in self._streams.values():
+                stream.leave(viewer)
 
     def _count(self, message: Outgoing, written: int, deflated: int) -> None:
         """A message has been written to so many viewers, so many of whom read it compressed."""

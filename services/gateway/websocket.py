@@ -6,7 +6,7 @@ viewers get is built once and written to each. What is said on it is its endpoin
 A reader that does not keep up is clogged: the kernel holds NOTSENT_BYTES that it has not sent, and the rest of one frame waits
 here. It is given nothing more until all of that has gone (audience), so that what it reads then is new. One that takes nothing
 at all for `stall_s`, or has more than `waiting_bytes` beside that frame, is closed with 4001: the close frame waits behind the rest of
-what it was sent, and if it is not read within LAST_WORD_S, the connection is cut.
+what it was sent, and if nothing is read for LAST_WORD_S, or not all within LAST_READ_S, the connection is cut.
 """
 
 import asyncio
@@ -40,6 +40,7 @@ CLOSE_S: Final = 2.0  # for the other side to answer a close frame, and then to 
 LAST_WORD_S: Final = (
     10.0  # the same for one that has not read for long: a machine that wakes up finds out why, and when to come back
 )
+LAST_READ_S: Final = 60.0  # all of it, for one that reads on: a byte now and then does not keep a socket
 SLOW_RETRY_MS: Final = 5_000
 _NAMED: Final = frozenset((*range(1000, 1015), *CloseCode))
 """Codes that metrics tell apart: clients may send two thousand others, and each would be a time series for ever."""
@@ -84,6 +85,7 @@ class Sockets:
         self.ending: dict[Holder, float] = {}
         self.stalled: dict[WebSocket, tuple[float, int]] = {}  # since when so many bytes have been waiting
         self.closing: dict[WebSocket, float] = {}  # until when
+        self.dropped: dict[WebSocket, float] = {}  # since when, of those
         self._wheel: list[dict[WebSocket, None]] = [{} for _ in range(PING_EVERY_S)]
         self.told = Collapse(TOLD_EVERY_S)
         self._made = 0
@@ -114,6 +116,7 @@ class Sockets:
         self._wheel[slot].pop(socket, None)
         self.stalled.pop(socket, None)
         self.closing.pop(socket, None)
+        self.dropped.pop(socket, None)
         metrics.SOCKETS.dec()
         metrics.CLOSED.labels(str(code) if code in _NAMED else "other").inc()
 
@@ -135,8 +138,8 @@ class Sockets:
             held += waiting
             if waiting < bytes_:
                 self.stalled[socket] = now, waiting
-                if socket in self.closing:  # it reads on, and will come to the close frame
-                    self.closing[socket] = now + LAST_WORD_S
+                if socket in self.dropped:  # it reads on, and will come to the close frame
+                    self.closing[socket] = min(now + LAST_WORD_S, self.dropped[socket] + LAST_READ_S)
             elif now - since > self.limits.stall_s and socket not in self.closing:
                 socket.drop("nothing was read for too long")
         metrics.WAITING.set(held)
@@ -298,7 +301,8 @@ class WebSocket(Holder, asyncio.Protocol):
         if held is not None:
             log.info("a viewer was too slow", reason=reason, **({"repeated": held} if held else {}))
         self.close(CloseCode.too_slow, json.dumps({"retry_in_ms": SLOW_RETRY_MS}))
-        self.sockets.closing[self] = self.sockets.clock() + LAST_WORD_S
+        self.sockets.dropped[self] = now = self.sockets.clock()
+        self.sockets.closing[self] = now + LAST_WORD_S
 
     def abort(self) -> None:
         self._fd = SHUT

@@ -264,3 +264,12 @@ async def test_a_dashboard_that_cannot_be_shown_does_not_keep_others_from_it(mon
     monkeypatch.setattr(Stage, "show", show)
     await hub._follow()
     assert shown == [("bad", "r1"), ("host", "r1"), ("bad", "r2"), ("host", "r2")]
+
+
+async def test_a_viewer_that_can_neither_be_written_to_nor_closed_is_not_tried_for_ever() -> None:
+    hub = Hub(connect(NOWHERE))
+    hub.entries = {"host": entry(HOST)}
+    viewer = Hopeless()
+    hub.subscribe(viewer, "host", None, 10)
+    await hub._write(Out(outgoing(Delta("host", "", 0, [])), [viewer]))
+    assert not len(hub._stages["host"].audience)

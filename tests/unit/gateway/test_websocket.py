@@ -14,7 +14,7 @@ from services.gateway.frames import Opcode as Op
 from services.gateway.frames import decode_close, encode, encode_text
 from services.gateway.outgoing import Outgoing
 from services.gateway.settings import LeavingSettings, LimitSettings
-from services.gateway.websocket import CLOSE_S, LAST_WORD_S, PING_EVERY_S, Sockets, WebSocket
+from services.gateway.websocket import CLOSE_S, LAST_READ_S, LAST_WORD_S, PING_EVERY_S, Sockets, WebSocket
 from tests.unit.gateway.masked import frame
 
 REQUEST = (
@@ -316,6 +316,17 @@ def test_who_reads_on_after_it_was_told_has_the_time_that_it_needs(world: World)
     assert told_too_slow(wire) and wire.over == ""
     world.turns(int(LAST_WORD_S) + 1)
     assert wire.over == "aborted"
+
+
+def test_a_byte_now_and_then_does_not_keep_a_socket_that_was_told(world: World) -> None:
+    socket, wire = world.connect()
+    wire.waiting = 1_000_000
+    socket.pause_writing()
+    world.turns(int(world.sockets.limits.stall_s) + 1)
+    for _ in range(int(LAST_READ_S) + 1):
+        wire.waiting -= 1
+        world.turns(1)
+    assert told_too_slow(wire) and wire.over == "aborted"
 
 
 def test_who_goes_on_after_it_was_told_ends_as_any_other(world: World) -> None:
