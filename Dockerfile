@@ -23,7 +23,7 @@ COPY frontend ./
 RUN npm run build
 
 
-# The packages, in a virtual environment without pip. Wheels only: nothing is compiled here either.
+# The packages, in a virtual environment without pip. Wheels only: nothing of them is compiled.
 FROM ${PYTHON_IMAGE} AS packages
 # As above: --secret id=ca,src=FILE, --build-arg PYTHON_INDEX=URL
 ARG PYTHON_INDEX=""
@@ -38,6 +38,17 @@ RUN --mount=type=secret,id=ca,target=/run/ca.pem \
 COPY tools/imagetree.py /build/
 RUN python3 /build/imagetree.py prune /opt/tideboard/venv && \
     python3 /build/imagetree.py compile /opt/tideboard/venv
+
+
+# The one function that is compiled, for any processor of its architecture; the compiler comes as a wheel, too, and stays behind.
+FROM packages AS compiled
+COPY requirements-compiler.lock services/gateway/sends.c /build/
+RUN --mount=type=secret,id=ca,target=/run/ca.pem \
+    if [ -s /run/ca.pem ]; then export PIP_CERT=/run/ca.pem; fi; \
+    /build/pip/bin/pip install --quiet --no-cache-dir --disable-pip-version-check ${PYTHON_INDEX:+--index-url="$PYTHON_INDEX"} \
+        --no-compile --no-deps --only-binary :all: --require-hashes -r /build/requirements-compiler.lock && \
+    ZIG_GLOBAL_CACHE_DIR=/tmp/zig ZIG_LOCAL_CACHE_DIR=/tmp/zig \
+    /build/pip/bin/python -m ziglang cc -O2 -shared -fPIC -s -mcpu=baseline -o /build/libsends.so /build/sends.c
 
 
 # Bytecode, since nothing can be written later: of the services, and of what they use of the standard library where the base
@@ -69,3 +80,4 @@ COPY --from=packages /opt/tideboard/venv venv
 COPY --from=wall /build/frontend/dist frontend/dist
 COPY --from=program /build/standard /
 COPY --from=program /opt/tideboard/services services
+COPY --from=compiled /build/libsends.so services/gateway/libsends.so

@@ -1,5 +1,5 @@
-"""What a machine needs: a virtual environment, Node, the built wall, and for tests a browser, Java and Maven, openssl and Redis,
-and for the test cluster a container engine."""
+"""What a machine needs: a virtual environment, Node, the built wall, and for tests a browser, Java and Maven, openssl, Redis and a C
+compiler, and for the test cluster a container engine."""
 
 import json
 import os
@@ -43,6 +43,26 @@ def set_up(purpose: str, *also: Tool, wall: bool = True) -> None:
         _compile("-j", "2", *map(str, (VENV / "lib").glob("python3*/site-packages")))
         _stamps()[purpose].set(_made_the_packages(purpose))
     _compile("services")
+    _sends()
+
+
+def _sends() -> None:
+    """What the gateway sends with, where there is a C compiler; without one it sends from Python, and says so in /status."""
+    compiler = next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
+    if compiler is None:
+        return
+    source, library = (ROOT / "services" / "gateway" / name for name in ("sends.c", "libsends.so"))
+    stamp, made_from = Stamp("sends"), digest([source], compiler)
+    if library.exists() and stamp.holds(made_from):
+        return
+    made = library.with_suffix(".new")
+    try:
+        run([compiler, "-O2", "-shared", "-fPIC", "-o", made, source], failing="sends.c cannot be compiled")
+    except StepError as error:
+        print(f"{error}, frames are sent from Python", flush=True)
+        return
+    made.replace(library)
+    stamp.set(made_from)
 
 
 def _python_packages(purpose: str) -> Tool | None:
@@ -145,10 +165,12 @@ def _node() -> tuple[str, str]:
 
 
 def test_machine() -> None:
-    """A browser, Java and Maven, openssl, and a Redis with TLS, from Debian's packages where they are missing."""
+    """A browser, Java and Maven, a C compiler, openssl, and a Redis with TLS, from Debian's packages where they are missing."""
     needed = {
         "chromium": _chromium(),
         "default-jre-headless": _java(),
+        "gcc": shutil.which("cc") or shutil.which("gcc"),
+        "libc6-dev": Path("/usr/include/stdio.h").exists(),
         "maven": shutil.which("mvn"),
         "openssl": shutil.which("openssl"),
         "redis-tools": shutil.which("redis-server") or shutil.which("redis-check-rdb"),  # holds the server; starts no service

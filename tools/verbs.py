@@ -146,7 +146,8 @@ def lock(_: list[str]) -> int:
         run([*compile_, "pyproject.toml", "--extra", "local", "--extra", "dev", "-o", everything], failing="uv failed")
         run([*compile_, "pyproject.toml", "--extra", "local", "-c", everything, "-o", running], failing="uv failed")
         run([*compile_, "pyproject.toml", "-c", everything, "-o", "requirements-image.lock"], failing="uv failed")
-        run([*compile_, "requirements-node.in", "-o", "requirements-node.lock"], failing="uv failed")
+        for name in ("node", "compiler"):
+            run([*compile_, f"requirements-{name}.in", "-o", f"requirements-{name}.lock"], failing="uv failed")
     return 0
 
 
@@ -185,9 +186,19 @@ def screenshot(rest: list[str]) -> int:
 
 def clean(_: list[str]) -> int:
     """Everything that the verbs have made, and nothing else."""
-    made = [".venv", ".cache", "build", "test-results", "frontend/node_modules", "frontend/dist"]
+    made = [
+        ".venv",
+        ".cache",
+        "build",
+        "test-results",
+        "frontend/node_modules",
+        "frontend/dist",
+        "services/gateway/libsends.so",
+    ]
     caches = [path for top in ("services", "tests", "tools") for path in (ROOT / top).rglob("__pycache__")]
     for path in [*(ROOT / name for name in made), *caches, *ROOT.glob(".*_cache")]:
+        if path.is_file():
+            path.unlink()
         shutil.rmtree(path, ignore_errors=True)
     return 0
 

@@ -14,13 +14,14 @@ from services.gateway import metrics
 from services.gateway.dashboard import Mark, Position
 from services.gateway.hub import Hub
 from services.gateway.outgoing import Outgoing
+from services.gateway.viewer import Indirect
 
 RETRY_MS: Final = 1_000
 MAX_ID: Final = 16_384
 _HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}  # the latter: nginx passes events on at once
 
 
-class EventStream:
+class EventStream(Indirect):
     """A viewer. `events` is what its response writes."""
 
     __slots__ = ("_closed", "_pending", "_wake", "address", "clogged", "deflated", "watches")

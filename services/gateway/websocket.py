@@ -11,7 +11,6 @@ what it was sent, and if nothing is read for LAST_WORD_S, or not all within LAST
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -26,14 +25,15 @@ from services.gateway.conversation import Conversation, End, Send, Text
 from services.gateway.frames import Closed, Opcode
 from services.gateway.holder import Holder, refusal
 from services.gateway.outgoing import Outgoing
+from services.gateway.sends import write
 from services.gateway.settings import LimitSettings
+from services.gateway.viewer import SHUT
 from services.runtime.logs import Collapse
 
 log = structlog.get_logger()
 
 NOTSENT_BYTES: Final = 8 * 1024
 """What the kernel takes beyond what is on its way. At 56 kbit/s, 8 KiB are on the way for 1.2 s."""
-SHUT: Final = -1
 PING_EVERY_S: Final = 20
 TOLD_EVERY_S: Final = 5.0  # of the same thing, into the log
 CLOSE_S: Final = 2.0  # for the other side to answer a close frame, and then to close
@@ -165,12 +165,13 @@ class WebSocket(Holder, asyncio.Protocol):
         "_code",
         "_connections",
         "_conversation",
-        "_fd",
+        "_direct",
         "_pinged",
         "_session",
         "_slot",
         "clogged",
         "deflated",
+        "fd",
         "transport",
     )
 
@@ -182,7 +183,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self._conversation: Conversation | None = None
         self._session: Session | None = None
         self._slot = -1
-        self._fd = SHUT  # where frames may be written past the transport, while that has nothing waiting
+        self.fd = self._direct = SHUT  # where frames may be written past the transport; fd: while that has nothing waiting
         self.deflated = False
         self._pinged = 0  # pings that have not been answered
         self._code = int(Closed.ABNORMAL)
@@ -196,7 +197,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fd = SHUT
+        self.fd = self._direct = SHUT
         self._connections.discard(self)
         self._conversation = None  # a tick that is writing may still come by, and uvloop's closed transports take nothing
         if self._slot >= 0:
@@ -231,11 +232,11 @@ class WebSocket(Holder, asyncio.Protocol):
         """The transport is closed then."""
 
     def pause_writing(self) -> None:
-        self.clogged = True
+        self.clogged, self.fd = True, SHUT
         self.sockets.stalled[self] = self.sockets.clock(), self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
-        self.clogged = False
+        self.clogged, self.fd = False, self._direct
         self.sockets.stalled.pop(self, None)
 
     def shutdown(self) -> None:
@@ -247,18 +248,15 @@ class WebSocket(Holder, asyncio.Protocol):
     def send(self, message: Outgoing) -> None:
         """Write a message. Does nothing where the socket is closing."""
         frame = (message.deflated if self.deflated else message.plain) or message.frame(self.deflated)
-        if self._fd < 0 or self.clogged:
-            self._write(frame)
-            return
-        # A transport that is not clogged has nothing waiting (its limit is 0), so this cannot overtake anything.
-        try:
-            sent = os.write(self._fd, frame)
-        except OSError:  # no room, or nobody there: the transport knows what to do
-            sent = 0
-        if sent < len(frame):
-            self._write(frame[sent:])
+        if self.fd != SHUT:
+            taken = write(self.fd, frame)
+            if taken == len(frame):
+                return
+            frame = frame[taken:]
+        self.rest(frame)
 
-    def _write(self, frame: bytes) -> None:
+    def rest(self, frame: bytes) -> None:
+        """Write a frame, or what is left of it. The transport knows what to do where there is no room, or nobody."""
         conversation = self._conversation
         if conversation is None or conversation.closing or conversation.ended:
             return
@@ -275,7 +273,7 @@ class WebSocket(Holder, asyncio.Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake."""
         if self._conversation and (frame := self._conversation.close(code, reason)):
-            self._fd = SHUT
+            self.fd = self._direct = SHUT
             self._code = code
             self.transport.write(frame)
             self.sockets.closing[self] = self.sockets.clock() + CLOSE_S
@@ -305,7 +303,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self.sockets.closing[self] = now + LAST_WORD_S
 
     def abort(self) -> None:
-        self._fd = SHUT
+        self.fd = self._direct = SHUT
         self.transport.abort()
 
     def ping(self) -> None:
@@ -315,7 +313,7 @@ class WebSocket(Holder, asyncio.Protocol):
             self.close(CloseCode.no_pong, "no answer to two pings")
             return
         self._pinged += 1
-        self._write(_PING)
+        self.rest(_PING)
 
     def _shake_hands(self, data: bytes, *, waited: bool = False) -> None:
         request = handshake.parse(data)
@@ -339,7 +337,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self._slot = self.sockets.add(self)
         self.transport.set_write_buffer_limits(high=0)  # what is not sent yet stays here, where it is known
         self.transport.write(accepted.answer)
-        self._fd = _descriptor(self.transport)
+        self.fd = self._direct = _descriptor(self.transport)
         if endpoint.subprotocols and not accepted.subprotocol:
             self.close(CloseCode.no_subprotocol, f"offer the subprotocol {endpoint.subprotocols[0]}")
         else:
@@ -361,7 +359,7 @@ class WebSocket(Holder, asyncio.Protocol):
 
         To close with bytes unread would reset the connection, and the reset may overtake our close frame.
         """
-        self._fd = SHUT
+        self.fd = self._direct = SHUT
         if self._conversation:
             self._conversation.abandon()
         if not self.transport.is_closing():
@@ -382,7 +380,10 @@ _PING: Final = frames.encode(Opcode.PING, b"")
 
 
 def _descriptor(transport: asyncio.Transport) -> int:
-    """The socket's, where bytes that are written to it are what the other side reads, and nothing is waiting before them."""
+    """The socket's, where bytes that are written to it are what the other side reads, and nothing is waiting before them.
+
+    A transport that is not clogged has nothing waiting (its limit is 0), so what is written there cannot overtake anything.
+    """
     socket = transport.get_extra_info("socket")
     if socket is None or transport.get_extra_info("sslcontext") is not None or transport.get_write_buffer_size():
         return SHUT

@@ -18,12 +18,13 @@ from tools.steps import ROOT
 
 _INSIDE: Final = "tests/cluster"
 _OUTSIDE: Final = "tests/cluster/outside"
+_NOTHING: Final = 5  # pytest has found no test
 
 
 def run(name: str, count: int, words: Sequence[str]) -> int:
     """The exit code. name: of a cluster that runs and is to stay; words: what pytest is told instead of running everything."""
     if os.environ.get(VARIABLE) == EXTERNAL:
-        return _pytest([], words or [_INSIDE, f"--ignore={_OUTSIDE}"])
+        return _pytest([], _chosen(words))
     if name:
         return _inside(lifecycle.found(name), words)
     lifecycle.refuse_where_it_cannot_be()
@@ -40,8 +41,20 @@ def run(name: str, count: int, words: Sequence[str]) -> int:
     left = sandbox.left_behind(box.plan)
     for each in left:
         print(f"left behind: {each}", file=sys.stderr)
-    outside = 0 if words else _pytest([], [_OUTSIDE])
+    outside = 0 if _names(words) else _pytest([], [_OUTSIDE, *words])
+    if words and outside == _NOTHING:
+        outside = 0
     return code or outside or int(bool(left))
+
+
+def _names(words: Sequence[str]) -> bool:
+    """Whether these words name files, folders or tests, and not only how to run them."""
+    return any((ROOT / word.partition("::")[0]).exists() for word in words)
+
+
+def _chosen(words: Sequence[str]) -> list[str]:
+    """What pytest is told to run inside. What starts clusters itself, and sweeps up after others, runs only outside of one."""
+    return [*([] if _names(words) else [_INSIDE]), f"--ignore={_OUTSIDE}", *words]
 
 
 @contextmanager
@@ -59,7 +72,7 @@ def _ending_in_order() -> Iterator[None]:
 
 
 def _inside(box: sandbox.Sandbox, words: Sequence[str]) -> int:
-    return _pytest(box.inside([]), words or [_INSIDE, f"--ignore={_OUTSIDE}"], lifecycle.environ(box.plan))
+    return _pytest(box.inside([]), _chosen(words), lifecycle.environ(box.plan))
 
 
 def _pytest(prefix: Sequence[str], words: Sequence[str], environ: dict[str, str] | None = None) -> int:

@@ -126,3 +126,4 @@ async def test_the_status_names_the_most_watched_dashboards_first_and_how_new_th
     assert 0 <= host["lag_ms"] < 10_000
     assert status["watched"]["other"]["lag_ms"] is None
     assert (status["slowest"], status["pace"]["times_slower"]) == ([], 1)
+    assert status["sends"] == "compiled", "`make test` sees to it"

@@ -26,6 +26,7 @@ _PARTS: Final = (
     ".dockerignore",
     "LICENSE",
     "requirements-image.lock",
+    "requirements-compiler.lock",
     "tools/imagetree.py",
     "services",
     "frontend",
@@ -130,4 +131,4 @@ def _parts() -> Iterable[Path]:
             yield top
         for folder, folders, names in os.walk(top):
             folders[:] = [name for name in folders if name not in _NOT_PARTS]
-            yield from (Path(folder) / name for name in names)
+            yield from (Path(folder) / name for name in names if not name.startswith("libsends."))

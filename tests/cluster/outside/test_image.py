@@ -114,6 +114,12 @@ def test_nothing_has_to_be_compiled_at_a_start(image: Image) -> None:
     assert compiled <= {"sitecustomize.py"}, "Debian's few lines, which no other Python has"
 
 
+def test_the_gateway_sends_by_what_was_compiled_for_it(image: Image) -> None:
+    asks = "from services.gateway import sends; assert sends.best() is not sends.in_python"
+    done = Image({**image.config, "Entrypoint": ["python", "-c"]}, image.layers, image.root).run(asks)
+    assert done.returncode == 0, done.stderr
+
+
 def test_it_stays_small(image: Image, ours: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     whole, added = measured([*image.root.rglob("*")]), measured(ours)
     with capsys.disabled():

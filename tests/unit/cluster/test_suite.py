@@ -89,3 +89,17 @@ def test_who_stops_it_leaves_no_cluster(
         suite.run("", 2, [])
     assert world.done[-1] == "down keep_logs=True"
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("words", [["-v", "--durations=9"], ["-k", "policy"]], ids=" ".join)
+def test_words_that_name_no_test_are_told_to_both(world: World, words: list[str]) -> None:
+    world.codes = [0, 5]  # none of those outside was chosen
+    assert suite.run("", 2, words) == 0
+    said = " ".join(words)
+    assert world.done[1] == f"pytest inside tests/cluster --ignore=tests/cluster/outside {said}"
+    assert world.done[3] == f"pytest outside tests/cluster/outside {said}"
+
+
+def test_what_sweeps_up_after_others_does_not_run_inside_of_one_though_its_folder_is_named(world: World) -> None:
+    assert suite.run("", 2, ["tests/cluster", "-v"]) == 0
+    assert world.done[1:3] == ["pytest inside --ignore=tests/cluster/outside tests/cluster -v", "down keep_logs=False"]

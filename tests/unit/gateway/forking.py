@@ -18,7 +18,7 @@ from services.gateway.audience import Audience
 from services.gateway.dashboard import Composition, Picture
 from services.gateway.outgoing import Outgoing
 from services.gateway.rates import Throttle
-from services.gateway.viewer import Out
+from services.gateway.viewer import Indirect, Out
 from services.gateway.viewstate import Verdict, ViewState
 from tests.unit.gateway.merge import Merge
 from tests.unit.gateway.worlds import EVERY, Client, dashboard, panel
@@ -94,7 +94,7 @@ class Owner:
 
 
 @dataclass(eq=False)
-class Seat:
+class Seat(Indirect):
     """A viewer."""
 
     clogged: bool = False

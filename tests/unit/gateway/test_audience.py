@@ -16,6 +16,7 @@ from services.gateway.outgoing import Outgoing
 from services.gateway.pace import LOOK_MS
 from services.gateway.rates import PAUSED, RATES, Throttle
 from services.gateway.tier import SLACK_MS
+from services.gateway.viewer import Indirect
 from services.gateway.viewstate import ViewState
 from tests.unit.gateway.merge import Merge
 from tests.unit.gateway.steady import steady
@@ -27,7 +28,7 @@ TICK_MS = 50
 
 
 @dataclass(eq=False)
-class Seat:
+class Seat(Indirect):
     """A viewer that keeps the client's rules. heard: every message and when it came."""
 
     world: "World"

@@ -17,7 +17,7 @@ from services.gateway.content import Content
 from services.gateway.hub import SLICE_S, Hub
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.stage import Stage
-from services.gateway.viewer import Out, Viewer
+from services.gateway.viewer import Indirect, Out, Viewer
 from services.transport import registry
 from services.transport.feed import connect
 from tests.unit.gateway.merge import Merge
@@ -27,7 +27,7 @@ SEND_S = 0.002
 VIEWERS = 60  # 120 ms a tick, more than twice the time between two at 20 Hz
 
 
-class Costly:
+class Costly(Indirect):
     """A viewer to whom a message costs much."""
 
     clogged = False

@@ -14,6 +14,7 @@ from services.gateway.hub import Hub
 from services.gateway.outgoing import Outgoing
 from services.gateway.rates import Throttle
 from services.gateway.stage import LINGER_MS, PATIENCE_MS, SWITCH_MS, UNTOLD_MS, VANISHED_MS, Stage
+from services.gateway.viewer import Indirect
 from services.gateway.views import Held, Views
 from services.transport.feed import connect
 from services.transport.settings import RedisSettings
@@ -30,7 +31,7 @@ def entry(spec: dict[str, Any] | None, revision: str = "r1", fault: Fault | None
     return Entry(1, "host", revision, spec, "host.yaml", fault)
 
 
-class Seat:
+class Seat(Indirect):
     """A viewer that remembers."""
 
     def __init__(self) -> None:

@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 import uvloop
 
+from services.gateway import sends
 from services.gateway.frames import encode_text
+from services.gateway.hub import Hub
 from services.gateway.outgoing import Outgoing
+from services.gateway.viewer import Out
 from services.gateway.websocket import WebSocket
+from services.transport.feed import connect
+from tests.unit.gateway.test_sends import WAYS
+from tests.unit.gateway.test_stage import NOWHERE
 from tests.unit.gateway.test_websocket import REQUEST, World
 
 Play = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
@@ -85,6 +91,31 @@ def test_frames_to_a_reader_that_stops_and_goes_on_come_whole_and_in_order(play:
                 expected = frames(range(sent))
                 assert heard + await both.hear(len(expected) - len(heard)) == expected
                 await until(lambda: not both.ours.clogged)
+
+    play(story)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_frames_that_the_hub_writes_come_whole_and_in_order_and_the_others_are_missed(way: sends.Sends, play: Play) -> None:
+    async def story() -> None:
+        async with pair(World()) as slow, pair(World()) as brisk:
+            hub = Hub(connect(NOWHERE))
+            hub._sends = way
+            for _ in range(3):
+                written: list[int] = []
+                missed: list[object] = []
+                sent, expected = 0, b""
+                while len(missed) < 3:
+                    await hub._write(Out(message(sent), [slow.ours, brisk.ours], missed.append))
+                    written += [sent] if len(missed) == 0 else []
+                    sent += 1
+                    expected = frames(range(sent))[-4_000:]
+                    heard = await brisk.hear(len(encode_text(message(sent - 1).payload)))
+                    assert heard == expected[-len(heard) :]
+                assert missed == [slow.ours] * 3
+                whole = b"".join(encode_text(message(n).payload) for n in written)
+                assert await slow.hear(len(whole)) == whole
+                await until(lambda: not slow.ours.clogged)
 
     play(story)
 

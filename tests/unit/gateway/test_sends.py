@@ -1,0 +1,77 @@
+"""One frame to many sockets: compiled or not, the kernel is given the same."""
+
+import contextlib
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.gateway import sends
+
+_COMPILED = sends.compiled()
+assert _COMPILED is not None, "`make test` compiles it"
+WAYS = [pytest.param(sends.in_python, id="python"), pytest.param(_COMPILED, id="compiled")]
+FRAME = bytes(range(256)) * 40  # zeros are nothing special
+
+
+class Ends:
+    """Pairs of sockets, ours do not block."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        ours, theirs = (self._stack.enter_context(end) for end in socket.socketpair())
+        for end in (ours, theirs):
+            end.setblocking(False)
+        return ours, theirs
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    with contextlib.ExitStack() as stack:
+        yield Ends(stack)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_get_the_whole_frame(ends: Ends, way: sends.Sends) -> None:
+    pairs = [ends.pair() for _ in range(100)]
+    assert way([ours.fileno() for ours, _ in pairs], FRAME) is None
+    assert all(theirs.recv(2 * len(FRAME)) == FRAME for _, theirs in pairs)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_was_not_taken_is_told_of_each(ends: Ends, way: sends.Sends) -> None:
+    (narrow, reads), (full, _), (gone, left), (wide, hears) = (ends.pair() for _ in range(4))
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            full.send(FRAME)
+    left.close()
+    taken = way([narrow.fileno(), full.fileno(), gone.fileno(), wide.fileno()], FRAME)
+    assert taken is not None
+    assert list(taken[1:]) == [0, 0, len(FRAME)]
+    assert 0 <= taken[0] <= len(FRAME)
+    assert reads.recv(len(FRAME)) == FRAME[: taken[0]] if taken[0] else True
+    assert hears.recv(len(FRAME)) == FRAME
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nobody_is_sent_nothing(way: sends.Sends) -> None:
+    assert way([], FRAME) is None
+
+
+def test_where_there_is_no_library_or_another_version_of_it_python_sends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sends.compiled(tmp_path / "none.so") is None
+    (tmp_path / "text.so").write_text("no library")
+    assert sends.compiled(tmp_path / "text.so") is None
+    other = tmp_path / "other.c"
+    other.write_text(sends.SOURCE.read_text().replace(sends.FUNCTION, "tideboard_sends_0"))
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "other.so", other], check=True)
+    assert sends.compiled(tmp_path / "other.so") is None
+    monkeypatch.setattr(sends, "compiled", lambda: None)
+    assert sends.best() is sends.in_python
