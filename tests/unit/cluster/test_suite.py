@@ -60,7 +60,11 @@ def test_everything_runs_inside_and_then_outside(world: World) -> None:
 
 def test_what_is_named_runs_alone(world: World) -> None:
     assert suite.run("", 1, ["tests/cluster/test_sandbox.py"]) == 0
-    assert world.done == ["up 1 tied=True", "pytest inside tests/cluster/test_sandbox.py", "down keep_logs=False"]
+    assert world.done == [
+        "up 1 tied=True",
+        "pytest inside --ignore=tests/cluster/outside tests/cluster/test_sandbox.py",
+        "down keep_logs=False",
+    ]
 
 
 def test_a_failure_is_told_and_its_logs_are_kept(world: World) -> None:
