@@ -99,7 +99,7 @@ class Stage:
         """When a tick has something to say (epoch ms; 0: at once), None where that is not known before something changes."""
         if self.picture is None:
             return None
-        return 0 if self.ready and self.audience.answerable else self.audience.due_at(self.picture)
+        return 0 if self.audience.answerable and self.ready else self.audience.due_at(self.picture)
 
     def tick(self, now: int) -> Iterable[Out]:
         """What is to be written now, in this order. To be consumed whole."""
@@ -236,7 +236,7 @@ class Stage:
         """Whether viewers may be told what is there. Views that are computed anew, or lost, come one after the other, and with each
         everybody would be sent the whole dashboard: all of them are waited for, but not for long."""
         epoch = (self.picture.epoch, self.picture.forks) if self.picture else ("", 0)
-        if not self.ready and epoch != self._told:
+        if epoch != self._told and not self.ready:
             self._renewed_at = self._renewed_at or now
             if now - self._renewed_at <= PATIENCE_MS:
                 return False

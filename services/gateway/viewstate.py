@@ -140,7 +140,8 @@ class ViewState:
         if change.version <= self.version and change.closed <= self.closed:
             return Verdict.applied if noted or filled else Verdict.known
         if change.version > self.version:
-            self._add_groups(change.version, ((group.number, group.labels) for group in change.groups))
+            if change.groups:
+                self._add_groups(change.version, ((group.number, group.labels) for group in change.groups))
             for cells in change.cells:
                 if cells.groups:
                     self.written += len(cells.groups)
