@@ -1,9 +1,11 @@
 """What services are told, read by the services' own settings classes: each value is one that they take, and means what was asked for."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import yaml
 
 from services.aggregator.settings import AggregatorSettings
 from services.collector.settings import CollectorSettings
@@ -16,7 +18,9 @@ from services.runtime.logs import LogSettings
 from services.runtime.settings import SettingsError, describe, load
 from services.transport.settings import KafkaSettings, RedisSettings, redis_address
 from tests.chart.rendering import FILES, render
+from tools.steps import ROOT
 
+PAGE = ROOT / "docs" / "install.md"
 OURS = {
     "ingestor": "Deployment",
     "aggregator": "StatefulSet",
@@ -228,3 +232,17 @@ def mounted(spec: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         for source in volume.get("projected", {}).get("sources", ())
         for item in source["secret"]["items"]
     }
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_examples_of_the_page_use_every_key_of_the_secrets_that_they_make(place: int) -> None:
+    section = PAGE.read_text().partition("\n### Kafka and Redis of your own\n")[2].partition("\n### ")[0]
+    commands, values = re.findall(r"((?:^    kubectl [^\n]*\n)+)\n```yaml\n(.*?)```", section, re.MULTILINE | re.DOTALL)[place]
+    made = set[tuple[str, str]]()
+    for kind, name, rest in re.findall(r"create secret (\w+) (\S+) (.*)", commands):
+        keys = ["tls.crt", "tls.key"] if kind == "tls" else re.findall(r"--from-\w+=([^=]+)=", rest)
+        made |= {(name, key) for key in keys}
+    rendered = render(yaml.safe_load(values))
+    environ = rendered.environ("StatefulSet", "aggregator")
+    assert load(KafkaSettings, environ).tls and load(RedisSettings, environ).password_file
+    assert set(mounted(rendered.one("StatefulSet", "aggregator")["spec"]["template"]["spec"]).values()) == made
