@@ -168,18 +168,15 @@ def test_machine() -> None:
     """A browser, Java and Maven, a C compiler, openssl, and a Redis with TLS, from Debian's packages where they are missing."""
     needed = {
         "chromium": _chromium(),
-        "default-jre-headless": _java(),
         "gcc": shutil.which("cc") or shutil.which("gcc"),
         "libc6-dev": Path("/usr/include/stdio.h").exists(),
-        "maven": shutil.which("mvn"),
-        "openssl": shutil.which("openssl"),
-        "redis-tools": shutil.which("redis-server") or shutil.which("redis-check-rdb"),  # holds the server; starts no service
+        **_secure_servers(),
     }
     debian(needed, "the tests need")
 
 
 def cluster_machine() -> None:
-    """What the nodes of the test cluster are made with, and a browser to see it, from Debian's packages where they are missing."""
+    """What the nodes of the test cluster are made with, a browser to see it, and servers beside it, from Debian's packages where they are missing."""
     plugins = any(Path(folder, "bridge").exists() for folder in CNI_PLUGINS)
     debian(
         {
@@ -190,9 +187,20 @@ def cluster_machine() -> None:
             "iproute2": shutil.which("ip"),
             "iptables": shutil.which("iptables-restore"),
             "runc": shutil.which("runc"),
+            **_secure_servers(),
         },
         "the test cluster needs",
     )
+
+
+def _secure_servers() -> dict[str, object]:
+    """For Apache Kafka, a Redis with TLS, and their certificates."""
+    return {
+        "default-jre-headless": _java(),
+        "maven": shutil.which("mvn"),
+        "openssl": shutil.which("openssl"),
+        "redis-tools": shutil.which("redis-server") or shutil.which("redis-check-rdb"),  # holds the server; starts no service
+    }
 
 
 def debian(needed: Mapping[str, object], who_needs: str) -> None:

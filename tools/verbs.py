@@ -73,6 +73,9 @@ def test_cluster(rest: list[str]) -> int:
         if not external:
             machine.cluster_machine()
         machine.set_up("test")
+        if not external:
+            with step("Apache Kafka"):
+                run([_BIN / "python", "-m", "tests.kafka"], failing=_NO_KAFKA)
     return run_through([_BIN / "python", "-m", "tests.cluster", "test", *(["--", *rest] if rest else [])])
 
 
