@@ -16,6 +16,7 @@ from services.gateway.settings import AccessSettings
 from services.runtime.service import StartupError
 from tests.certificates import Certificates, make
 from tests.tokens import SECRET, jwk, jwks, pem
+from tests.unit.transport.test_tls import strict
 
 
 class Clock:
@@ -173,7 +174,9 @@ def published(answer: bytes, certificates: Certificates) -> Iterator[str]:
         server.server_close()
 
 
-async def test_only_who_is_vouched_for_publishes_keys(tmp_path: Path) -> None:
+async def test_only_who_is_vouched_for_publishes_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an authority as openssl makes it, also on a Python that asks for more."""
+    monkeypatch.setattr(ssl, "create_default_context", strict(ssl.create_default_context))
     certificates = make(tmp_path)
     with published(jwks(jwk("ES256", "a")), certificates) as url:
         trusting = Keyring(AccessSettings(jwks=url, jwks_ca_file=str(certificates.authority.certificate)))
