@@ -71,7 +71,7 @@ def test_a_broker_with_tls_and_users_and_a_cluster_with_tls_and_acl_carry_the_wa
     release.install(with_users_and_a_cluster(servers, nodes[1]), wait=False)
 
     refused = {
-        "ingestor": f"{servers.kafka.users}: .*[Aa]uthentication failed",
+        "ingestor": f"{servers.kafka_service}:{KAFKA_PORT}: .*[Aa]uthentication failed",
         "aggregator": "CERTIFICATE_VERIFY_FAILED",
         "gateway": "CERTIFICATE_VERIFY_FAILED",
         "operator": "CERTIFICATE_VERIFY_FAILED",
@@ -163,7 +163,10 @@ def nobody_works(release: Release, refused: Mapping[str, str]) -> None:
     """Wait until the log of every pod says what is refused to it; none is ready then, and none repeats a secret."""
     for component, said in refused.items():
         for pod in running(release, component):
-            log = until(f"{component} to say {said}", partial(logged, release, pod, said))
+            try:
+                log = until(f"{component} to say {said}", partial(logged, release, pod, said))
+            except AssertionError as error:
+                raise AssertionError(f"{error}\n{release.cluster.log(release.namespace, pod['metadata']['name'])}") from None
             assert WRONG not in log
     assert [pod["metadata"]["name"] for pod in release.pods() if condition(pod, "Ready") == "True"] == []
     assert restarts(release) == 0
