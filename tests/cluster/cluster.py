@@ -119,13 +119,13 @@ class Cluster:
     ) -> list[Object]:
         """Until so many pods, and no more, are Ready or in another phase; them."""
 
-        def found() -> list[Object] | None:
+        def found() -> tuple[list[Object]] | None:
             pods = self.pods(namespace, selector)
             fit = [pod for pod in pods if _is(pod, phase)]
-            return fit if len(pods) == len(fit) == count else None
+            return (fit,) if len(pods) == len(fit) == count else None
 
         try:
-            return until(f"{count} pods {selector} in {namespace} to be {phase}", found, within_s) if count else []
+            return until(f"{count} pods {selector} in {namespace} to be {phase}", found, within_s)[0]
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.described(namespace)}") from None
 

@@ -7,6 +7,7 @@ from tests.cluster.api import Api, ApiError
 from tests.cluster.cluster import Cluster
 
 pytestmark = pytest.mark.api
+COUNT = 2_000
 
 
 def test_pod_security_admits_what_is_restricted(api: Api, namespace: str) -> None:
@@ -23,12 +24,12 @@ def test_pod_security_refuses_who_may_be_root(api: Api, namespace: str) -> None:
 
 
 @pytest.mark.sandbox
-def test_five_hundred_pods_run_on_nodes_that_exist_on_paper(cluster: Cluster, namespace: str, fake_nodes: int) -> None:
-    cluster.api.apply([pods.deployment("many", 500, **objects.on_fake_nodes())], namespace)
-    found = cluster.wait_for(namespace, "app=many", 500)
+def test_two_thousand_pods_run_on_nodes_that_exist_on_paper(cluster: Cluster, namespace: str, fake_nodes: int) -> None:
+    cluster.api.apply([pods.deployment("many", COUNT, **objects.on_fake_nodes())], namespace)
+    found = cluster.wait_for(namespace, "app=many", COUNT, within_s=300)
     assert {pod["spec"]["nodeName"] for pod in found} <= {f"fake{number}" for number in range(fake_nodes)}
     cluster.api.patch(f"/apis/apps/v1/namespaces/{namespace}/deployments/many", {"spec": {"replicas": 0}})
-    cluster.wait_for(namespace, "app=many", 0)
+    cluster.wait_for(namespace, "app=many", 0, within_s=300)
 
 
 @pytest.mark.sandbox
