@@ -140,5 +140,5 @@ def step_of(config: Config, changes: Changes, held: str, after: str, stamp: str)
     """The commit of these changes. held: digest of what lies there, '' where nothing does; after, stamp: of the commit before, and of this one."""
     return Commit(
         held, config, changes.from_, changes.to, changes.state,
-        changes.pages, changes.keys, changes.gone, changes.reset, changes.notes, after, stamp,
+        changes.pages, changes.keys, changes.gone, changes.reset, changes.notes, after, stamp, changes.sampled,
     )  # fmt: skip

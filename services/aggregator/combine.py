@@ -48,6 +48,16 @@ class Combined:
         """Every bucket that some partition has."""
         return {bucket for mirror in self._mirrors for bucket in mirror.buckets(self.name)}
 
+    def sampled(self) -> int | None:
+        """Time of the newest sample in its cells, epoch ms, 0 for none; None where a partition may have a newer one whose fold does not say so."""
+        newest = silent = 0
+        for mirror in self._mirrors:
+            if mirror.sampled is None:
+                silent = max(silent, mirror.max_time)
+            else:
+                newest = max(newest, mirror.sampled.get(self.name, 0))
+        return newest if silent <= newest else None
+
     def stamp(self, bucket: int) -> tuple[tuple[int, int], ...]:
         """Another value than before where a bucket may hold something else than before."""
         return tuple(mirror.changes(self.name, bucket) for mirror in self._mirrors)

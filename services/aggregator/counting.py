@@ -93,4 +93,4 @@ def _shares(samples: Samples, grown: Increases, told: I64, deltas: I64, every_ms
     source = source[order]
     buckets = np.concatenate((buckets // every_ms, samples.times[deltas] // every_ms))[order]
     amounts = np.concatenate((amounts, samples.values[deltas]))[order]
-    return Samples(samples.series[source], samples.times[source], amounts, samples.ingest[source]), buckets
+    return Samples(samples.series[source], samples.times[source], amounts, samples.ingest[source], ahead=samples.ahead), buckets

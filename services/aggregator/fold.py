@@ -79,6 +79,7 @@ class Changes:
     gone: list[Page] = field(default_factory=list)
     reset: list[str] = field(default_factory=list)  # selections whose stored cells and groups are dropped first
     notes: dict[str, SelectionNotes] = field(default_factory=dict)  # of selections of which they changed
+    sampled: dict[str, int] = field(default_factory=dict)  # the same of times of newest samples
 
 
 class Fold:
@@ -98,6 +99,7 @@ class Fold:
         self.prepared: dict[str, dict[PageAt, bytes]] = {}  # pages that are packed, and have not changed since
         self._gone: list[Page] = []
         self._told: dict[str, SelectionNotes] = {}
+        self._told_sampled: dict[str, int] = {}
         self.late: list[LateSamples] = []  # whoever writes them down takes them away
         self._state = FoldState() if state is None else state
         notes = self._state.notes
@@ -128,6 +130,7 @@ class Fold:
             cold = fold.clock - fold._cold_after[name] if name in fold._cold_after else 0
             cells.whole_from = max(stored.state.begun.get(name, 0), cells.dropped_to, cold)
             cells.released = name in fold._cold_after
+            cells.saw((stored.state.sampled or {}).get(name, 0))
         fold.rollups.touch_all()
         return fold
 
@@ -285,6 +288,8 @@ class Fold:
         names = notes.keys() | self._state.notes.keys()
         changes.notes = {name: notes.get(name, NO_NOTES) for name in names if notes.get(name) != self._told.get(name)}
         self._state.notes = notes
+        sampled = self._state.sampled = {name: cells.newest for name, cells in self.cells.items() if cells.newest}
+        changes.sampled = {name: newest for name, newest in sampled.items() if newest != self._told_sampled.get(name)}
         return changes
 
     def _unchanged(self, name: str, cells: SelectionCells) -> list[tuple[Page, bytes]]:
@@ -310,7 +315,7 @@ class Fold:
                 self.cells[name].release(self._state.clock - after)
         self.counters.committed()
         self._stored_counters = len(self.counters.keys)
-        self._told = dict(self._state.notes)
+        self._told, self._told_sampled = dict(self._state.notes), changes.state.sampled or {}
 
     def join(self, other: "Fold", config: Config) -> None:
         """Go on under `config`: take over the selections of a fold that was fed the same records up to the same offset, drop what `config` lacks."""
@@ -389,10 +394,10 @@ class Fold:
         judged = max(batch.ingest_ms, self._state.edge - SLACK_MS)
         for reason, places in self._lateness.judge(batch, judged).items():
             self._note_late(offset, reason, batch, places)
-        newest = min(int(batch.times.max()), batch.ingest_ms)
-        self._state.max_time = max(self._state.max_time, newest)
+        newest = int(batch.times.max())
+        self._state.max_time = max(self._state.max_time, min(newest, batch.ingest_ms))
         ingest = np.full(len(batch.series), judged, np.int64)
-        return Samples(numbers[batch.series], batch.times, batch.values, ingest, batch.starts)
+        return Samples(numbers[batch.series], batch.times, batch.values, ingest, batch.starts, newest > judged)
 
     def _note_late(self, offset: int, reason: Reason, batch: Batch, places: _I64) -> None:
         held = self._state.late
@@ -410,6 +415,7 @@ class Fold:
         samples = Samples(
             np.concatenate([part.series for part in parts]), np.concatenate([part.times for part in parts]),
             np.concatenate([part.values for part in parts]), np.concatenate([part.ingest for part in parts]), _starts(parts),
+            any(part.ahead for part in parts),
         )  # fmt: skip
         self._readers.add(samples)
 

@@ -25,17 +25,18 @@ EVERY: Final = slice(None)
 @dataclass(frozen=True, slots=True)
 class Samples:
     """Samples in the order of the log; each of shape (n,). series: its number; ingest: its record's ingest time, as `fold` judges it;
-    starts: since when a counter counts, 0 where nobody knows; None where nobody knows of any."""
+    starts: since when a counter counts, 0 where nobody knows; None where nobody knows of any. ahead: whether some may be of a later time than `ingest`."""
 
     series: I64
     times: I64
     values: F64
     ingest: I64
     starts: I64 | None = None
+    ahead: bool = False
 
     def of(self, places: Places) -> "Samples":
         """Those at these places."""
-        return Samples(self.series[places], self.times[places], self.values[places], self.ingest[places])
+        return Samples(self.series[places], self.times[places], self.values[places], self.ingest[places], ahead=self.ahead)
 
 
 class Routes:
@@ -136,8 +137,12 @@ class Lane:
             slots, groups, buckets = slots[fresh], groups[fresh], buckets[fresh]
             if not len(slots):
                 return
-        where = spots(slots, buckets, self.every_ms)
-        self._accumulate(where, slots, groups, samples.of(sample))
+        samples = samples.of(sample)
+        times = np.minimum(samples.times, samples.ingest) if samples.ahead else samples.times
+        where = spots(slots, buckets, times, self.every_ms)
+        for (slot, _), newest in zip(where.at, where.newest, strict=True):
+            self.cells[slot].saw(newest)
+        self._accumulate(where, slots, groups, samples)
 
     def _accumulate(self, spots: Spots, slots: I64, groups: I64, samples: Samples) -> None:
         """Add samples of which all are in time. slots, groups: by sample."""

@@ -35,6 +35,7 @@ class Mirror:
         self.clock = 0
         self.max_time = 0
         self.notes: dict[str, SelectionNotes] = {}
+        self.sampled: dict[str, int] | None = None  # see partials.FoldState
         self.dirty: set[tuple[str, int]] = set()  # (selection, bucket)
         self.generations = dict.fromkeys(
             selections, 0
@@ -117,6 +118,7 @@ class Mirror:
                 self._touch(page.selection, page.bucket)
         self.position, self.clock, self.max_time, self.stamp = header.to, header.clock, header.max_time, header.stamp
         self.notes |= header.notes
+        self.sampled = None if header.sampled is None else (self.sampled or {}) | header.sampled
         return "applied"
 
     def forget(self, before: Mapping[str, int]) -> None:
@@ -201,6 +203,7 @@ class Mirror:
             self._touch_all(name)
         self._absent.difference_update(names)
         self.notes = dict(stored.state.notes)
+        self.sampled = None if stored.state.sampled is None else dict(stored.state.sampled)
         self._compute(stored.config)
 
     def _clear(self, name: str) -> None:

@@ -122,6 +122,7 @@ class _RollUp:
                     self._compute(bucket)
             yield
         self._pending.clear()
+        self.coarse.saw(self.finer.newest)
 
     def register(self, edge: int) -> None:
         """Number the groups of the finer one that are new. Of a group that is pooled, the edge says since when."""

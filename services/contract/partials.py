@@ -109,6 +109,7 @@ class Header(msgspec.Struct, frozen=True):
     after, stamp: names of the commit before this one, and of this one; empty where an older version wrote it.
     reset: selections whose cells and groups are others than before, or gone; the entry has what changed in all others. before: digest of the
     configuration before this commit; empty where all is to be read, and where an older version wrote it.
+    sampled: see FoldState, of selections of which it changed; None where an older version wrote it.
     """
 
     v: int
@@ -124,6 +125,7 @@ class Header(msgspec.Struct, frozen=True):
     stamp: str = ""
     reset: list[str] = []
     before: str = ""
+    sampled: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ class FoldState(msgspec.Struct):
     marks: instance -> (sequence of its last sample folded, its ingest time), of those whose samples have sequences of their own.
     last: offset and CRC-32 of the last record folded, by which the fold knows its log again. edge: the clock when what is old was dropped last.
     late: source -> reason -> samples that came too late. notes: by selection. begun: by selection, epoch ms before which samples may
-    be lacking, so that such buckets are not rolled up.
+    be lacking, so that such buckets are not rolled up. sampled: by selection with samples, time of the newest one in its cells, but never later than
+    that one's ingest time, epoch ms; None where an older version wrote it.
     """
 
     v: int = VERSION
@@ -154,6 +157,7 @@ class FoldState(msgspec.Struct):
     late: dict[str, dict[str, int]] = {}
     notes: dict[str, SelectionNotes] = {}
     begun: dict[str, int] = {}
+    sampled: dict[str, int] | None = None
 
 
 @dataclass(slots=True)

@@ -99,6 +99,7 @@ class Commit(msgspec.Struct, frozen=True):
     notes: Mapping[str, SelectionNotes] = {}
     after: str = ""
     stamp: str = ""
+    sampled: Mapping[str, int] = {}
 
     def entry(self) -> Entry:
         """What merges of this process are told of it. Where a fold began anew, they cannot go on from what they hold."""
@@ -106,7 +107,7 @@ class Commit(msgspec.Struct, frozen=True):
         whole = bool(reset) or not self.expected
         header = Header(
             VERSION, self.config.digest, self.from_, self.to, state.clock, state.max_time, whole, list(self.keys),
-            dict(self.notes), self.after, self.stamp, reset if self.expected else [], self.expected,
+            dict(self.notes), self.after, self.stamp, reset if self.expected else [], self.expected, dict(self.sampled),
         )  # fmt: skip
         return Entry(header, self.pages if self.expected else (), self.config)
 

@@ -122,7 +122,7 @@ class Engine:
             changes = fold.changes(int(time.time() * 1000))
             step = Commit(
                 self._held[number], fold.config, changes.from_, changes.to, changes.state, changes.pages, changes.keys,
-                changes.gone, changes.reset, changes.notes,
+                changes.gone, changes.reset, changes.notes, sampled=changes.sampled,
             )  # fmt: skip
             await partials.commit(self._redis, "bench", number, step)
             fold.committed(changes)

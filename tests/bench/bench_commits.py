@@ -61,7 +61,7 @@ class _Engine:
         changes = self.changes
         step = Commit(
             self._held, self.fold.config, changes.from_, changes.to, changes.state, changes.pages, changes.keys, changes.gone,
-            changes.reset, changes.notes,
+            changes.reset, changes.notes, sampled=changes.sampled,
         )  # fmt: skip
         await partials.commit(self._redis, "bench", 0, step)
         self.fold.committed(changes)

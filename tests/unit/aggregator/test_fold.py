@@ -1,7 +1,7 @@
 """The fold: records of one partition in, absolute partial cells out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -295,6 +295,78 @@ def test_the_clock_is_the_newest_ingest_time_and_samples_are_never_newer() -> No
     fold = Fold(config(view()), 0)
     fold.apply(records(write([gauge(1, at=70_000)], 0, ingest=60_000), write([gauge(1, at=10_000)], 1, ingest=50_000)))
     assert (fold.clock, fold.max_time) == (T0 + 60_000, T0 + 60_000)
+
+
+# How new samples are
+
+
+def newest(fold: Fold, wanted: View) -> int:
+    """Time of the newest sample of what a view reads, ms after T0."""
+    return (fold.changes().state.sampled or {}).get(wanted.inputs[0].selection.id, 0) - T0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *({"fn": fn} for fn in [*PLAIN, "delta", "p50", "distinct"]),
+        {"fn": "topk(1)", "of": "host"},
+        {"fn": "avg", "each": "last"},
+        {"metric": "bytes", "fn": "rate"},
+        {"metric": "added", "fn": "rate"},
+    ],
+)
+def test_each_selection_knows_its_newest_sample_whatever_it_makes_of_it(query: dict[str, object]) -> None:
+    wanted, other = view(**query, where={"host": "a"}), view(**query, where={"host": "b"})  # type: ignore[arg-type]
+    fold = Fold(config(wanted, other), 0)
+    of_both = [
+        kind(float(at), at=at, host=host, metric=metric)
+        for host, until in (("a", 3_000), ("b", 9_000))
+        for at in range(0, until + 1_000, 1_000)
+        for kind, metric in ((gauge, "load"), (counter, "bytes"), (delta, "added"))
+    ]
+    fold.apply(records(write(of_both, 0)))
+    assert (newest(fold, wanted), newest(fold, other)) == (3_000, 9_000)
+
+
+@pytest.mark.parametrize(
+    ("metric", "fn", "sample"), [("load", "p50", gauge), ("load", "avg", gauge), ("bytes", "rate", counter)]
+)
+def test_a_sample_is_never_newer_than_it_came_and_what_was_known_never_goes_back(
+    metric: str, fn: str, sample: Callable[..., Sample]
+) -> None:
+    wanted = view(metric, fn=fn)
+    fold = Fold(config(wanted), 0)
+    first = write([sample(1, at=50_000), sample(1, at=90_000, host="a"), sample(2, at=90_000)], 0, ingest=60_000)
+    then = write([sample(1, at=59_000, host="b"), sample(1, at=60_000, host="b")], 1, ingest=61_000)
+    last = write([sample(1, at=60_500, host="b")], 2, ingest=62_000)
+    for at, (record, expected) in enumerate(((first, 60_000), (then, 60_000), (last, 60_500))):
+        fold.apply(records(record, first=at))
+        assert newest(fold, wanted) == expected
+    again = Fold(config(wanted), 0)
+    edge = write([gauge(1, metric="nobody.asks")], 0, instance=8)
+    again.apply(records(edge, first, then))  # the last two at once
+    assert newest(again, wanted) == 60_000, "each by its own record"
+
+
+def test_samples_that_are_in_no_cell_make_nothing_newer() -> None:
+    wanted, counted = view(fn="max", every="1s"), view("bytes", fn="rate")
+    fold = Fold(config(wanted, counted, retention_ms=10_000), 0)
+    fold.apply(records(write([gauge(1, at=5_000), counter(1, at=50_000), counter(2, at=50_000)], 0, ingest=60_000)))
+    assert fold.max_time == T0 + 50_000
+    assert (newest(fold, wanted), newest(fold, counted)) == (-T0, -T0), "one came too late, and the others tell no increase"
+
+
+def test_only_what_is_newer_than_it_was_is_told_and_a_fold_that_is_loaded_knows_it() -> None:
+    one, other = view("load", fn="p50"), view("cpu", fn="p50")
+    names = [wanted.inputs[0].selection.id for wanted in (one, other)]
+    fold, store = Fold(config(one, other), 0), Store()
+    fold.apply(records(write([gauge(1, at=1_000), gauge(1, at=2_000, metric="cpu")], 0)))
+    assert store.commit(fold).sampled == dict(zip(names, (T0 + 1_000, T0 + 2_000), strict=True))
+    fold.apply(records(write([gauge(1, at=3_000)], 1), first=1))
+    assert store.commit(fold).sampled == {names[0]: T0 + 3_000}
+    again = store.load()
+    again.apply(records(write([gauge(1, at=2_500), gauge(1, at=1_500, metric="cpu")], 2), first=2))
+    assert again.changes().state.sampled == dict(zip(names, (T0 + 3_000, T0 + 2_000), strict=True))
 
 
 def test_only_changed_pages_are_stored_again() -> None:

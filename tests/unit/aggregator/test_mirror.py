@@ -77,6 +77,7 @@ def test_a_mirror_that_follows_holds_what_one_that_reads_everything_holds(
         assert cells(wanted, [mirror]) == cells(wanted, [store.mirror(wanted)])
     read = store.mirror(*VIEWS)
     assert (mirror.position, mirror.clock, mirror.max_time) == (read.position, read.clock, read.max_time)
+    assert mirror.sampled == read.sampled
 
 
 class Changing:
@@ -249,6 +250,33 @@ def test_groups_that_were_numbered_anew_are_a_gap() -> None:
     mirror.load(committed(hosts("a"), config(HOSTS)).stored)
     (new,) = store.log[2].header.keys
     assert mirror.apply(_header(store.log[2], keys=[msgspec.structs.replace(new, first=0)])) == "gap"
+
+
+def test_how_new_the_samples_are_is_known_as_long_as_every_partition_that_may_have_newer_ones_says_so() -> None:
+    name, selection = HOSTS.inputs[0].selection.id, HOSTS.inputs[0].selection
+    log = records(write([gauge(1, at=1_000, host="a")], 0), write([gauge(2, at=3_000, host="a")], 1))
+    store = committed(log[:1], config(HOSTS))
+    mine, other = store.mirror(HOSTS), Mirror(config(HOSTS).selections)
+    both = Combined(name, selection, [other, mine])
+    assert both.sampled() == T0 + 1_000, "nothing lies of the other one"
+    other.load(committed(records(write([gauge(1, at=2_000, metric="cpu")], 0)), config(HOSTS)).stored)
+    assert (other.sampled, both.sampled()) == ({}, T0 + 1_000), "it has none that are asked for"
+    for mirror in (other, mine):
+        mirror.sampled = None  # a version that does not say so folds it
+        assert both.sampled() is None, "it has samples that are newer, whatever they are of"
+        mine.load(committed(log, config(HOSTS)).stored)
+        assert both.sampled() == T0 + 3_000, "none there can be newer"
+
+
+def test_an_entry_of_a_version_that_does_not_say_how_new_samples_are_ends_what_was_known() -> None:
+    store = committed(hosts("a", "b", "c"), config(HOSTS))
+    mirror = Mirror(config(HOSTS).selections)
+    mirror.load(committed(hosts("a"), config(HOSTS)).stored)
+    known = [mirror.sampled]
+    for entry in (_header(store.log[2], sampled=None), store.log[3]):
+        assert mirror.apply(entry) == "applied"
+        known.append(mirror.sampled)
+    assert known == [{HOSTS.inputs[0].selection.id: T0}, None, {}], "the last one says what is new since the one before"
 
 
 def test_what_changed_is_said_by_selection_and_bucket() -> None:

@@ -185,6 +185,22 @@ def test_an_open_bucket_is_computed_a_few_times_and_not_with_every_record() -> N
     assert 2 <= written <= 4, "ten seconds of a bucket of forty, of which each four are computed once"
 
 
+def test_coarse_cells_have_the_newest_sample_that_was_rolled_up() -> None:
+    found = asked(QUERIES[0] | {"fn": "p50"})
+    fold, store = Fold(found.config, 0), Store()
+    fine, coarse = (view(found, every).inputs[0].selection.id for every in (1_000, 40_000))
+    one, other = log([[gauge(1.0, 500, host="a")], [gauge(1.0, 700, host="a")]], 1_000)
+    fold.apply([one])
+    store.commit(fold)
+    first = fold.cells[fine].newest
+    fold.apply([other])
+    changes = store.commit(fold, 0)  # which is not yet the time
+    assert first and fold.cells[coarse].newest == first < fold.cells[fine].newest
+    assert changes.sampled == {fine: fold.cells[fine].newest}
+    changes = store.commit(fold)
+    assert changes.sampled[coarse] == fold.cells[coarse].newest == fold.cells[fine].newest
+
+
 def test_a_fold_without_news_says_when_something_is_still_to_be_rolled_up() -> None:
     found = asked(QUERIES[0] | {"fn": "count"})
     fold, store = Fold(found.config, 0), Store()

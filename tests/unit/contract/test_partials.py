@@ -19,6 +19,7 @@ from services.contract.partials import (
     VERSION,
     Config,
     FoldState,
+    Header,
     Page,
     PartialsError,
     pack_bins,
@@ -120,6 +121,24 @@ def test_any_bytes_are_sketches_or_refused(version: int, noise: bytes) -> None:
 def test_the_state_of_a_fold_round_trips_with_the_whole_range_of_instances() -> None:
     state = FoldState(VERSION, 2**50, 2**50, {2**64 - 1: (2**64 - 1, 1), 0: (0, -1)})
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=FoldState) == state
+
+
+@pytest.mark.parametrize(
+    ("found", "default"),
+    [
+        (FoldState(clock=5, max_time=4, sampled={"a": 3}), FoldState(clock=5, max_time=4)),
+        (Header(1, "d", 0, 1, 5, 4, False, [], sampled={"a": 3}), Header(1, "d", 0, 1, 5, 4, False, [])),
+    ],
+)
+def test_versions_that_do_not_say_how_new_the_samples_of_a_selection_are_read_and_are_read(
+    found: FoldState | Header, default: FoldState | Header
+) -> None:
+    known = {name: value for name, value in msgspec.structs.asdict(found).items() if name != "sampled"}
+    before = msgspec.defstruct("Before", [(name, type(found).__annotations__[name]) for name in known])
+    old = msgspec.msgpack.encode(before(**known))
+    assert msgspec.msgpack.decode(old, type=type(found)) == default
+    assert default.sampled is None, "that it has no samples is something else"
+    assert msgspec.structs.asdict(msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=before)) == known
 
 
 def test_folds_do_not_share_their_sequences() -> None:
