@@ -78,6 +78,7 @@ class ViewMerge:
         self.coarse = view.coarse
         self.hot = history.hot if history else 0
         self.filled = history.filled if history else 0
+        self.sampled = history.sampled if history else 0
         self._reached = 0  # start of the newest bucket that a sliding window ended in, epoch ms; 0: none yet
         if history:
             self._take_over(history.groups, history.rows)
@@ -212,7 +213,7 @@ class ViewMerge:
         change = Change(
             v=VERSION, epoch=self._epoch, prev=self.held[1], version=version if moves else self.held[1],
             closed=closed, at=now_ms, newest=newest, groups=self._new_groups() if moves else [], cells=cells, notes=told, filled=filled,
-            first=(self._term or version) if moves else 0,
+            first=(self._term or version) if moves else 0, sampled=self._sampled(),
         )  # fmt: skip
         gone = [bucket for bucket in self._values if bucket <= old] if self._first <= old else []
         terms = self._begun(change)
@@ -238,6 +239,7 @@ class ViewMerge:
         self.closed = step.change.closed
         self.notes = self.notes if step.change.notes is None else step.change.notes
         self.filled = step.change.filled or self.filled
+        self.sampled = max(self.sampled, step.change.sampled)
         self._told += len(step.change.groups)
         for bucket, (values, versions) in self._pending.items():
             self._values[bucket], self._versions[bucket] = values, versions
@@ -249,6 +251,11 @@ class ViewMerge:
         self.hot = max(self.hot, step.hot)
         self._first = min(self._values if step.gone or self.coarse else (self._first, *self._pending), default=_NEVER)
         self._pending = {}
+
+    def _sampled(self) -> int:
+        """Time of the newest sample of all inputs, 0 where some partition does not say."""
+        found = [item.combined.sampled() for item in self._inputs]
+        return max((self.sampled, *(time for time in found if time))) if None not in found else 0
 
     def _new_groups(self) -> list[NewGroup]:
         """Those that the history does not know yet."""

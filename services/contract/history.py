@@ -66,6 +66,8 @@ class Change(msgspec.Struct, frozen=True):
     at: epoch ms when the merge wrote it. newest: ingest time of the newest record in it, epoch ms, for the measurement of delay.
     notes: None where they are what they were. filled: see ViewHistory, 0 where it is what it was; left out by versions that do not know it.
     first: with which version the term began that this one is of; 0 where there is no new version, and of versions that keep no terms.
+    sampled: time of the newest sample that the view is made of, but never later than its ingest time, epoch ms; never less than before. 0 where
+    nobody knows, and of versions that do not say so.
     """
 
     v: int
@@ -80,6 +82,7 @@ class Change(msgspec.Struct, frozen=True):
     notes: Notes | None = None
     filled: int = 0
     first: int = 0
+    sampled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class ViewHistory:
 
     hot: of a coarse resolution, buckets before this epoch ms are all there, and will not change.
     filled: of the last so many ms everything was computed once that the log had; 0: it still lacks some of it, or nobody said so.
-    terms: in which it was written, of this epoch.
+    terms: in which it was written, of this epoch. sampled: see Change, as of this version.
     """
 
     epoch: str
@@ -102,6 +105,7 @@ class ViewHistory:
     hot: int = 0
     filled: int = 0
     terms: Terms = ()
+    sampled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

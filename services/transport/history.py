@@ -28,7 +28,7 @@ from services.transport.scripts import Argument, Script
 PARTS: Final = ("meta", "rows", "groups", "buckets", "versions")
 READ_TRIES: Final = 20
 READ_BUCKETS: Final = 500
-_HEAD: Final = ["v", "epoch", "version", "closed", "newest", "positions", "notes", "hot", "filled", "terms"]
+_HEAD: Final = ["v", "epoch", "version", "closed", "newest", "positions", "notes", "hot", "filled", "terms", "sampled"]
 
 _COMMIT: Final = Script("""
 local meta, rows, groups, buckets, versions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -48,6 +48,7 @@ if ARGV[14] ~= '' then redis.call('HSET', meta, 'notes', ARGV[14]) end
 if ARGV[15] ~= '0' then redis.call('HSET', meta, 'hot', ARGV[15]) end
 if ARGV[17] ~= '0' then redis.call('HSET', meta, 'filled', ARGV[17] .. ':' .. ARGV[3]) end
 if ARGV[18] ~= '' then redis.call('HSET', meta, 'terms', ARGV[18]) end
+if ARGV[19] ~= '0' then redis.call('HSET', meta, 'sampled', ARGV[19] .. ':' .. new) end
 if ARGV[16] ~= '0' then
   for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', buckets, '-inf', ARGV[16])) do
     redis.call('HDEL', rows, bucket)
@@ -55,7 +56,7 @@ if ARGV[16] ~= '0' then
     redis.call('ZREM', versions, bucket)
   end
 end
-local at = 19
+local at = 20
 for i = 1, tonumber(ARGV[11]) do
   redis.call('HSET', rows, ARGV[at], ARGV[at + 1])
   redis.call('ZADD', buckets, ARGV[at], ARGV[at])
@@ -104,6 +105,7 @@ def _call(step: ViewCommit) -> tuple[list[str], list[Argument]]:
         step.old,
         change.filled,
         "" if step.terms is None else msgspec.json.encode(step.terms),
+        change.sampled,
     ]
     for bucket, blob in step.blobs.items():
         arguments += (bucket, blob)
@@ -192,14 +194,14 @@ def _history(head: list[Any], labels: dict[bytes, bytes], blobs: dict[bytes, byt
         raise HistoryError(f"history that cannot be read: {error}") from None
     return ViewHistory(
         head[1].decode(), int(head[2]), int(head[3]), int(head[4]), groups, rows, positions, notes, int(head[7] or 0),
-        _filled(head[8], head[1]), terms,
+        _of(head[8], head[1]), terms, _of(head[10], head[2]),
     )  # fmt: skip
 
 
-def _filled(found: bytes | None, epoch: bytes) -> int:
-    """What is said of how far a view is filled holds for the epoch that it was said in: an older version begins another and leaves it there."""
-    window, _, of = (found or b"0").partition(b":")
-    return int(window) if of == epoch else 0
+def _of(found: bytes | None, present: bytes) -> int:
+    """A number that holds for the epoch, or the version, that it was said of: an older version of the software goes on to another and leaves it there."""
+    number, _, of = (found or b"0").partition(b":")
+    return int(number) if of == present else 0
 
 
 async def keep_views(redis: Redis, views: Sequence[str]) -> None:

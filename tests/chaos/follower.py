@@ -1,8 +1,8 @@
 """A subscriber of one view by the documented protocol, and a judge of what it hears. Pure.
 
 A subscriber applies what joins on, and reads the history at a gap, in another epoch, where what it has was lost, and after every return of its connection. The judge sees
-every message of a channel: on one connection their chain has no hole, and versions only grow within an epoch. Another epoch is another history, whose
-versions need not be above those of the one before: that is why readers look at the epoch first.
+every message of a channel: on one connection their chain has no hole and their newest sample never gets older, and versions only grow within an epoch. Another epoch is
+another history, whose versions need not be above those of the one before: that is why readers look at the epoch first.
 """
 
 from collections.abc import Mapping
@@ -99,6 +99,8 @@ class Judge:
         self._highest[change.epoch] = max(change.version, self._highest.get(change.epoch, 0))
         if last is not None and last.epoch == change.epoch and change.prev != last.version:
             self._fault(f"after {last.version} comes a message from {change.prev} on: one is missing on an unbroken connection")
+        elif last is not None and last.epoch == change.epoch and 0 < change.sampled < last.sampled:
+            self._fault(f"the newest sample of version {change.version} is of {change.sampled}, after one of {last.sampled}")
 
     def _fault(self, text: str) -> None:
         self.faults.append(f"view {self.view}: {text}")

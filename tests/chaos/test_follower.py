@@ -1,5 +1,6 @@
 """The subscriber by the documented protocol, and the judge of a channel."""
 
+import msgspec
 import numpy as np
 
 from services.contract.history import ROW, Cells, Change, NewGroup, ViewHistory
@@ -91,6 +92,14 @@ def test_versions_grow_within_an_epoch_and_another_one_may_begin_below_the_last(
 
 def test_a_message_that_is_missing_on_one_connection_is_found() -> None:
     assert "is missing" in judged(change(0, 5), change(6, 7))[0]
+
+
+def test_a_newest_sample_that_gets_older_is_found_where_it_is_said() -> None:
+    chain = [change(0, 5), change(5, 6), change(6, 6)]
+    for first, second, third, faults in ((7, 7, 8, 0), (7, 0, 8, 0), (0, 8, 8, 0), (7, 6, 7, 1), (7, 8, 7, 1)):
+        heard = [msgspec.structs.replace(item, sampled=at) for item, at in zip(chain, (first, second, third), strict=True)]
+        assert len(judged(*heard)) == faults
+        assert judged(*(step for item in heard for step in (item, None))) == []
 
 
 def test_a_version_that_comes_back_is_found() -> None:

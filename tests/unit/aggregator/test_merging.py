@@ -67,7 +67,7 @@ class Partition:
         changes = self.fold.changes()
         step = Commit(
             self.held, self.fold.config, changes.from_, changes.to, changes.state, changes.pages, changes.keys, changes.gone,
-            changes.reset, changes.notes, self.stamp, self.next_stamp(),
+            changes.reset, changes.notes, self.stamp, self.next_stamp(), changes.sampled,
         )  # fmt: skip
         await partials.commit(self.redis, self.name, self.number, step)
         self.stamp = step.stamp
@@ -580,6 +580,37 @@ async def test_an_epoch_that_begins_anew_leaves_nothing_of_the_one_before(redis:
     assert (found.epoch, found.version, found.groups, list(found.rows)) == ("e2", 20, {0: {"host": "new"}}, [2_000])
     changed = await history.read_view(redis, "v", 0)
     assert changed is not None and list(changed.rows) == [2_000]
+
+
+async def test_how_new_samples_are_is_known_of_the_version_that_it_was_said_of(redis: Redis) -> None:
+    def step(held: int, version: int, sampled: int) -> ViewCommit:
+        change = Change(1, "e", held, version, 0, 0, 0, [], [], sampled=sampled)
+        return ViewCommit("v", ("e", held) if held else ("", 0), 1_000, change, {}, [], {})
+
+    async def sampled() -> int:
+        held = await history.read_view(redis, "v")
+        assert held is not None
+        return held.sampled
+
+    for held, version, said, expected in ((0, 10, 5, 5), (10, 20, 7, 7), (20, 20, 8, 8), (20, 30, 0, 0), (30, 40, 9, 9)):
+        assert await history.commit_all(redis, [step(held, version, said)]) == [True]
+        assert await sampled() == expected, "a version that does not know it leaves it as it was, of another version"
+
+
+async def test_how_new_samples_are_is_in_the_history_and_goes_on_with_another_merge(
+    redis: Redis, partitions: Sequence[Partition]
+) -> None:
+    mine = await merging(redis)
+    await turn(mine, (0, await partitions[0].write(load(1))), (1, await partitions[1].write(load(1, "b"))))
+    newest = max(partition.fold.max_time for partition in partitions)
+    for wanted in (HOSTS, OTHER):
+        held = await history.read_view(redis, wanted.id)
+        assert held is not None and held.sampled == newest
+    other = await merging(redis)  # reads the partitions whole
+    again = await partitions[0].write(load(2))
+    await turn(other, (0, again))
+    held = await history.read_view(redis, HOSTS.id)
+    assert held is not None and held.sampled == partitions[0].fold.max_time >= newest
 
 
 async def test_what_partitions_note_is_in_the_history_and_on_the_channel(redis: Redis, partitions: Sequence[Partition]) -> None:

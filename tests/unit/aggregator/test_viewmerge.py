@@ -108,7 +108,16 @@ class World:
         notes = before.notes if change.notes is None else change.notes
         terms = before.terms if step.terms is None else step.terms
         self.history = ViewHistory(
-            change.epoch, change.version, change.closed, change.newest, groups, rows, {}, notes, terms=terms
+            change.epoch,
+            change.version,
+            change.closed,
+            change.newest,
+            groups,
+            rows,
+            {},
+            notes,
+            terms=terms,
+            sampled=change.sampled,
         )
         return step
 
@@ -440,6 +449,47 @@ def test_a_step_that_was_refused_leaves_the_merge_as_it_was() -> None:
     step = world.step()
     assert step is not None
     assert (step.held, step.change.cells) == (("", 0), [Cells(T0, [0], [1.0])])
+
+
+# How new the samples are
+
+
+def test_a_change_says_how_new_the_newest_sample_is_of_all_partitions() -> None:
+    world = World(view(fn="p50", by=["host"]), PARTITIONS)
+    world.write(*(gauge(1, at=at, host=f"h{at}") for at in range(100, 2_000, 100)))
+    assert run(world, world.step()).change.sampled == T0 + 1_900
+    world.write(gauge(2, at=1_700, host="h900"))
+    assert run(world, world.step()).change.sampled == T0 + 1_900, "what comes later may be older"
+
+
+def test_it_never_goes_back_where_another_merge_takes_over() -> None:
+    world = World(view(fn="max", by=["host"]))
+    world.write(gauge(1, at=2_000, host="a"))
+    run(world, world.step())
+    again = World(world.view)  # the log began anew
+    again.history = world.history
+    again.merge = again.merging(epoch="e2")
+    again.write(gauge(1, at=1_000, host="b"))
+    assert run(again, again.step()).change.sampled == T0 + 2_000
+
+
+def test_nobody_says_it_while_an_older_version_folds_what_may_be_newer() -> None:
+    world = World(view(fn="max", by=["host"]))
+    world.write(gauge(1, at=2_000, host="a"))
+    run(world, world.step())
+    world.write(gauge(1, at=4_000, host="a"))
+    world.mirrors[0].sampled = None
+    assert run(world, world.step()).change.sampled == 0
+    world.mirrors[0].sampled = {world.view.inputs[0].selection.id: T0 + 1_000}
+    world.write(gauge(3, at=1_000, host="a"))
+    assert run(world, world.step()).change.sampled == T0 + 2_000
+
+
+def test_an_expression_is_as_new_as_the_newest_sample_of_its_queries() -> None:
+    world = World(RATIO)
+    world.write(delta(1, at=300, host="a", code="503"), delta(3, at=100, host="a", code="200"))
+    world.write(delta(1, at=700, host="nobody", code="200", metric="asks"))
+    assert run(world, world.step()).change.sampled == T0 + 300
 
 
 # Expressions

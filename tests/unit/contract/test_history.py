@@ -72,8 +72,10 @@ def test_changes_round_trip(change: Change) -> None:
     assert decode_change(encode_change(change)) == change
 
 
-@pytest.mark.parametrize("unknown", [{"filled": 1_000, "first": 2}, {"first": 2}])
-def test_versions_that_do_not_know_when_a_view_is_filled_or_its_terms_read_and_are_read(unknown: dict[str, int]) -> None:
+@pytest.mark.parametrize("unknown", [{"filled": 1_000, "first": 2, "sampled": 3}, {"first": 2, "sampled": 3}, {"sampled": 3}])
+def test_versions_that_do_not_know_when_a_view_is_filled_its_terms_or_its_samples_read_and_are_read(
+    unknown: dict[str, int],
+) -> None:
     known = [(name, kind) for name, kind in Change.__annotations__.items() if name not in unknown]
     before = msgspec.defstruct("Before", known)
     old = msgspec.msgpack.encode(before(*(getattr(CHANGE, name) for name in before.__struct_fields__)))
