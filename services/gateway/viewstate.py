@@ -37,6 +37,7 @@ class ViewState:
         "_fresh",
         "_grown",
         "_latest",
+        "_sampled",
         "_terms",
         "_trim_at",
         "arrived",
@@ -68,6 +69,7 @@ class ViewState:
         self.closed = 0
         self.newest = 0  # start of the newest bucket
         self.arrived = 0  # ingest time of the newest record in it
+        self._sampled = 0  # time of the newest sample, as its merge says; 0: it does not
         self.written = 0  # cells that were written or written again, since it began
         self.notes = NO_NOTES
         self.filled = 0  # see ViewHistory
@@ -82,11 +84,11 @@ class ViewState:
 
     @property
     def sampled(self) -> int:
-        """Time of the newest sample that is shown, epoch ms, 0 for none. As near as is known: when it arrived, but not after its bucket."""
+        """Time of the newest sample that is shown, epoch ms, 0 for none. Where its merge does not say: when it arrived, but not after its bucket."""
         if not self.newest:
             return 0
         end = self.newest + self.every_ms
-        return min(end, self.arrived) if self.arrived else end
+        return min(end, self._sampled or self.arrived or end)
 
     def load(self, history: ViewHistory, after: int, had: int = 0) -> bool:
         """Take in what was read after a version (-1: all). had: the version that was here when that began.
@@ -103,6 +105,7 @@ class ViewState:
             self._reset(history.epoch)
         if history.version >= self.version:
             self._terms = history.terms
+            self._see(history.sampled)
         self._add_groups(history.version, history.groups.items())
         for start, rows in history.rows.items():
             if len(rows):
@@ -149,6 +152,7 @@ class ViewState:
             self._go_on(change)
             self.version = change.version
             self.arrived = max(self.arrived, change.newest)
+            self._see(change.sampled)
         self.closed = max(self.closed, change.closed)
         return Verdict.applied
 
@@ -158,6 +162,10 @@ class ViewState:
             self._terms = begun(self._terms, change.prev, change.first)
         elif not self._terms or self._terms[-1].first != change.first:
             self._terms = ()  # written by a version that keeps none
+
+    def _see(self, sampled: int) -> None:
+        """Take what is said of the newest sample with a version."""
+        self._sampled = max(self._sampled, sampled) if sampled else 0
 
     def _note(self, notes: Notes | None) -> bool:
         """Take notes that are newer; whether they are."""

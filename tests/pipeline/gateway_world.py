@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
@@ -87,10 +88,16 @@ class Pen:
         }
 
     async def write(
-        self, values: Mapping[tuple[int, str], float], closed: int = 0, *, publish: bool = True, ingest_ms: int = 0
+        self,
+        values: Mapping[tuple[int, str], float],
+        closed: int = 0,
+        *,
+        publish: bool = True,
+        ingest_ms: int = 0,
+        sampled_ms: int = 0,
     ) -> Change:
-        """One commit. values: (bucket start, value of label cpu) -> value."""
-        change = self._change(values, closed, ingest_ms)
+        """One commit. values: (bucket start, value of label cpu) -> value. sampled_ms: time of the newest sample, 0: an older version wrote it."""
+        change = msgspec.structs.replace(self._change(values, closed, ingest_ms), sampled=sampled_ms)
         if publish:
             blobs = {start: self._blob(start) for start in {start for start, _ in values}}
             terms = None if self.term else begun(self.terms, change.prev, change.first)

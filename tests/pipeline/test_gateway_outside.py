@@ -11,8 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from services.transport.registry import write_entry
+from services.transport.settings import KafkaSettings, RedisSettings
 from tests.gateway_process import GatewayProcess, running
 from tests.pipeline.gateway_world import Pen, Screen, desk, document, entry, now_ms, panel, view_ids, viewing
+from tests.pipeline.world import Log, aggregating
 from tests.servers import Valkey
 
 HOST = document("host", panel("cpu", "cpu_busy"))
@@ -92,6 +94,39 @@ async def test_values_that_a_slow_rate_passes_over_are_counted_one_by_one(gatewa
         after = await asyncio.to_thread(metrics, gateway)
     sent, passed = (after[name, ()] - before[name, ()] for name in ("cells_total", "cells_coalesced_total"))
     assert sent + passed == 300 and passed >= 200
+
+
+async def test_a_sample_that_was_three_seconds_under_way_is_that_old_though_it_arrived_just_now(
+    gateway: GatewayProcess, redis: Redis, settings: RedisSettings, kafka: KafkaSettings, log: Log
+) -> None:
+    """From the log through an aggregator to a socket, beside samples of others that are new; what is made of gauges and of counters."""
+    shown = document(
+        "slow", panel("load", "load", query={"every": "10s"}), panel("rate", "bytes", query={"every": "10s", "fn": "rate"})
+    )
+    await write_entry(redis, entry(shown))
+    load, rate = view_ids(shown)
+    async with aggregating(kafka, settings), viewing(gateway.port, "host"), viewing(gateway.port, "slow") as screen:
+        for turn in range(1, 6):
+            before, late, labels = dict(screen.versions), now_ms() - 3_000, {"cpu": "0"}
+            await log.write(
+                [
+                    ("load", labels, late, turn, "gauge"),
+                    ("bytes", labels, late, turn * turn, "counter"),
+                    ("cpu_busy", labels, now_ms(), turn, "gauge"),
+                ]
+            )
+            for view in (load, rate) if turn > 1 else (load,):
+                await _until_newer(screen, view, before.get(view, 0))
+        found = await asyncio.to_thread(metrics, gateway)
+    slow = _with_cells(screen)
+    viewers, panels = found["viewer_freshness_seconds_count", ()], found["panel_freshness_seconds_count", ()]
+    assert viewers - found["viewer_freshness_seconds_bucket", ("3.0",)] >= slow >= 5
+    assert panels - found["panel_freshness_seconds_bucket", ("3.0",)] >= 9
+    assert found["viewer_freshness_seconds_bucket", ("2.0",)] >= 1, "what others show is new"
+
+
+async def _until_newer(screen: Screen, view: str, before: int) -> None:
+    await screen.until(lambda: screen.versions.get(view, 0) > before)
 
 
 def _with_cells(screen: Screen) -> int:

@@ -30,6 +30,7 @@ class Merge:
     cells: dict[tuple[int, int], tuple[float, int]] = field(default_factory=dict)  # (bucket, group) -> value, version
     notes: Notes = NO_NOTES
     filled: int = 0
+    sampled: int = 0
 
     def write(self, values: Mapping[tuple[int, int], float], closed: int = 0, step: int = 1) -> Change:
         """values: (bucket, group) -> value; NaN is none."""
@@ -42,7 +43,18 @@ class Merge:
             self.cells[bucket, group] = value, self.version
             buckets.setdefault(bucket, {})[group] = value
         cells = [Cells(bucket, list(row), [_null(value) for value in row.values()]) for bucket, row in buckets.items()]
-        return Change(VERSION, self.epoch, prev, self.version, self.closed, 0, 0, [NewGroup(g, _labels(g)) for g in new], cells)
+        return Change(
+            VERSION,
+            self.epoch,
+            prev,
+            self.version,
+            self.closed,
+            0,
+            0,
+            [NewGroup(g, _labels(g)) for g in new],
+            cells,
+            sampled=self.sampled,
+        )
 
     def close(self, closed: int) -> Change:
         """A message that moves only `closed`."""
@@ -68,7 +80,9 @@ class Merge:
                 blob = pack_rows(np.array(groups, np.uint32), np.array(versions, np.int64), np.array(values, np.float64))
                 rows[bucket] = unpack_rows(blob)
         labels = {group: _labels(group) for group in self.groups}
-        return ViewHistory(self.epoch, self.version, self.closed, 0, labels, rows, {}, self.notes, filled=self.filled)
+        return ViewHistory(
+            self.epoch, self.version, self.closed, 0, labels, rows, {}, self.notes, filled=self.filled, sampled=self.sampled
+        )
 
     def table(self, after: int = -1) -> Table:
         """Every cell that a later version wrote."""

@@ -1,5 +1,7 @@
 import math
+from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +78,43 @@ def test_that_a_view_is_filled_is_taken_from_a_message_of_its_own_and_from_histo
     assert state.filled == WINDOW
     assert state.load(Merge("e2", 1).history(), -1)
     assert state.filled == 0, "another epoch has to be filled anew"
+
+
+def test_how_new_the_newest_sample_is_comes_with_messages_and_from_history_and_never_goes_back() -> None:
+    merge = Merge(sampled=1_200)
+    merge.write({(1_000, 0): 1.0})
+    state = loaded(merge)
+    assert state.sampled == 1_200
+    merge.sampled = 1_700
+    first, read = merge.write({(1_000, 0): 2.0}), merge.history()
+    merge.sampled = 3_900
+    state.apply(first)
+    assert state.sampled == 1_700
+    state.apply(merge.write({(1_000, 1): 2.0}))
+    assert state.sampled == 2_000, "no bucket shows a sample after its end"
+    state.apply(merge.write({(3_000, 1): 2.0}))
+    assert state.sampled == 3_900
+    assert state.load(read, 0)
+    assert state.sampled == 3_900, "what was read late is older"
+    merge.sampled = 3_000
+    state.apply(merge.write({(3_000, 0): 2.0}))
+    assert state.sampled == 3_900
+    assert state.load(Merge("e2", 1, sampled=100).history(), -1)
+    assert state.sampled == 0, "another epoch, which has no cell yet"
+
+
+def test_where_an_older_version_merges_samples_are_as_new_as_their_arrival_until_it_is_said_again() -> None:
+    merge = Merge(sampled=3_100)
+    merge.write({(3_000, 0): 1.0})
+    state = loaded(merge)
+    merge.sampled = 0
+    state.apply(msgspec.structs.replace(merge.write({(3_000, 0): 2.0}), newest=3_600))
+    assert state.sampled == 3_600
+    assert state.load(replace(merge.history(), newest=3_700), 0)
+    assert state.sampled == 3_700
+    merge.sampled = 3_200
+    state.apply(msgspec.structs.replace(merge.write({(3_000, 0): 3.0}), newest=3_800))
+    assert state.sampled == 3_200
 
 
 def test_what_was_read_late_does_not_undo_what_was_heard_since() -> None:
