@@ -1,13 +1,13 @@
 """The hub of a gateway: the stages that somebody watches, the clock that ticks for them, and the registry that they follow.
 
-The only task that writes to viewers is `run`: twenty times a second at most, and never while nobody watches. A tick comes as
+The only task that writes to viewers (by its `writer`) is `run`: twenty times a second at most, and never while nobody watches. A tick comes as
 soon as there is something to say to viewers whose last frame is long enough ago, so that frames fall into step with the commits
 of the aggregator instead of waiting for a clock of their own. What is written, stages and streams decide.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -18,11 +18,10 @@ from services.contract.history import ViewHistory
 from services.contract.live import Since
 from services.contract.registry import Entry
 from services.contract.views import View
-from services.gateway import metrics, outside, sends
+from services.gateway import metrics, outside
 from services.gateway.alarm import Alarm
 from services.gateway.dashboard import Position
 from services.gateway.faults import Faults
-from services.gateway.frames import Closed
 from services.gateway.health import Health
 from services.gateway.outgoing import Outgoing
 from services.gateway.past import MAX_CELLS, ParameterError
@@ -32,8 +31,9 @@ from services.gateway.relay import Relay
 from services.gateway.stage import LINGER_MS, Stage
 from services.gateway.streams import PanelStream
 from services.gateway.tier import SLACK_MS
-from services.gateway.viewer import SHUT, Out, Viewer
+from services.gateway.viewer import Out, Viewer
 from services.gateway.views import Views
+from services.gateway.writer import Writer
 from services.transport import registry
 from services.transport.history import read_range
 
@@ -44,8 +44,6 @@ SETTLE_S: Final = 0.005  # after a change: others of the same commit come along
 QUIET_S: Final = 0.25  # without a change: time for signs of life, and for what is away
 LOOK_S: Final = 0.02
 PAST_READERS: Final = 2  # at once: who looks back waits, who watches does not
-SLICE_S: Final = 0.005  # of sends before others get their turn
-SLICE: Final = 128  # sends between two looks at the clock
 
 
 def wall_clock() -> int:
@@ -71,8 +69,7 @@ class Hub:
         self._watched = asyncio.Event()
         self._changed = Alarm()
         self._readers = asyncio.Semaphore(PAST_READERS)
-        self._slice_ends = 0.0  # monotonic
-        self._sends = sends.best()
+        self.writer = Writer(clock, self._faults, self._lost)
         self.views.on_changed = self._changed.ring
 
     async def run(self) -> None:
@@ -154,7 +151,7 @@ class Hub:
         return {
             "registry": outside.registry(self.entries),
             "feed": {"away": self.health.feed_away or None, "views": len(self.views)},
-            "sends": "in Python" if self._sends is sends.in_python else "compiled",
+            "sends": self.writer.way,
             "pace": {"busy": round(self.throttle.busy, 3), "times_slower": self.throttle.factor},
             "watched": outside.dashboards(stages, now),
             "slowest": outside.slowest(stages, now),
@@ -250,15 +247,15 @@ class Hub:
 
     async def _tick(self) -> None:
         now = self._clock()
-        self._slice_ends = time.monotonic() + SLICE_S
+        self.writer.begin()
         for stage in list(self._stages.values()):
             for out in self._guarded(stage.name, stage.tick(now)):
-                await self._write(out)
+                await self.writer.write(out)
                 if out.message.kind == "delta":
                     stage.written(self._clock())
         for (name, _, _), stream in list(self._streams.items()):
             for out in self._guarded(name, stream.tick(now)):
-                await self._write(out)
+                await self.writer.write(out)
         self._sweep(now)
         self._gauges.set(self._stages.values(), self._streams.values(), now)
 
@@ -269,75 +266,11 @@ class Hub:
         except Exception as error:
             self._faults.caught("dashboard", "a tick of a dashboard failed", error, dashboard=name)
 
-    async def _write(self, out: Out) -> None:
-        message, viewers, clock = out.message, out.viewers, time.monotonic
-        written = deflated = 0
-        for at in range(0, len(viewers), SLICE):
-            if clock() > self._slice_ends:
-                await asyncio.sleep(0)
-                self._slice_ends = clock() + SLICE_S
-            slice_, packed = self._write_slice(out, viewers[at : at + SLICE])
-            written, deflated = written + slice_, deflated + packed
-            if message.content.cells:
-                metrics.VIEWER_FRESHNESS.observe(self._age_s(message.content.newest), slice_)
-        self._count(message, written, deflated)
-
-    def _write_slice(self, out: Out, viewers: Sequence[Viewer]) -> tuple[int, int]:
-        """To how many viewers it was written, and how many of them read it compressed."""
-        plain = [viewer for viewer in viewers if viewer.fd != SHUT and not viewer.deflated]
-        packed = [viewer for viewer in viewers if viewer.fd != SHUT and viewer.deflated] if len(plain) < len(viewers) else []
-        written, deflated = len(plain) + len(packed), len(packed)
-        others = [viewer for viewer in viewers if viewer.fd == SHUT] if written < len(viewers) else []
-        if plain:
-            self._write_direct(plain, out.message.frame(deflated=False))
-        if packed:
-            self._write_direct(packed, out.message.frame(deflated=True))
-        for viewer in others:
-            try:
-                if viewer.clogged:
-                    out.missed(viewer)
-                else:
-                    viewer.send(out.message)
-                    written += 1
-                    deflated += viewer.deflated
-            except Exception as error:
-                self._failed(viewer, error)
-        return written, deflated
-
-    def _write_direct(self, viewers: Sequence[Viewer], frame: bytes) -> None:
-        taken = self._sends([viewer.fd for viewer in viewers], frame)
-        for viewer, bytes_ in zip(viewers, taken or (), strict=False):
-            if bytes_ < len(frame):
-                try:
-                    viewer.rest(frame[bytes_:])
-                except Exception as error:
-                    self._failed(viewer, error)
-
-    def _failed(self, viewer: Viewer, error: Exception) -> None:
-        """One viewer's trouble is not the others'."""
-        self._faults.caught("viewer", "a viewer could not be written to", error)
-        try:
-            viewer.close(Closed.INTERNAL_ERROR)
-        except Exception as worse:
-            self._faults.caught("viewer", "a viewer could not be closed", worse)
-            for stage in self._stages.values():  # nor will it say that it has gone
-                stage.leave(viewer, self._clock())
-            for stream in self._streams.values():
-                stream.leave(viewer)
-
-    def _count(self, message: Outgoing, written: int, deflated: int) -> None:
-        """A message has been written to so many viewers, so many of whom read it compressed."""
-        metrics.FRAMES.labels(message.kind).inc(written)
-        metrics.PAYLOAD_BYTES.inc(len(message) * written)
-        metrics.BYTES.inc(message.written(written, deflated))
-        metrics.CELLS.inc(message.content.cells * written)
-        metrics.COALESCED.inc(message.content.overtaken * written)
-        if written:
-            for sampled, panels in message.content.panels:
-                metrics.PANEL_FRESHNESS.observe(self._age_s(sampled), panels)
-
-    def _age_s(self, sampled: int) -> float:
-        return max(0, self._clock() - sampled) / 1_000
+    def _lost(self, viewer: Viewer) -> None:
+        for stage in self._stages.values():
+            stage.leave(viewer, self._clock())
+        for stream in self._streams.values():
+            stream.leave(viewer)
 
     def _sweep(self, now: int) -> None:
         """Let go of what nobody has watched for a while."""

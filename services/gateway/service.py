@@ -19,8 +19,9 @@ from services.gateway.hub import Hub
 from services.gateway.memory import Memory
 from services.gateway.orders import routes
 from services.gateway.settings import AccessSettings, GatewaySettings, LeavingSettings, LimitSettings
+from services.gateway.sockets import TOLD_EVERY_S, Endpoint, Sockets
 from services.gateway.wall import Wall
-from services.gateway.websocket import NOTSENT_BYTES, TOLD_EVERY_S, Endpoint, Sockets
+from services.gateway.websocket import NOTSENT_BYTES, protocol
 from services.runtime.bounds import Bounds
 from services.runtime.garbage import Garbage
 from services.runtime.http import HttpServer
@@ -78,7 +79,7 @@ class Gateway:
             settings.host,
             settings.port,
             bounds=Bounds(limits.request_s, limits.keep_alive_s, limits.requests, limits.connections),
-            ws=self.sockets.protocol(),
+            ws=protocol(self.sockets),
             notsent_bytes=NOTSENT_BYTES,
             upgraded=metrics.HANDSHAKES.observe,
             refused=self._full,

@@ -11,7 +11,8 @@ from services.gateway.access.door import Door
 from services.gateway.access.keyring import Keyring
 from services.gateway.frames import decode_close
 from services.gateway.settings import AccessSettings, LimitSettings
-from services.gateway.websocket import PING_EVERY_S, Sockets, WebSocket
+from services.gateway.sockets import PING_EVERY_S, Sockets
+from services.gateway.websocket import WebSocket, protocol
 from tests.tokens import claims, jwk, jwks, token
 from tests.unit.gateway.masked import frame
 from tests.unit.gateway.test_websocket import REQUEST, Echo, State, Wire
@@ -48,7 +49,7 @@ class World:
         self.sockets = Sockets({"/live": self.echo}, door, lambda: self.clock)
 
     def connect(self, held: str) -> tuple[WebSocket, PausableWire]:
-        socket = self.sockets.protocol()(config=None, server_state=State(), app_state={})  # type: ignore[call-arg]
+        socket = protocol(self.sockets)(config=None, server_state=State(), app_state={})  # type: ignore[call-arg]
         assert isinstance(socket, WebSocket)
         wire = PausableWire()
         socket.connection_made(wire)

@@ -14,10 +14,11 @@ from services.contract.live import Delta, Status, decode_server, encode
 from services.contract.registry import Entry
 from services.gateway import metrics
 from services.gateway.content import Content
-from services.gateway.hub import SLICE_S, Hub
+from services.gateway.hub import Hub
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.stage import Stage
 from services.gateway.viewer import Indirect, Out, Viewer
+from services.gateway.writer import SLICE_S
 from services.transport import registry
 from services.transport.feed import connect
 from tests.unit.gateway.merge import Merge
@@ -95,7 +96,7 @@ async def test_others_have_their_turn_also_where_everybody_is_sent_something_els
 
     running = asyncio.create_task(other())
     for viewer in viewers:
-        await hub._write(Out(outgoing(Delta("host", "", 0, [])), [viewer]))
+        await hub.writer.write(Out(outgoing(Delta("host", "", 0, [])), [viewer]))
     running.cancel()
     assert turns >= VIEWERS * SEND_S / SLICE_S / 2
 
@@ -115,7 +116,7 @@ class Broken(Costly):
 async def test_who_cannot_be_written_to_is_closed_and_harms_nobody() -> None:
     hub = Hub(connect(NOWHERE))
     before, broken, after = Costly(), Broken(), Costly()
-    await hub._write(Out(outgoing(Delta("host", "", 0, [])), [before, broken, after]))
+    await hub.writer.write(Out(outgoing(Delta("host", "", 0, [])), [before, broken, after]))
     assert (before.frames, broken.closed, after.frames) == (1, 1011, 1)
 
 
@@ -130,7 +131,7 @@ class Hopeless(Broken):
 async def test_who_cannot_be_closed_either_harms_nobody() -> None:
     hub = Hub(connect(NOWHERE))
     broken, after = Hopeless(), Costly()
-    await hub._write(Out(outgoing(Delta("host", "", 0, [])), [broken, after]))
+    await hub.writer.write(Out(outgoing(Delta("host", "", 0, [])), [broken, after]))
     assert (broken.closed, after.frames) == (1011, 1)
 
 
@@ -141,7 +142,7 @@ async def test_who_cannot_be_counted_as_missed_is_closed_and_harms_nobody() -> N
     hub = Hub(connect(NOWHERE))
     clogged, after = Broken(), Costly()
     clogged.clogged = True
-    await hub._write(Out(outgoing(Delta("host", "", 0, [])), [clogged, after], missed))
+    await hub.writer.write(Out(outgoing(Delta("host", "", 0, [])), [clogged, after], missed))
     assert (clogged.closed, after.frames) == (1011, 1)
 
 
@@ -203,7 +204,7 @@ async def test_what_fails_again_and_again_is_counted_each_time_and_told_now_and_
     before = _faults("viewer")
     with structlog.testing.capture_logs() as told:
         for _ in range(3):
-            await hub._write(Out(outgoing(Delta("host", "", 0, [])), [Hopeless() for _ in range(100)]))
+            await hub.writer.write(Out(outgoing(Delta("host", "", 0, [])), [Hopeless() for _ in range(100)]))
     assert _faults("viewer") - before == 600, "neither written to nor closed"
     assert [entry["event"] for entry in told] == ["a viewer could not be written to", "a viewer could not be closed"]
 
@@ -223,7 +224,7 @@ async def test_how_new_and_how_much_is_counted_for_each_viewer_that_got_it() -> 
     )
     viewers = [Costly() for _ in range(2)]
     before = {name: _value(name) for name in COUNTED}
-    await hub._write(Out(message, [*viewers, away]))
+    await hub.writer.write(Out(message, [*viewers, away]))
     gained = {name: _value(name) - before[name] for name in COUNTED}
     assert gained == {
         "cells_total": 6, "cells_coalesced_total": 10, "viewer_freshness_seconds_count": 2, "panel_freshness_seconds_count": 3,
@@ -235,7 +236,7 @@ async def test_what_nobody_could_be_sent_is_as_new_as_nothing() -> None:
     away = Costly()
     away.clogged = True
     before = {name: _value(name) for name in COUNTED}
-    await hub._write(Out(Outgoing("delta", b"{}", content=Content(3, 5, 9_600, ((9_600, 1),))), [away]))
+    await hub.writer.write(Out(Outgoing("delta", b"{}", content=Content(3, 5, 9_600, ((9_600, 1),))), [away]))
     assert {name: _value(name) for name in COUNTED} == before
 
 
@@ -271,5 +272,5 @@ async def test_a_viewer_that_can_neither_be_written_to_nor_closed_is_not_tried_f
     hub.entries = {"host": entry(HOST)}
     viewer = Hopeless()
     hub.subscribe(viewer, "host", None, 10)
-    await hub._write(Out(outgoing(Delta("host", "", 0, [])), [viewer]))
+    await hub.writer.write(Out(outgoing(Delta("host", "", 0, [])), [viewer]))
     assert not len(hub._stages["host"].audience)

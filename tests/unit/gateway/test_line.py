@@ -21,7 +21,8 @@ from services.gateway.access.door import Door
 from services.gateway.endpoints import LiveEndpoint
 from services.gateway.frames import encode_text
 from services.gateway.hub import QUIET_S, TICK_S, Hub
-from services.gateway.websocket import NOTSENT_BYTES, Sockets, WebSocket
+from services.gateway.sockets import Sockets
+from services.gateway.websocket import NOTSENT_BYTES, WebSocket, protocol
 from services.transport.feed import connect
 from tests.unit.gateway.masked import frame
 from tests.unit.gateway.merge import Merge
@@ -123,7 +124,7 @@ class Town:
         self._chance = random.Random(1)
 
     def connect(self, wire: Wire) -> WebSocket:
-        socket = self.sockets.protocol()(config=None, server_state=self.state, app_state={})  # type: ignore[call-arg]
+        socket = protocol(self.sockets)(config=None, server_state=self.state, app_state={})  # type: ignore[call-arg]
         assert isinstance(socket, WebSocket)
         socket.connection_made(wire)
         socket.data_received(REQUEST)

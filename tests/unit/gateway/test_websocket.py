@@ -14,7 +14,8 @@ from services.gateway.frames import Opcode as Op
 from services.gateway.frames import decode_close, encode, encode_text
 from services.gateway.outgoing import Outgoing
 from services.gateway.settings import LeavingSettings, LimitSettings
-from services.gateway.websocket import CLOSE_S, LAST_READ_S, LAST_WORD_S, PING_EVERY_S, Sockets, WebSocket
+from services.gateway.sockets import CLOSE_S, LAST_READ_S, LAST_WORD_S, PING_EVERY_S, Sockets
+from services.gateway.websocket import WebSocket, protocol
 from tests.unit.gateway.masked import frame
 
 REQUEST = (
@@ -106,7 +107,7 @@ class World:
         self.state = State()
 
     def connect(self, request: bytes = REQUEST) -> tuple[WebSocket, Wire]:
-        socket = self.sockets.protocol()(config=None, server_state=self.state, app_state={})  # type: ignore[call-arg]
+        socket = protocol(self.sockets)(config=None, server_state=self.state, app_state={})  # type: ignore[call-arg]
         assert isinstance(socket, WebSocket)
         wire = Wire()
         socket.connection_made(wire)
@@ -387,7 +388,7 @@ def test_a_socket_knows_whose_it_is(world: World) -> None:
     assert socket.address == "192.0.2.7"
     counted = World()
     counted.sockets.door = Door(limits=LimitSettings(per_address=5, trusted_proxies=("192.0.2.0/24",)))
-    made = counted.sockets.protocol()(config=None, server_state=counted.state, app_state={})  # type: ignore[call-arg]
+    made = protocol(counted.sockets)(config=None, server_state=counted.state, app_state={})  # type: ignore[call-arg]
     assert isinstance(made, WebSocket)
     wire = Wire()
     wire._extra["peername"] = ("192.0.2.7", 50_000)  # type: ignore[attr-defined]

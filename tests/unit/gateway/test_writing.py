@@ -10,14 +10,14 @@ import pytest
 import uvloop
 
 from services.gateway import sends
+from services.gateway.faults import Faults
 from services.gateway.frames import encode_text
-from services.gateway.hub import Hub
+from services.gateway.hub import wall_clock
 from services.gateway.outgoing import Outgoing
 from services.gateway.viewer import Out
-from services.gateway.websocket import WebSocket
-from services.transport.feed import connect
+from services.gateway.websocket import WebSocket, protocol
+from services.gateway.writer import Writer
 from tests.unit.gateway.test_sends import WAYS
-from tests.unit.gateway.test_stage import NOWHERE
 from tests.unit.gateway.test_websocket import REQUEST, World
 
 Play = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
@@ -46,7 +46,7 @@ async def pair(world: World) -> AsyncIterator[Pair]:
     left, right = socket.socketpair()
     left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
     right.setblocking(False)
-    kind: Any = world.sockets.protocol()
+    kind: Any = protocol(world.sockets)
     _, ours = await loop.connect_accepted_socket(lambda: kind(config=None, server_state=world.state, app_state={}), left)
     await loop.sock_sendall(right, REQUEST)
     while not (await loop.sock_recv(right, 65_536)).endswith(b"\r\n\r\n"):
@@ -99,14 +99,14 @@ def test_frames_to_a_reader_that_stops_and_goes_on_come_whole_and_in_order(play:
 def test_frames_that_the_hub_writes_come_whole_and_in_order_and_the_others_are_missed(way: sends.Sends, play: Play) -> None:
     async def story() -> None:
         async with pair(World()) as slow, pair(World()) as brisk:
-            hub = Hub(connect(NOWHERE))
-            hub._sends = way
+            lost: list[object] = []
+            writer = Writer(wall_clock, Faults(), lost.append, way)
             for _ in range(3):
                 written: list[int] = []
                 missed: list[object] = []
                 sent, expected = 0, b""
                 while len(missed) < 3:
-                    await hub._write(Out(message(sent), [slow.ours, brisk.ours], missed.append))
+                    await writer.write(Out(message(sent), [slow.ours, brisk.ours], missed.append))
                     written += [sent] if len(missed) == 0 else []
                     sent += 1
                     expected = frames(range(sent))[-4_000:]
@@ -116,6 +116,7 @@ def test_frames_that_the_hub_writes_come_whole_and_in_order_and_the_others_are_m
                 whole = b"".join(encode_text(message(n).payload) for n in written)
                 assert await slow.hear(len(whole)) == whole
                 await until(lambda: not slow.ours.clogged)
+            assert not lost
 
     play(story)
 
