@@ -71,7 +71,7 @@ def test_another_cluster_is_tested_from_here(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(suite, "_pytest", pytest_ends_with_five)
     assert suite.run("", 2, ["-k", "something"]) == 5
-    assert asked == [["-k", "something"]]
+    assert asked == [["tests/cluster", "--ignore=tests/cluster/outside", "-k", "something"]]
 
 
 def test_a_cluster_that_does_not_run_is_not_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
