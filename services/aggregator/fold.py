@@ -130,7 +130,7 @@ class Fold:
             cold = fold.clock - fold._cold_after[name] if name in fold._cold_after else 0
             cells.whole_from = max(stored.state.begun.get(name, 0), cells.dropped_to, cold)
             cells.released = name in fold._cold_after
-            cells.saw((stored.state.sampled or {}).get(name, 0))
+            cells.saw(_newest_stored(stored, name, cells.selection.every_ms))
         fold.rollups.touch_all()
         return fold
 
@@ -452,3 +452,11 @@ def _after(batch: Batch, sequence: int) -> Batch:
         batch, series=batch.series[new], times=batch.times[new], values=batch.values[new], sequences=batch.sequences[new],
         starts=None if batch.starts is None else batch.starts[new],
     )  # fmt: skip
+
+
+def _newest_stored(stored: Stored, name: str, every_ms: int) -> int:
+    """Time of the newest sample of a selection, 0 for none. Of what an older version stored no later one is possible: the end of its newest bucket."""
+    if stored.state.sampled is not None:
+        return stored.state.sampled.get(name, 0)
+    buckets = [bucket for bucket, _ in stored.pages.get(name, {})]
+    return min(max(buckets) + every_ms, stored.state.max_time) if buckets else 0

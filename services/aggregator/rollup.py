@@ -122,7 +122,8 @@ class _RollUp:
                     self._compute(bucket)
             yield
         self._pending.clear()
-        self.coarse.saw(self.finer.newest)
+        if self.finer.newest >= self.finer.whole_from:
+            self.coarse.saw(self.finer.newest)
 
     def register(self, edge: int) -> None:
         """Number the groups of the finer one that are new. Of a group that is pooled, the edge says since when."""

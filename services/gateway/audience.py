@@ -1,6 +1,6 @@
 """Everybody who watches one dashboard: each at a rate, and each told exactly what it lacks.
 
-Synchronous. Nothing is written here: `tick` gives messages, made once for all who lack the same, and the hub writes them, in
+Synchronous. Nothing is written here: `tick` gives messages, made once for all who lack the same, and the writer writes them, in
 slices between which others have their turn. So whoever comes, or wants another rate, is dealt with by the next tick, after all
 that was meant for it before has been written; only leaving is at once.
 

@@ -1,6 +1,6 @@
 """What there is to count of a message: how many cells it has, how many it passes over, and how new what it shows is. Pure.
 
-Counted once for each message, as it is composed; the hub multiplies by who gets it.
+Counted once for each message, as it is composed; the writer multiplies by who gets it.
 """
 
 from typing import Final, NamedTuple

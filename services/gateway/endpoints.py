@@ -27,8 +27,7 @@ from services.gateway.hub import Hub, wall_clock
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.plotly import DEFAULT_POINTS, MAX_POINTS
 from services.gateway.rates import rate_of
-from services.gateway.sockets import Session
-from services.gateway.websocket import WebSocket
+from services.gateway.websocket import Session, WebSocket
 
 MAX_NAME: Final = 63
 FORBIDDEN: Final = "the token does not name this dashboard"

@@ -1,6 +1,6 @@
 """Faults of ours that must not become everybody's: an exception that nobody expected, of one viewer, one dashboard or one tick.
 
-Where they are caught is the hub's matter. Each is counted; of the same kind one is logged now and then, since what fails in a tick fails in the next one too.
+Where they are caught is the matter of the hub and the writer. Each is counted; of the same kind one is logged now and then, since what fails in a tick fails in the next one too.
 """
 
 import time

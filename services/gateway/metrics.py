@@ -79,13 +79,13 @@ PANEL_AGE = Histogram(
 _AGES: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300)
 VIEWER_FRESHNESS = Tally(
     f"{_PREFIX}_viewer_freshness_seconds",
-    "From the newest sample's own time (its arrival, where the sample says a later one) in a snapshot or delta to its being written to a viewer's socket,"
+    "From the newest sample's own time (its arrival, where the sample says a later one, and not after its bucket) in a snapshot or delta to its being written to a viewer's socket,"
     " once for each viewer",
     _AGES,
 )
 PANEL_FRESHNESS = Tally(
     f"{_PREFIX}_panel_freshness_seconds",
-    "From the own time of a panel's newest sample to its being written to sockets, for each panel once a message that shows something new of it",
+    "The same from the own time of a panel's newest sample to its being written to sockets, for each panel once a message that shows something new of it",
     _AGES,
 )
 HANDSHAKES = Histogram(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 LIBRARY: Final = Path(__file__).with_name("libsends.so")
-SOURCE: Final = Path(__file__).with_name("sends.c")
 FUNCTION: Final = "tideboard_sends_1"
 """The number is of what it takes and gives: a library of another version is as good as none."""
 

@@ -19,9 +19,9 @@ from services.gateway.hub import Hub
 from services.gateway.memory import Memory
 from services.gateway.orders import routes
 from services.gateway.settings import AccessSettings, GatewaySettings, LeavingSettings, LimitSettings
-from services.gateway.sockets import TOLD_EVERY_S, Endpoint, Sockets
+from services.gateway.sockets import TOLD_EVERY_S, Sockets
 from services.gateway.wall import Wall
-from services.gateway.websocket import NOTSENT_BYTES, protocol
+from services.gateway.websocket import NOTSENT_BYTES, Endpoint, protocol
 from services.runtime.bounds import Bounds
 from services.runtime.garbage import Garbage
 from services.runtime.http import HttpServer
@@ -70,7 +70,7 @@ class Gateway:
         self._redis = connect(self._redis_settings)
         self.hub = Hub(self._redis)
         endpoints: dict[str, Endpoint] = {"/api/v1/live": LiveEndpoint(self.hub), "/api/v1/plotly": PlotlyEndpoint(self.hub)}
-        self.sockets = Sockets(endpoints, door, limits=self._limits)
+        self.sockets = Sockets(door, limits=self._limits)
         self.streams = EventStreams()
         app = application(self.hub, Wall(self._settings.wall), self.streams, door)
         settings, limits = self._settings, self._limits
@@ -79,7 +79,7 @@ class Gateway:
             settings.host,
             settings.port,
             bounds=Bounds(limits.request_s, limits.keep_alive_s, limits.requests, limits.connections),
-            ws=protocol(self.sockets),
+            ws=protocol(self.sockets, endpoints),
             notsent_bytes=NOTSENT_BYTES,
             upgraded=metrics.HANDSHAKES.observe,
             refused=self._full,

@@ -2,18 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
 
 from services.contract.live import CloseCode
 from services.gateway import metrics
 from services.gateway.access.door import Door
+from services.gateway.departure import Connection
 from services.gateway.holder import Holder
 from services.gateway.settings import LimitSettings
 from services.runtime.logs import Collapse
-
-if TYPE_CHECKING:
-    from services.gateway.websocket import WebSocket
 
 PING_EVERY_S: Final = 20
 TOLD_EVERY_S: Final = 5.0  # of the same thing, into the log
@@ -24,26 +22,16 @@ _NAMED: Final = frozenset((*range(1000, 1015), *CloseCode))
 """Codes that metrics tell apart: clients may send two thousand others, and each would be a time series for ever."""
 
 
-class Session(Protocol):
-    """What an endpoint makes of one socket. watches, move: as of `departure.Connection`."""
+class Socket(Connection, Protocol):
+    """What is asked of one of them."""
 
-    @property
-    def watches(self) -> tuple[str, ...]: ...
+    transport: asyncio.Transport
 
-    def received(self, text: bytes) -> None: ...
+    def ping(self) -> None: ...
 
-    def move(self, within_ms: int) -> None: ...
+    def drop(self, reason: str) -> None: ...
 
-    def ended(self) -> None: ...
-
-
-class Endpoint(Protocol):
-    """subprotocols: one of them has to be agreed on, where there are any."""
-
-    @property
-    def subprotocols(self) -> Sequence[str]: ...
-
-    def open(self, socket: "WebSocket", query: str) -> Session: ...
+    def abort(self) -> None: ...
 
 
 class Sockets:
@@ -51,33 +39,31 @@ class Sockets:
 
     def __init__(
         self,
-        endpoints: Mapping[str, Endpoint],
         door: Door,
         clock: Callable[[], float] = time.monotonic,
         limits: LimitSettings | None = None,
     ) -> None:
-        self.endpoints = endpoints
         self.door = door
         self.clock = clock
         self.limits = limits or LimitSettings()
         self.ending: dict[Holder, float] = {}
-        self.stalled: dict[WebSocket, tuple[float, int]] = {}  # since when so many bytes have been waiting
-        self.closing: dict[WebSocket, float] = {}  # until when
-        self.dropped: dict[WebSocket, float] = {}  # since when, of those
-        self._wheel: list[dict[WebSocket, None]] = [{} for _ in range(PING_EVERY_S)]
+        self.stalled: dict[Socket, tuple[float, int]] = {}  # since when so many bytes have been waiting
+        self.closing: dict[Socket, float] = {}  # until when
+        self.dropped: dict[Socket, float] = {}  # since when, of those
+        self._wheel: list[dict[Socket, None]] = [{} for _ in range(PING_EVERY_S)]
         self.told = Collapse(TOLD_EVERY_S)
         self._made = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._wheel))
 
-    def __iter__(self) -> Iterator["WebSocket"]:
+    def __iter__(self) -> Iterator[Socket]:
         return (socket for slot in self._wheel for socket in slot)
 
     def __contains__(self, socket: object) -> bool:
         return any(socket in slot for slot in self._wheel)
 
-    def add(self, socket: "WebSocket") -> int:
+    def add(self, socket: Socket) -> int:
         """The slot of the wheel in which it is pinged."""
         self._made += 1
         slot = self._made % PING_EVERY_S
@@ -86,7 +72,7 @@ class Sockets:
         metrics.SOCKETS.inc()
         return slot
 
-    def remove(self, socket: "WebSocket", slot: int, code: int) -> None:
+    def remove(self, socket: Socket, slot: int, code: int) -> None:
         self._wheel[slot].pop(socket, None)
         self.stalled.pop(socket, None)
         self.closing.pop(socket, None)

@@ -1,6 +1,6 @@
 """One dashboard that somebody watches: who watches it, what they have been told, what they are told next.
 
-Synchronous and without Redis: the hub gives it the registry's entry and the time, and writes the frames that `tick` returns.
+Synchronous and without Redis: the hub gives it the registry's entry and the time, and has the messages written that `tick` returns.
 A viewer's first answer comes when the views have been read; until then, and where nothing changes, it hears a sign of life.
 """
 

@@ -14,6 +14,7 @@ from services.contract.history import NO_NOTES, ROW, Cells, Change, NewGroup, No
 from services.contract.terms import Terms, begun, knows
 
 TRIM_EVERY_MS: Final = 1_000
+_LAST_GROUP: Final = int(np.iinfo(np.uint32).max)
 FRESH: Final = 2  # buckets of a view that are being written at a time: the newest, and the one before while late samples come
 
 
@@ -237,12 +238,14 @@ class ViewState:
                 self.groups[number] = dict(labels)
 
     def _write(self, cells: Cells, version: int) -> None:
-        """Cells of a change that is newer than all that is here.
+        """Cells of a change that is newer than all that is here. ValueError where they are none.
 
         As nearly always a change has the whole newest bucket, which the next one will have again: what goes out of it is what came,
         and rows are made of it once.
         """
         start, fresh = cells.start, self._fresh.get(cells.start)
+        if len(cells.groups) != len(cells.values) or not (min(cells.groups) >= 0 and max(cells.groups) <= _LAST_GROUP):
+            raise ValueError("cells of another shape, or of groups that cannot be")
         if fresh.groups == cells.groups if fresh else start not in self._latest and cells.groups == sorted(cells.groups):
             self._fresh[start] = cells
             self._touch(start, version)
@@ -253,8 +256,9 @@ class ViewState:
 
     def _settle(self, start: int) -> None:
         """Make rows of a bucket: lists of numbers take several times their memory."""
-        if fresh := self._fresh.pop(start, None):
+        if fresh := self._fresh.get(start):
             self._buckets[start] = _rows(fresh, self._latest[start])
+            del self._fresh[start]
 
     def _touch(self, start: int, version: int) -> None:
         latest = self._latest.pop(start, 0)

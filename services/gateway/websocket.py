@@ -11,8 +11,9 @@ what it was sent, and if nothing is read for LAST_WORD_S, or not all within LAST
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import structlog
 
@@ -24,7 +25,7 @@ from services.gateway.frames import Closed, Opcode
 from services.gateway.holder import Holder, refusal
 from services.gateway.outgoing import Outgoing
 from services.gateway.sends import write
-from services.gateway.sockets import CLOSE_S, LAST_WORD_S, Session, Sockets
+from services.gateway.sockets import CLOSE_S, LAST_WORD_S, Sockets
 from services.gateway.viewer import SHUT
 
 log = structlog.get_logger()
@@ -32,6 +33,28 @@ log = structlog.get_logger()
 NOTSENT_BYTES: Final = 8 * 1024
 """What the kernel takes beyond what is on its way. At 56 kbit/s, 8 KiB are on the way for 1.2 s."""
 SLOW_RETRY_MS: Final = 5_000
+
+
+class Session(Protocol):
+    """What an endpoint makes of one socket. watches, move: as of `departure.Connection`."""
+
+    @property
+    def watches(self) -> tuple[str, ...]: ...
+
+    def received(self, text: bytes) -> None: ...
+
+    def move(self, within_ms: int) -> None: ...
+
+    def ended(self) -> None: ...
+
+
+class Endpoint(Protocol):
+    """subprotocols: one of them has to be agreed on, where there are any."""
+
+    @property
+    def subprotocols(self) -> Sequence[str]: ...
+
+    def open(self, socket: "WebSocket", query: str) -> Session: ...
 
 
 class WebSocket(Holder, asyncio.Protocol):
@@ -52,6 +75,7 @@ class WebSocket(Holder, asyncio.Protocol):
     )
 
     sockets: Sockets
+    endpoints: Mapping[str, Endpoint]
 
     def __init__(self, config: Any, server_state: Any, app_state: Any) -> None:
         super().__init__()
@@ -151,8 +175,8 @@ class WebSocket(Holder, asyncio.Protocol):
         if self._conversation and (frame := self._conversation.close(code, reason)):
             self.fd = self._direct = SHUT
             self._code = code
+            self.sockets.closing[self] = self.sockets.clock() + CLOSE_S  # before, as writing may fail
             self.transport.write(frame)
-            self.sockets.closing[self] = self.sockets.clock() + CLOSE_S
 
     def go_away(self, retry_in_ms: int) -> None:
         """Close it because this gateway, or this stream, is not the one to stay with."""
@@ -193,7 +217,7 @@ class WebSocket(Holder, asyncio.Protocol):
 
     def _shake_hands(self, data: bytes, *, waited: bool = False) -> None:
         request = handshake.parse(data)
-        endpoint = self.sockets.endpoints.get(request.path)
+        endpoint = self.endpoints.get(request.path)
         try:
             if endpoint is None:
                 raise handshake.RefusedError(HTTPStatus.NOT_FOUND, "there is no WebSocket here")
@@ -252,9 +276,9 @@ class WebSocket(Holder, asyncio.Protocol):
             self.close(Closed.INTERNAL_ERROR)
 
 
-def protocol(sockets: Sockets) -> type[asyncio.Protocol]:
-    """The class for uvicorn: it makes WebSockets that belong to these."""
-    return type("BoundWebSocket", (WebSocket,), {"__slots__": (), "sockets": sockets})
+def protocol(sockets: Sockets, endpoints: Mapping[str, Endpoint]) -> type[asyncio.Protocol]:
+    """The class for uvicorn: it makes WebSockets that belong to these. endpoints: by path."""
+    return type("BoundWebSocket", (WebSocket,), {"__slots__": (), "sockets": sockets, "endpoints": endpoints})
 
 
 _PING: Final = frames.encode(Opcode.PING, b"")

@@ -57,12 +57,9 @@ class Writer:
         """To how many viewers it was written, and how many of them read it compressed."""
         plain = [viewer for viewer in viewers if viewer.fd != SHUT and not viewer.deflated]
         packed = [viewer for viewer in viewers if viewer.fd != SHUT and viewer.deflated] if len(plain) < len(viewers) else []
-        written, deflated = len(plain) + len(packed), len(packed)
-        others = [viewer for viewer in viewers if viewer.fd == SHUT] if written < len(viewers) else []
-        if plain:
-            self._straight(plain, out.message.frame(deflated=False))
-        if packed:
-            self._straight(packed, out.message.frame(deflated=True))
+        others = [viewer for viewer in viewers if viewer.fd == SHUT] if len(plain) + len(packed) < len(viewers) else []
+        deflated = self._straight(out.message, packed, deflated=True)
+        written = deflated + self._straight(out.message, plain, deflated=False)
         for viewer in others:
             try:
                 if viewer.clogged:
@@ -75,15 +72,24 @@ class Writer:
                 self._failed(viewer, error)
         return written, deflated
 
-    def _straight(self, viewers: Sequence[Viewer], frame: bytes) -> None:
-        """On their sockets."""
-        taken = self._sends([viewer.fd for viewer in viewers], frame)
+    def _straight(self, message: Outgoing, viewers: Sequence[Viewer], *, deflated: bool) -> int:
+        """On their sockets; to how many it was written."""
+        if not viewers:
+            return 0
+        try:
+            frame = message.frame(deflated)
+            taken = self._sends([viewer.fd for viewer in viewers], frame)
+        except Exception as error:  # who does not get it is not to stay as if it had
+            for viewer in viewers:
+                self._failed(viewer, error)
+            return 0
         for viewer, bytes_ in zip(viewers, taken or (), strict=False):
             if bytes_ < len(frame):
                 try:
                     viewer.rest(frame[bytes_:])
                 except Exception as error:
                     self._failed(viewer, error)
+        return len(viewers)
 
     def _failed(self, viewer: Viewer, error: Exception) -> None:
         """One viewer's trouble is not the others'."""

@@ -369,6 +369,16 @@ def test_only_what_is_newer_than_it_was_is_told_and_a_fold_that_is_loaded_knows_
     assert again.changes().state.sampled == dict(zip(names, (T0 + 3_000, T0 + 2_000), strict=True))
 
 
+def test_of_what_an_older_version_stored_the_newest_bucket_ends_or_the_newest_sample_of_all_is_as_late_as_can_be() -> None:
+    one, other = view("load", fn="p50", every="1s"), view("cpu", fn="p50", every="1s")
+    fold, store = Fold(config(one, other), 0), Store()
+    fold.apply(records(write([gauge(1, at=1_200), gauge(1, at=7_300, metric="cpu")], 0)))
+    store.commit(fold)
+    store.stored.state.sampled = None
+    again = store.load()
+    assert (newest(again, one), newest(again, other)) == (2_000, 7_300)
+
+
 def test_only_changed_pages_are_stored_again() -> None:
     wanted = view(fn="max", by=["host"], every="1s")
     fold, store = Fold(config(wanted), 0), Store()

@@ -46,10 +46,10 @@ class World:
         limited = LimitSettings(**limits)
         door = Door(access, limited, keyring=self.keyring, wall=lambda: self.now, clock=lambda: self.clock)
         self.echo = Echo()
-        self.sockets = Sockets({"/live": self.echo}, door, lambda: self.clock)
+        self.sockets = Sockets(door, lambda: self.clock)
 
     def connect(self, held: str) -> tuple[WebSocket, PausableWire]:
-        socket = protocol(self.sockets)(config=None, server_state=State(), app_state={})  # type: ignore[call-arg]
+        socket = protocol(self.sockets, {"/live": self.echo})(config=None, server_state=State(), app_state={})  # type: ignore[call-arg]
         assert isinstance(socket, WebSocket)
         wire = PausableWire()
         socket.connection_made(wire)

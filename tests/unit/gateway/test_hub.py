@@ -120,6 +120,28 @@ async def test_who_cannot_be_written_to_is_closed_and_harms_nobody() -> None:
     assert (before.frames, broken.closed, after.frames) == (1, 1011, 1)
 
 
+class Unmakeable(Outgoing):
+    """A message of which no frame can be made."""
+
+    def frame(self, deflated: bool) -> bytes:
+        raise MemoryError
+
+
+class Straight(Broken):
+    """One whose socket frames are written to."""
+
+    fd = 2**20
+
+
+async def test_a_frame_that_cannot_be_made_closes_who_would_have_had_it_and_harms_nobody() -> None:
+    hub = Hub(connect(NOWHERE))
+    there, after = Straight(), Costly()
+    there.deflated = True
+    await hub.writer.write(Out(Unmakeable("delta", b"{}"), [there]))
+    await hub.writer.write(Out(outgoing(Delta("host", "", 0, [])), [after]))
+    assert (there.closed, after.frames) == (1011, 1)
+
+
 class Hopeless(Broken):
     """One that cannot be closed, either."""
 

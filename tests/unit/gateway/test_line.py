@@ -117,14 +117,16 @@ class Town:
     def __post_init__(self) -> None:
         self.hub = Hub(connect(NOWHERE), clock=lambda: self.now)
         self.hub.entries = {"host": entry(BOARD)}
-        self.sockets = Sockets({"/api/v1/live": LiveEndpoint(self.hub)}, Door(), lambda: self.now / 1_000)
+        self.sockets = Sockets(Door(), lambda: self.now / 1_000)
         self.line = Line(lambda: self.now)
         self.state = State()
         self._ticked_at = 0
         self._chance = random.Random(1)
 
     def connect(self, wire: Wire) -> WebSocket:
-        socket = protocol(self.sockets)(config=None, server_state=self.state, app_state={})  # type: ignore[call-arg]
+        socket = protocol(self.sockets, {"/api/v1/live": LiveEndpoint(self.hub)})(
+            config=None, server_state=self.state, app_state={}
+        )  # type: ignore[call-arg]
         assert isinstance(socket, WebSocket)
         socket.connection_made(wire)
         socket.data_received(REQUEST)

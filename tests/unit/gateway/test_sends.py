@@ -70,7 +70,7 @@ def test_where_there_is_no_library_or_another_version_of_it_python_sends(
     (tmp_path / "text.so").write_text("no library")
     assert sends.compiled(tmp_path / "text.so") is None
     other = tmp_path / "other.c"
-    other.write_text(sends.SOURCE.read_text().replace(sends.FUNCTION, "tideboard_sends_0"))
+    other.write_text(sends.LIBRARY.with_name("sends.c").read_text().replace(sends.FUNCTION, "tideboard_sends_0"))
     subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "other.so", other], check=True)
     assert sends.compiled(tmp_path / "other.so") is None
     monkeypatch.setattr(sends, "compiled", lambda: None)

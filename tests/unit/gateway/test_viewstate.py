@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.history import Change, Notes
+from services.contract.history import Cells, Change, Notes
 from services.gateway.viewstate import Verdict, ViewState
 from tests.unit.gateway.merge import Merge, table
 from tests.unit.gateway.steady import steady
@@ -159,6 +159,23 @@ def test_trimming_costs_nothing_when_it_was_done_just_now() -> None:
     state.apply(merge.write({(1_000, 0): 1.0}))
     state.trim(10_900)
     assert state.starts() == [0, 1_000]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [Cells(0, [0, 1], [1.0]), Cells(0, [-1, 1], [1.0, 1.0]), Cells(0, [0, 2**40], [1.0, 1.0])],
+    ids=["a value too few", "a group below", "a group above"],
+)
+def test_cells_that_cannot_be_are_refused_and_the_others_stay(cells: Cells) -> None:
+    merge = Merge()
+    state = loaded(merge)
+    for _ in range(2):
+        state.apply(merge.write({(0, 0): 1.0, (0, 1): 2.0}))
+    before = table(state.cells(0))
+    with pytest.raises(ValueError, match="cells"):
+        state.apply(msgspec.structs.replace(merge.write({(0, 0): 5.0}), cells=[cells]))
+    assert table(state.cells(0)) == before
+    assert table(state.changed_after(0)) == before
 
 
 def test_a_bucket_that_was_forgotten_while_it_was_written_begins_empty() -> None:

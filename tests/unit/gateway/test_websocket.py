@@ -103,11 +103,11 @@ class World:
     def __init__(self) -> None:
         self.now = 100.0
         self.echo = Echo()
-        self.sockets = Sockets({"/live": self.echo}, Door(), lambda: self.now)
+        self.sockets = Sockets(Door(), lambda: self.now)
         self.state = State()
 
     def connect(self, request: bytes = REQUEST) -> tuple[WebSocket, Wire]:
-        socket = protocol(self.sockets)(config=None, server_state=self.state, app_state={})  # type: ignore[call-arg]
+        socket = protocol(self.sockets, {"/live": self.echo})(config=None, server_state=self.state, app_state={})  # type: ignore[call-arg]
         assert isinstance(socket, WebSocket)
         wire = Wire()
         socket.connection_made(wire)
@@ -330,6 +330,15 @@ def test_a_byte_now_and_then_does_not_keep_a_socket_that_was_told(world: World) 
     assert told_too_slow(wire) and wire.over == "aborted"
 
 
+def test_one_whose_close_cannot_be_written_is_cut_all_the_same(world: World) -> None:
+    socket, wire = world.connect()
+    wire.over = "lost"
+    with pytest.raises(RuntimeError):
+        socket.close(1011)
+    world.turns(int(CLOSE_S) + 1)
+    assert wire.over == "aborted"
+
+
 def test_who_goes_on_after_it_was_told_ends_as_any_other(world: World) -> None:
     socket, wire = world.connect()
     wire.waiting = 1_000
@@ -388,7 +397,7 @@ def test_a_socket_knows_whose_it_is(world: World) -> None:
     assert socket.address == "192.0.2.7"
     counted = World()
     counted.sockets.door = Door(limits=LimitSettings(per_address=5, trusted_proxies=("192.0.2.0/24",)))
-    made = protocol(counted.sockets)(config=None, server_state=counted.state, app_state={})  # type: ignore[call-arg]
+    made = protocol(counted.sockets, {"/live": counted.echo})(config=None, server_state=counted.state, app_state={})  # type: ignore[call-arg]
     assert isinstance(made, WebSocket)
     wire = Wire()
     wire._extra["peername"] = ("192.0.2.7", 50_000)  # type: ignore[attr-defined]

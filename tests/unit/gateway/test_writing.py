@@ -46,7 +46,7 @@ async def pair(world: World) -> AsyncIterator[Pair]:
     left, right = socket.socketpair()
     left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
     right.setblocking(False)
-    kind: Any = protocol(world.sockets)
+    kind: Any = protocol(world.sockets, {"/live": world.echo})
     _, ours = await loop.connect_accepted_socket(lambda: kind(config=None, server_state=world.state, app_state={}), left)
     await loop.sock_sendall(right, REQUEST)
     while not (await loop.sock_recv(right, 65_536)).endswith(b"\r\n\r\n"):
