@@ -41,14 +41,17 @@ RUN python3 /build/imagetree.py prune /opt/tideboard/venv && \
 
 
 # The one function that is compiled, for any processor of its architecture; the compiler comes as a wheel, too, and stays behind.
-FROM packages AS compiled
-COPY requirements-compiler.lock services/gateway/sends.c /build/
+FROM ${PYTHON_IMAGE} AS compiled
+ARG PYTHON_INDEX=""
+COPY requirements-compiler.lock /build/
 RUN --mount=type=secret,id=ca,target=/run/ca.pem \
     if [ -s /run/ca.pem ]; then export PIP_CERT=/run/ca.pem; fi; \
-    /build/pip/bin/pip install --quiet --no-cache-dir --disable-pip-version-check ${PYTHON_INDEX:+--index-url="$PYTHON_INDEX"} \
-        --no-compile --no-deps --only-binary :all: --require-hashes -r /build/requirements-compiler.lock && \
-    ZIG_GLOBAL_CACHE_DIR=/tmp/zig ZIG_LOCAL_CACHE_DIR=/tmp/zig \
-    /build/pip/bin/python -m ziglang cc -O2 -shared -fPIC -s -mcpu=baseline -o /build/libsends.so /build/sends.c
+    python3 -m venv /build/compiler && \
+    /build/compiler/bin/pip install --quiet --no-cache-dir --disable-pip-version-check ${PYTHON_INDEX:+--index-url="$PYTHON_INDEX"} \
+        --no-compile --no-deps --only-binary :all: --require-hashes -r /build/requirements-compiler.lock
+COPY services/gateway/sends.c /build/
+RUN ZIG_GLOBAL_CACHE_DIR=/tmp/zig ZIG_LOCAL_CACHE_DIR=/tmp/zig \
+    /build/compiler/bin/python -m ziglang cc -O2 -shared -fPIC -s -mcpu=baseline -o /build/libsends.so /build/sends.c
 
 
 # Bytecode, since nothing can be written later: of the services, and of what they use of the standard library where the base
