@@ -64,7 +64,7 @@ class SelectionCells:
         self.dropped_to = 0  # buckets that start before this epoch ms were dropped; 0: nothing is stored yet
         self.released = False  # some cells are stored that are not held here
         self.whole_from = 0  # buckets that start at or after this epoch ms have all of their samples
-        self.newest = 0  # time of the newest sample in its cells, but never later than its ingest time, epoch ms; 0: none
+        self.newest = 0  # time of the newest sample in its cells, but never later than its ingest time as the fold judges it, epoch ms; 0: none
         self._pools: dict[bytes, int] = {}  # overflow groups: key -> number
         self._notes = notes
         self._told: SelectionNotes | None = (

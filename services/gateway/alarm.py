@@ -1,7 +1,7 @@
 """A flag that one task waits for, with an end to its patience.
 
 An asyncio.Event below asyncio.timeout cancels its task when the time is over and catches that again, which costs several times
-as much; the hub waits some times for each of its ticks.
+as much; the hub waits several times for each of its ticks.
 """
 
 import asyncio
