@@ -17,6 +17,8 @@ class Alarm:
         self._waiter: asyncio.Future[None] | None = None
 
     def ring(self) -> None:
+        if self.rung:
+            return
         self.rung = True
         if self._waiter is not None:
             _finish(self._waiter)

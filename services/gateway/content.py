@@ -23,23 +23,33 @@ class Content(NamedTuple):
 
 
 NOTHING: Final = Content()
+_NO_CELLS: Final = -1
 
 
 def content(picture: Picture, message: Delta | Snapshot, mark: Mark | None = None) -> Content:
     """mark: what its readers have, where it goes on from there."""
     views = enumerate(message.views) if isinstance(message, Snapshot) else ((part.view, part) for part in message.views)
-    cells = {place: count for place, view in views if (count := sum(len(column.groups) for column in view.cells))}
+    states = [*picture.states.values()]
+    cells = overtaken = 0
+    sampled: dict[int, int] = {}  # of each view that has cells here
+    for place, view in views:
+        count = 0
+        for column in view.cells:
+            count += len(column.groups)
+        if count:
+            state = states[place]
+            cells += count
+            sampled[place] = state.sampled
+            if mark and (passed := state.written - mark.views[place][-1] - count) > 0:
+                overtaken += passed
     if not cells:
         return NOTHING
-    states = list(picture.states.values())
-    overtaken = 0
-    if mark:
-        known = {place: mark.views[place][-1] for place in cells}
-        overtaken = sum(max(0, states[place].written - known[place] - count) for place, count in cells.items())
-    sampled = {place: states[place].sampled for place in cells}
     panels: dict[int, int] = {}
     for views_of in picture.composition.places:
-        if times := [sampled[place] for place in views_of if place in sampled]:
-            newest = max(times)
+        newest = _NO_CELLS
+        for place in views_of:
+            if (at := sampled.get(place, _NO_CELLS)) > newest:
+                newest = at
+        if newest != _NO_CELLS:
             panels[newest] = panels.get(newest, 0) + 1
-    return Content(sum(cells.values()), overtaken, max(sampled.values()), tuple(panels.items()))
+    return Content(cells, overtaken, max(sampled.values()), tuple(panels.items()))

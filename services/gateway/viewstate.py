@@ -139,38 +139,45 @@ class ViewState:
             self._forked = True
             return Verdict.forked
         self.changes += 1
-        noted = self._note(change.notes)
-        filled = change.version >= self.version and self._fill(change.filled)
-        if change.version <= self.version and change.closed <= self.closed:
+        newer = change.version > self.version
+        noted = change.notes is not None and self._note(change.notes)
+        filled = change.filled != 0 and change.version >= self.version and self._fill(change.filled)
+        if not newer and change.closed <= self.closed:
             return Verdict.applied if noted or filled else Verdict.known
-        if change.version > self.version:
-            if change.groups:
-                self._add_groups(change.version, ((group.number, group.labels) for group in change.groups))
-            for cells in change.cells:
-                if cells.groups:
-                    self.written += len(cells.groups)
-                    self._write(cells, change.version)
+        if newer:
             self._go_on(change)
-            self.version = change.version
-            self.arrived = max(self.arrived, change.newest)
-            self._see(change.sampled)
-        self.closed = max(self.closed, change.closed)
+        if change.closed > self.closed:
+            self.closed = change.closed
         return Verdict.applied
 
     def _go_on(self, change: Change) -> None:
-        """The terms, as they are when this change is here."""
-        if change.first and change.first == change.version:
-            self._terms = begun(self._terms, change.prev, change.first)
-        elif not self._terms or self._terms[-1].first != change.first:
-            self._terms = ()  # written by a version that keeps none
+        """To the version of this change. Costs of a gateway are here, one change after the other."""
+        version = change.version
+        if change.groups:
+            self._add_groups(version, ((group.number, group.labels) for group in change.groups))
+        for cells in change.cells:
+            if cells.groups:
+                self._write(cells, version)
+                self.written += len(cells.groups)
+        if change.first == version or not self._terms or self._terms[-1].first != change.first:
+            self._begin_term(change)
+        self.version = version
+        if change.newest > self.arrived:
+            self.arrived = change.newest
+        self._see(change.sampled)
+
+    def _begin_term(self, change: Change) -> None:
+        """This change begins one, or is of none that is known: it was written by a version that keeps none."""
+        self._terms = begun(self._terms, change.prev, change.first) if change.first == change.version else ()
 
     def _see(self, sampled: int) -> None:
         """Take what is said of the newest sample with a version."""
-        self._sampled = max(self._sampled, sampled) if sampled else 0
+        if sampled > self._sampled or not sampled:
+            self._sampled = sampled
 
-    def _note(self, notes: Notes | None) -> bool:
+    def _note(self, notes: Notes) -> bool:
         """Take notes that are newer; whether they are."""
-        if notes is None or notes.at <= self.notes.at:
+        if notes.at <= self.notes.at:
             return False
         self.notes = notes
         return True
@@ -221,7 +228,8 @@ class ViewState:
                 continue
             rows = self._buckets[start]
             found.append(_cells(start, rows[np.asarray(rows["version"] > version)]))
-        found.sort(key=lambda cells: cells.start)
+        if len(found) > 1:
+            found.sort(key=lambda cells: cells.start)
         return found
 
     def groups_after(self, version: int) -> list[NewGroup]:
@@ -243,10 +251,12 @@ class ViewState:
         As nearly always a change has the whole newest bucket, which the next one will have again: what goes out of it is what came,
         and rows are made of it once.
         """
-        start, fresh = cells.start, self._fresh.get(cells.start)
-        if len(cells.groups) != len(cells.values) or not (min(cells.groups) >= 0 and max(cells.groups) <= _LAST_GROUP):
+        start, groups = cells.start, cells.groups
+        fresh = self._fresh.get(start)
+        again = fresh is not None and fresh.groups == groups
+        if len(groups) != len(cells.values) or not (again or (min(groups) >= 0 and max(groups) <= _LAST_GROUP)):
             raise ValueError("cells of another shape, or of groups that cannot be")
-        if fresh.groups == cells.groups if fresh else start not in self._latest and cells.groups == sorted(cells.groups):
+        if again or (fresh is None and start not in self._latest and groups == sorted(groups)):
             self._fresh[start] = cells
             self._touch(start, version)
             if len(self._fresh) > FRESH:
@@ -262,8 +272,9 @@ class ViewState:
 
     def _touch(self, start: int, version: int) -> None:
         latest = self._latest.pop(start, 0)
-        self._latest[start] = max(latest, version)
-        self.newest = max(self.newest, start)
+        self._latest[start] = version if version > latest else latest
+        if start > self.newest:
+            self.newest = start
 
     def _merge(self, start: int, rows: Rows, oldest: int, newest: int) -> None:
         """oldest, newest: the versions that the rows are of."""
