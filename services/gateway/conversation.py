@@ -42,6 +42,8 @@ class Heard:
 Action = Text | Send | End | Heard
 
 _HEARD: Final = Heard()
+_EMPTY_PONG: Final = b"\x8a\x80"
+_EMPTY_PONG_BYTES: Final = 6  # with its mask
 
 
 class Conversation:
@@ -57,7 +59,11 @@ class Conversation:
 
     def receive(self, data: bytes) -> Iterator[Action]:
         """To be consumed whole, or else nothing more is heard. 1.4: after a close frame "the peer discards any further data"."""
-        if not self.ended:
+        if self.ended:
+            return
+        if data[:2] == _EMPTY_PONG and len(data) == _EMPTY_PONG_BYTES and self._reader.between:
+            yield _HEARD  # the answer to a ping: most of what viewers send
+        else:
             yield from self._receive(data)
 
     def close(self, code: int, reason: str = "") -> bytes:

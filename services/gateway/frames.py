@@ -106,6 +106,11 @@ class Reader:
         self._frame: _Frame | None = None  # that is on its way
         self._message: _Message | None = None  # that is on its way in fragments
 
+    @property
+    def between(self) -> bool:
+        """Whether what comes next is the beginning of a frame."""
+        return self._frame is None and not self._head
+
     def feed(self, data: bytes) -> Iterator[Message | None]:
         """For each frame that these bytes complete: its message, or None where more of it is to come. Then FrameError where
         they break the protocol. Who does not consume it whole may feed nothing more.

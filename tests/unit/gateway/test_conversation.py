@@ -31,6 +31,30 @@ def test_every_frame_is_counted(conversation: Conversation) -> None:
     ]
 
 
+def test_an_empty_pong_is_heard_between_frames_and_what_looks_like_one_within_a_frame_is_not(
+    conversation: Conversation,
+) -> None:
+    pong = frame(10)
+    assert hear(conversation, pong) == [Heard()]
+    whole = frame(2, pong, mask=bytes(4))
+    for cut in range(1, len(whole)):  # the rest of a frame may be as long as a pong, and look like one
+        told = Conversation(8_192)
+        assert hear(told, whole[:cut]) + hear(told, whole[cut:]) == hear(Conversation(8_192), whole)
+    text = frame(1, b"{}" + pong.replace(b"\x8a\x80", b"  "), fin=False)
+    assert hear(conversation, text) == [Heard()]
+    assert hear(conversation, pong) == [Heard()], "control frames may come between fragments"
+    assert [type(action) for action in hear(conversation, frame(0, b""))] == [Text]
+    conversation.close(4000)
+    assert hear(conversation, pong) == [Heard()]
+    hear(conversation, frame(8, b"\x03\xe8"))
+    assert hear(conversation, pong) == []
+
+
+@pytest.mark.parametrize("first", [0xCA, 0xAA, 0x9A, 0x0A])
+def test_a_pong_that_is_not_as_it_must_be_ends_it(conversation: Conversation, first: int) -> None:
+    assert isinstance(hear(conversation, bytes((first, *frame(10)[1:])))[-1], End)
+
+
 def test_after_it_was_abandoned_nothing_is_heard(conversation: Conversation) -> None:
     said = conversation.receive(frame(9) * 1_000)
     next(said)
