@@ -20,8 +20,9 @@ from services.gateway.dashboard import Mark, Picture, Position
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.pace import Pace
 from services.gateway.rates import PAUSED, RATES, Throttle
+from services.gateway.recipients import Members, Out, Recipients
 from services.gateway.tier import Base, Tier, shared
-from services.gateway.viewer import Out, Viewer
+from services.gateway.viewer import Viewer
 
 ALIVE_MS: Final = 600  # a second at most between two frames: the hub may be quiet for 350 ms
 SOON_MS: Final = 1_000
@@ -142,7 +143,7 @@ class Audience:
         if self._moves:
             return 0
         mark, every_ms = picture.mark, self._throttle.every_ms
-        times = [tier.due_at(mark, every_ms(hz)) for hz, tier in self.tiers.items() if hz != PAUSED]
+        times = [tier.due_at(mark, every_ms(hz)) for hz, tier in self.tiers.items() if hz != PAUSED and len(tier)]
         return min((time for time in times if time is not None), default=None)
 
     def snapshot(self, picture: Picture, now: int) -> Outgoing | None:
@@ -186,7 +187,7 @@ class Audience:
                 told = _NEVER if worth or wishes[viewer].told else self._told
                 self.tiers[hz].join(viewer, Base(made.mark, told), self._told, now)
             if made.message:
-                yield Out(made.message, asked, partial(self._wait_again, wishes))
+                yield Out(made.message, Recipients(asked), partial(self._wait_again, wishes))
 
     def tell(self, status: Status, now: int) -> Iterable[Out]:
         """Tell everybody how things are."""
@@ -199,7 +200,7 @@ class Audience:
                 yield from self._tell_paused(tier, now)
         if self.waiting:
             self.waiting = {viewer: wish._replace(told=True) for viewer, wish in self.waiting.items()}
-            yield Out(outgoing(status), list(self.waiting))
+            yield Out(outgoing(status), Recipients(self.waiting))
 
     def alive(self, picture: Picture | None, now: int) -> Iterable[Out]:
         """Signs of life for those who have not heard anything for a while."""
@@ -208,10 +209,10 @@ class Audience:
                 tier.heard_at = now
                 if hz == PAUSED:
                     yield from self._tell_paused(tier, now)
-                yield Out(outgoing(picture.alive(now) if picture else Delta(self.dashboard, "", now, [])), list(tier))
+                yield Out(outgoing(picture.alive(now) if picture else Delta(self.dashboard, "", now, [])), Recipients(tier))
         if self.waiting and now - self._waited_at >= ALIVE_MS:
             self._waited_at = now
-            yield Out(outgoing(Delta(self.dashboard, "", now, [])), list(self.waiting))
+            yield Out(outgoing(Delta(self.dashboard, "", now, [])), Recipients(self.waiting))
 
     def judge(self, now: int) -> None:
         """Give those who cannot keep up fewer frames, and those who can again more."""
@@ -239,7 +240,7 @@ class Audience:
         made = self._delta(picture, tier.mark, tier.hz, now) if tier.members else _Made(None, picture.mark)
         tier.mark = made.mark
         if made.message and tier.members:
-            outs.append(Out(made.message, list(tier.members), partial(self._missed, tier, before, now)))
+            outs.append(Out(made.message, tier.members.recipients, partial(self._missed, tier, before, now)))
         late: dict[tuple[Base, bool], list[Viewer]] = {}
         for viewer, base in tier.behind.items():
             if viewer.clogged:
@@ -248,14 +249,15 @@ class Audience:
                 late.setdefault((base, self._reduced(viewer)), []).append(viewer)
         begin = shared((base.mark for base, _ in late), picture.mark)
         for (base, reduced), viewers in late.items():
+            recipients = Recipients(viewers)
             for viewer in viewers:
                 del tier.behind[viewer]
-                tier.members[viewer] = None
+                tier.members.add(viewer)
             if base.told != self._told:  # first: what changed may be all that a slow reader has room for
-                outs.append(Out(self._status(tier.hz, reduced, now), viewers, partial(tier.missed, base)))
+                outs.append(Out(self._status(tier.hz, reduced, now), recipients, partial(tier.missed, base)))
             if message := self._delta(picture, begin[base.mark], tier.hz, now).message:
                 told = base._replace(told=self._told)
-                outs.append(Out(message, viewers, partial(self._missed, tier, told, now)))
+                outs.append(Out(message, recipients, partial(self._missed, tier, told, now)))
         if outs:
             tier.heard_at = now
         return outs
@@ -321,7 +323,7 @@ class Audience:
         for viewer in untold:
             tier.behind[viewer] = tier.behind[viewer]._replace(told=self._told)
         if untold:
-            yield Out(self._status(tier.hz, False, now), untold, partial(_tell_again, tier))
+            yield Out(self._status(tier.hz, False, now), Recipients(untold), partial(_tell_again, tier))
 
     def _soon(self, tier: Tier, picture: Picture | None) -> bool:
         """Whether a frame with something in it comes within a second of the last one."""
@@ -339,14 +341,14 @@ class Audience:
         pace = self._slow.get(viewer)
         return pace is not None and pace.reduced
 
-    def _by_limit(self, viewers: Iterable[Viewer]) -> list[tuple[bool, list[Viewer]]]:
+    def _by_limit(self, members: Members) -> list[tuple[bool, Recipients]]:
         """Who has fewer frames than it wants apart from the others."""
         if not self._slow:
-            return [(False, found)] if (found := list(viewers)) else []
+            return [(False, members.recipients)] if members else []
         apart: dict[bool, list[Viewer]] = {False: [], True: []}
-        for viewer in viewers:
+        for viewer in members:
             apart[self._reduced(viewer)].append(viewer)
-        return [(reduced, found) for reduced, found in apart.items() if found]
+        return [(reduced, Recipients(found)) for reduced, found in apart.items() if found]
 
     def _status(self, hz: int, reduced: bool, now: int) -> Outgoing:
         limit = "reader" if reduced else "gateway" if hz and self._throttle.factor > 1 else ""

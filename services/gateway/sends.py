@@ -6,22 +6,36 @@ viewers, and what the kernel does not take is its caller's to deal with, so both
 
 import ctypes
 import os
+import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 LIBRARY: Final = Path(__file__).with_name("libsends.so")
-FUNCTION: Final = "tideboard_sends_1"
+FUNCTION: Final = "tideboard_sends_2"
 """The number is of what it takes and gives: a library of another version is as good as none."""
-
-Sends = Callable[[Sequence[int], bytes], Sequence[int] | None]
-"""Sockets that do not block, and a frame; how many bytes of it each has taken, None where each took all."""
+CHUNK: Final = 32  # sends between two looks at the clock
 
 
-def in_python(fds: Sequence[int], frame: bytes) -> Sequence[int] | None:
-    taken = [write(fd, frame) for fd in fds]
-    return None if min(taken, default=len(frame)) == len(frame) else taken
+class Sent(NamedTuple):
+    """How many had their turn, from the first on. taken: how many bytes of the frame each of these took, None where each took all."""
+
+    tried: int
+    taken: "array[int] | None"
+
+
+Sends = Callable[["array[int]", bytes, int], Sent]
+"""Sockets that do not block, as C's ints, a frame, and until when (monotonic, ns). Then no more than CHUNK are still sent to; at least one is."""
+
+
+def in_python(fds: "array[int]", frame: bytes, until_ns: int) -> Sent:
+    taken = array("i")
+    for fd in fds:
+        taken.append(write(fd, frame))
+        if len(taken) % CHUNK == 0 and time.monotonic_ns() > until_ns:
+            break
+    return Sent(len(taken), None if min(taken, default=len(frame)) == len(frame) else taken)
 
 
 def write(fd: int, frame: bytes) -> int:
@@ -38,15 +52,19 @@ def compiled(library: Path = LIBRARY) -> Sends | None:
         call = getattr(ctypes.CDLL(str(library)), FUNCTION)
     except (OSError, AttributeError):
         return None
-    call.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p)
+    ints = ctypes.c_void_p
+    call.argtypes = (ints, ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_longlong, ints, ints)
 
-    def sends(fds: Sequence[int], frame: bytes) -> Sequence[int] | None:
-        sockets = array("i", fds)
-        taken = array("i", sockets)
-        partly = call(sockets.buffer_info()[0], len(sockets), frame, len(frame), taken.buffer_info()[0])
-        return taken if partly else None
+    def sends(fds: "array[int]", frame: bytes, until_ns: int) -> Sent:
+        taken, partly = array("i", fds), array("i", (0,))
+        tried = call(_at(fds), len(fds), frame, len(frame), until_ns, _at(taken), _at(partly))
+        return Sent(tried, taken[:tried] if partly[0] else None)
 
     return sends
+
+
+def _at(numbers: "array[int]") -> int:
+    return numbers.buffer_info()[0]
 
 
 def best() -> Sends:

@@ -16,7 +16,8 @@ from services.gateway.dashboard import Composition, Picture, Position
 from services.gateway.health import Freshness, Health
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.rates import Throttle
-from services.gateway.viewer import Out, Viewer
+from services.gateway.recipients import Out
+from services.gateway.viewer import Viewer
 from services.gateway.views import Held, Views
 
 JUDGE_MS: Final = 200

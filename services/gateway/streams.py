@@ -7,8 +7,9 @@ import msgspec
 from services.contract.live import CloseCode
 from services.gateway.outgoing import Outgoing
 from services.gateway.plotly import Frame, Stream
+from services.gateway.recipients import Members, Out, Recipients
 from services.gateway.stage import PATIENCE_MS, Stage
-from services.gateway.viewer import Out, Viewer
+from services.gateway.viewer import Viewer
 
 
 class PanelStream:
@@ -16,7 +17,7 @@ class PanelStream:
 
     def __init__(self, stage: Stage, panel: str, max_points: int, now: int) -> None:
         self.stage = stage
-        self.viewers: dict[Viewer, None] = {}
+        self.viewers = Members()
         self.waiting: dict[Viewer, None] = {}
         self._panel = panel
         self._max_points = max_points
@@ -33,7 +34,7 @@ class PanelStream:
         self.waiting[viewer] = None
 
     def leave(self, viewer: Viewer) -> None:
-        self.viewers.pop(viewer, None)
+        self.viewers.discard(viewer)
         self.waiting.pop(viewer, None)
 
     def tick(self, now: int) -> Iterator[Out]:
@@ -48,26 +49,26 @@ class PanelStream:
             return
         if self.viewers:
             if frame := self._stream.tick(now):
-                yield Out(_message(frame), list(self.viewers), self._missed)
+                yield Out(_message(frame), self.viewers.recipients, self._missed)
         else:
             self._stream.start(now)
         if ready := [viewer for viewer in self.waiting if not viewer.clogged]:
             message = _message(self._stream.react(now))
             for viewer in ready:
                 del self.waiting[viewer]
-                self.viewers[viewer] = None
-            yield Out(message, ready, self._missed)
+                self.viewers.add(viewer)
+            yield Out(message, Recipients(ready), self._missed)
 
     def _missed(self, viewer: Viewer) -> None:
         """Who could not be sent a frame gets everything when it has drained."""
         if viewer in self.viewers:
-            del self.viewers[viewer]
+            self.viewers.discard(viewer)
             self.waiting[viewer] = None
 
     def _make(self, now: int) -> None:
         """Another document: everybody starts again."""
         self._shown, self._made_at, self._stream = self.stage.shown, now, None
-        self.waiting, self.viewers = self.viewers | self.waiting, {}
+        self.waiting, self.viewers = {**dict.fromkeys(self.viewers), **self.waiting}, Members()
         if picture := self.stage.picture:
             plan = next((item for item in picture.composition.plans if item.panel.id == self._panel), None)
             if plan:

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from services.gateway.dashboard import Had, Mark
 from services.gateway.rates import PAUSED
+from services.gateway.recipients import Members
 from services.gateway.viewer import Viewer
 
 SLACK_MS = 12
@@ -36,7 +37,7 @@ class Tier:
     def __init__(self, hz: int) -> None:
         self.hz = hz
         self.mark = Mark("", ())
-        self.members: dict[Viewer, None] = {}
+        self.members = Members()
         self.behind: dict[Viewer, Base] = {}
         self.sent_at = 0
         self.looked_at = 0
@@ -59,7 +60,7 @@ class Tier:
         if not self.members:
             self.mark = base.mark
         if base == (self.mark, told):
-            self.members[viewer] = None
+            self.members.add(viewer)
         else:
             self.behind[viewer] = base
 
@@ -71,15 +72,13 @@ class Tier:
 
     def take(self, viewer: Viewer, told: int) -> Base | None:
         """A viewer leaves, with what it has; None where it is not here."""
-        if viewer in self.members:
-            del self.members[viewer]
+        if self.members.discard(viewer):
             return Base(self.mark, told)
         return self.behind.pop(viewer, None)
 
     def missed(self, base: Base, viewer: Viewer) -> None:
         """A viewer in step was clogged: it still has this."""
-        if viewer in self.members:
-            del self.members[viewer]
+        if self.members.discard(viewer):
             self.behind[viewer] = base
 
     def due_at(self, mark: Mark, every_ms: float) -> float | None:

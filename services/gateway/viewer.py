@@ -1,7 +1,5 @@
 """Where messages go, whatever the door: a WebSocket, an event stream."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from services.gateway.outgoing import Outgoing
@@ -9,18 +7,37 @@ from services.gateway.outgoing import Outgoing
 SHUT: Final = -1
 
 
+class Descriptors:
+    """Those of this process that are a viewer's `fd`.
+
+    changes: how often the `fd` of a viewer that was there became another one. Who keeps descriptors may use them as long as this is
+    what it was: a descriptor that is closed becomes another connection's.
+    """
+
+    __slots__ = ("changes",)
+
+    def __init__(self) -> None:
+        self.changes = 0
+
+
+descriptors: Final = Descriptors()
+
+
 class Viewer(Protocol):
-    """clogged: what was sent last is still on its way; nothing more should be sent until it is not. deflated: it is sent compressed.
+    """clogged: what was sent last is still on its way; nothing more should be sent until it is not. deflated: it is sent compressed,
+    from its beginning to its end.
 
     fd: a socket that does not block and to which frames may be written now, past `send`; SHUT where there is none, and while it is
-    clogged. What the socket does not take is given to `rest`.
+    clogged. What the socket does not take is given to `rest`. When it changes, `descriptors` counts it.
 
     Sending to one that is closed does nothing.
     """
 
     clogged: bool
     deflated: bool
-    fd: int
+
+    @property
+    def fd(self) -> int: ...
 
     def send(self, message: Outgoing) -> None: ...
 
@@ -38,16 +55,3 @@ class Indirect:
 
     def rest(self, frame: bytes) -> None:
         """Nothing was written past `send`."""
-
-
-def ignore(viewer: Viewer) -> None:
-    """It does not matter that this viewer does not get this message."""
-
-
-@dataclass(slots=True, frozen=True)
-class Out:
-    """A message that is to be written, to whom, and who hears of those that are clogged and do not get it."""
-
-    message: Outgoing
-    viewers: list[Viewer]
-    missed: Callable[[Viewer], None] = ignore

@@ -26,7 +26,7 @@ from services.gateway.holder import Holder, refusal
 from services.gateway.outgoing import Outgoing
 from services.gateway.sends import write
 from services.gateway.sockets import CLOSE_S, LAST_WORD_S, Sockets
-from services.gateway.viewer import SHUT
+from services.gateway.viewer import SHUT, descriptors
 
 log = structlog.get_logger()
 
@@ -65,12 +65,12 @@ class WebSocket(Holder, asyncio.Protocol):
         "_connections",
         "_conversation",
         "_direct",
+        "_fd",
         "_pinged",
         "_session",
         "_slot",
         "clogged",
         "deflated",
-        "fd",
         "transport",
     )
 
@@ -83,7 +83,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self._conversation: Conversation | None = None
         self._session: Session | None = None
         self._slot = -1
-        self.fd = self._direct = SHUT  # where frames may be written past the transport; fd: while that has nothing waiting
+        self._fd = self._direct = SHUT  # where frames may be written past the transport; fd: while that has nothing waiting
         self.deflated = False
         self._pinged = 0  # pings that have not been answered
         self._code = int(Closed.ABNORMAL)
@@ -97,7 +97,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.fd = self._direct = SHUT
+        self._shut()
         self._connections.discard(self)
         self._conversation = None  # a tick that is writing may still come by, and uvloop's closed transports take nothing
         if self._slot >= 0:
@@ -132,11 +132,13 @@ class WebSocket(Holder, asyncio.Protocol):
         """The transport is closed then."""
 
     def pause_writing(self) -> None:
-        self.clogged, self.fd = True, SHUT
+        self.clogged = True
+        self._aim(SHUT)
         self.sockets.stalled[self] = self.sockets.clock(), self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
-        self.clogged, self.fd = False, self._direct
+        self.clogged = False
+        self._aim(self._direct)
         self.sockets.stalled.pop(self, None)
 
     def shutdown(self) -> None:
@@ -145,15 +147,14 @@ class WebSocket(Holder, asyncio.Protocol):
 
     # For the endpoint.
 
+    @property
+    def fd(self) -> int:
+        """As of `Viewer`."""
+        return self._fd
+
     def send(self, message: Outgoing) -> None:
         """Write a message. Does nothing where the socket is closing."""
-        frame = (message.deflated if self.deflated else message.plain) or message.frame(self.deflated)
-        if self.fd != SHUT:
-            taken = write(self.fd, frame)
-            if taken == len(frame):
-                return
-            frame = frame[taken:]
-        self.rest(frame)
+        self._write((message.deflated if self.deflated else message.plain) or message.frame(self.deflated))
 
     def rest(self, frame: bytes) -> None:
         """Write a frame, or what is left of it. The transport knows what to do where there is no room, or nobody."""
@@ -162,6 +163,25 @@ class WebSocket(Holder, asyncio.Protocol):
             return
         self.transport.write(frame)
         self._hold_to_limit()
+
+    def _write(self, frame: bytes) -> None:
+        """Past the transport, where that has nothing waiting."""
+        if self._fd != SHUT:
+            taken = write(self._fd, frame)
+            if taken == len(frame):
+                return
+            frame = frame[taken:]
+        self.rest(frame)
+
+    def _aim(self, fd: int) -> None:
+        """Frames are written there from now on."""
+        self._fd = fd
+        descriptors.changes += 1
+
+    def _shut(self) -> None:
+        """Nothing is written past the transport any more."""
+        self._direct = SHUT
+        self._aim(SHUT)
 
     def _hold_to_limit(self) -> None:
         """What may wait for one reader is limited, also what it asked for itself: answers to its pings."""
@@ -173,7 +193,7 @@ class WebSocket(Holder, asyncio.Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake."""
         if self._conversation and (frame := self._conversation.close(code, reason)):
-            self.fd = self._direct = SHUT
+            self._shut()
             self._code = code
             self.sockets.closing[self] = self.sockets.clock() + CLOSE_S  # before, as writing may fail
             self.transport.write(frame)
@@ -203,7 +223,7 @@ class WebSocket(Holder, asyncio.Protocol):
         self.sockets.closing[self] = now + LAST_WORD_S
 
     def abort(self) -> None:
-        self.fd = self._direct = SHUT
+        self._shut()
         self.transport.abort()
 
     def ping(self) -> None:
@@ -213,7 +233,7 @@ class WebSocket(Holder, asyncio.Protocol):
             self.close(CloseCode.no_pong, "no answer to two pings")
             return
         self._pinged += 1
-        self.rest(_PING)
+        self._write(_PING)
 
     def _shake_hands(self, data: bytes, *, waited: bool = False) -> None:
         request = handshake.parse(data)
@@ -237,7 +257,8 @@ class WebSocket(Holder, asyncio.Protocol):
         self._slot = self.sockets.add(self)
         self.transport.set_write_buffer_limits(high=0)  # what is not sent yet stays here, where it is known
         self.transport.write(accepted.answer)
-        self.fd = self._direct = _descriptor(self.transport)
+        self._direct = _descriptor(self.transport)
+        self._aim(self._direct)
         if endpoint.subprotocols and not accepted.subprotocol:
             self.close(CloseCode.no_subprotocol, f"offer the subprotocol {endpoint.subprotocols[0]}")
         else:
@@ -259,7 +280,7 @@ class WebSocket(Holder, asyncio.Protocol):
 
         To close with bytes unread would reset the connection, and the reset may overtake our close frame.
         """
-        self.fd = self._direct = SHUT
+        self._shut()
         if self._conversation:
             self._conversation.abandon()
         if not self.transport.is_closing():

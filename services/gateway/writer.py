@@ -6,16 +6,26 @@ Most of a message's cost is here, in the sends; what is written, and to whom, is
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.gateway import metrics, sends
 from services.gateway.faults import Faults
 from services.gateway.frames import Closed
 from services.gateway.outgoing import Outgoing
-from services.gateway.viewer import SHUT, Out, Viewer
+from services.gateway.recipients import Lot, Out, lots
+from services.gateway.viewer import Viewer
 
-SLICE_S: Final = 0.005  # of sends before others get their turn
-SLICE: Final = 128  # sends between two looks at the clock
+SLICE_NS: Final = 10_000_000  # of sends before others get their turn
+
+
+class _Written(NamedTuple):
+    """To how many viewers something was written, and how many of them read it compressed."""
+
+    written: int
+    deflated: int
+
+
+_NONE: Final = _Written(0, 0)
 
 
 class Writer:
@@ -28,7 +38,7 @@ class Writer:
         self._faults = faults
         self._lost = lost
         self._sends = by or sends.best()
-        self._ends = 0.0  # of the slice, monotonic
+        self._ends_ns = 0  # of the slice, monotonic
 
     @property
     def way(self) -> str:
@@ -37,30 +47,52 @@ class Writer:
 
     def begin(self) -> None:
         """Others have just had their turn."""
-        self._ends = time.monotonic() + SLICE_S
+        self._ends_ns = time.monotonic_ns() + SLICE_NS
 
     async def write(self, out: Out) -> None:
         """Who is clogged does not get it, and is told to `out.missed`."""
-        message, viewers = out.message, out.viewers
+        message, left = out.message, [*out.viewers.lots]
         written = deflated = 0
-        for at in range(0, len(viewers), SLICE):
-            if time.monotonic() > self._ends:
+        while left:
+            if time.monotonic_ns() > self._ends_ns:
                 await asyncio.sleep(0)
                 self.begin()
-            some, packed = self._slice(out, viewers[at : at + SLICE])
-            written, deflated = written + some, deflated + packed
-            if message.content.cells:
-                metrics.VIEWER_FRESHNESS.observe(self._age_s(message.content.newest), some)
+            lot = left.pop()
+            if lot.stale:
+                left += lots(lot.viewers)
+                lot = left.pop()
+            tried, some = self._straight(message, lot) if lot.straight else self._through(out, lot.viewers)
+            written, deflated = written + some.written, deflated + some.deflated
+            if tried < len(lot):
+                left.append(lot.after(tried))
+            if message.content.cells and some.written:
+                metrics.VIEWER_FRESHNESS.observe(self._age_s(message.content.newest), some.written)
         self._count(message, written, deflated)
 
-    def _slice(self, out: Out, viewers: Sequence[Viewer]) -> tuple[int, int]:
-        """To how many viewers it was written, and how many of them read it compressed."""
-        plain = [viewer for viewer in viewers if viewer.fd != SHUT and not viewer.deflated]
-        packed = [viewer for viewer in viewers if viewer.fd != SHUT and viewer.deflated] if len(plain) < len(viewers) else []
-        others = [viewer for viewer in viewers if viewer.fd == SHUT] if len(plain) + len(packed) < len(viewers) else []
-        deflated = self._straight(out.message, packed, deflated=True)
-        written = deflated + self._straight(out.message, plain, deflated=False)
-        for viewer in others:
+    def _straight(self, message: Outgoing, lot: Lot) -> "tuple[int, _Written]":
+        """On their sockets. How many have had their turn, and got it."""
+        try:
+            frame = message.frame(lot.deflated)
+            tried, taken = self._sends(lot.fds, frame, self._ends_ns)
+        except Exception as error:  # who does not get it is not to stay as if it had
+            for viewer in lot.viewers:
+                self._failed(viewer, error)
+            return len(lot), _NONE
+        for viewer, bytes_ in zip(lot.viewers, taken or (), strict=False):
+            if bytes_ < len(frame):
+                try:
+                    viewer.rest(frame[bytes_:])
+                except Exception as error:
+                    self._failed(viewer, error)
+        return tried, _Written(tried, tried if lot.deflated else 0)
+
+    def _through(self, out: Out, viewers: Sequence[Viewer]) -> "tuple[int, _Written]":
+        """By what they are. How many have had their turn, and who of them got it."""
+        tried = written = deflated = 0
+        for viewer in viewers:
+            if tried and time.monotonic_ns() > self._ends_ns:
+                break
+            tried += 1
             try:
                 if viewer.clogged:
                     out.missed(viewer)
@@ -70,26 +102,7 @@ class Writer:
                     deflated += viewer.deflated
             except Exception as error:
                 self._failed(viewer, error)
-        return written, deflated
-
-    def _straight(self, message: Outgoing, viewers: Sequence[Viewer], *, deflated: bool) -> int:
-        """On their sockets; to how many it was written."""
-        if not viewers:
-            return 0
-        try:
-            frame = message.frame(deflated)
-            taken = self._sends([viewer.fd for viewer in viewers], frame)
-        except Exception as error:  # who does not get it is not to stay as if it had
-            for viewer in viewers:
-                self._failed(viewer, error)
-            return 0
-        for viewer, bytes_ in zip(viewers, taken or (), strict=False):
-            if bytes_ < len(frame):
-                try:
-                    viewer.rest(frame[bytes_:])
-                except Exception as error:
-                    self._failed(viewer, error)
-        return len(viewers)
+        return tried, _Written(written, deflated)
 
     def _failed(self, viewer: Viewer, error: Exception) -> None:
         """One viewer's trouble is not the others'."""

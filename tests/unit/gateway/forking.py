@@ -18,7 +18,8 @@ from services.gateway.audience import Audience
 from services.gateway.dashboard import Composition, Picture
 from services.gateway.outgoing import Outgoing
 from services.gateway.rates import Throttle
-from services.gateway.viewer import Indirect, Out
+from services.gateway.recipients import Out
+from services.gateway.viewer import Indirect
 from services.gateway.viewstate import Verdict, ViewState
 from tests.unit.gateway.merge import Merge
 from tests.unit.gateway.worlds import EVERY, Client, dashboard, panel

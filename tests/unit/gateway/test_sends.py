@@ -3,7 +3,8 @@
 import contextlib
 import socket
 import subprocess
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ _COMPILED = sends.compiled()
 assert _COMPILED is not None, "`make test` compiles it"
 WAYS = [pytest.param(sends.in_python, id="python"), pytest.param(_COMPILED, id="compiled")]
 FRAME = bytes(range(256)) * 40  # zeros are nothing special
+NEVER = 2**62
+"""It is never so late."""
+
+
+def descriptors(ends: Iterable[socket.socket]) -> "array[int]":
+    return array("i", [end.fileno() for end in ends])
 
 
 class Ends:
@@ -38,7 +45,7 @@ def ends() -> Iterator[Ends]:
 @pytest.mark.parametrize("way", WAYS)
 def test_all_get_the_whole_frame(ends: Ends, way: sends.Sends) -> None:
     pairs = [ends.pair() for _ in range(100)]
-    assert way([ours.fileno() for ours, _ in pairs], FRAME) is None
+    assert way(descriptors(ours for ours, _ in pairs), FRAME, NEVER) == (100, None)
     assert all(theirs.recv(2 * len(FRAME)) == FRAME for _, theirs in pairs)
 
 
@@ -50,7 +57,8 @@ def test_what_was_not_taken_is_told_of_each(ends: Ends, way: sends.Sends) -> Non
         while True:
             full.send(FRAME)
     left.close()
-    taken = way([narrow.fileno(), full.fileno(), gone.fileno(), wide.fileno()], FRAME)
+    tried, taken = way(descriptors((narrow, full, gone, wide)), FRAME, NEVER)
+    assert tried == 4
     assert taken is not None
     assert list(taken[1:]) == [0, 0, len(FRAME)]
     assert 0 <= taken[0] <= len(FRAME)
@@ -60,7 +68,35 @@ def test_what_was_not_taken_is_told_of_each(ends: Ends, way: sends.Sends) -> Non
 
 @pytest.mark.parametrize("way", WAYS)
 def test_nobody_is_sent_nothing(way: sends.Sends) -> None:
-    assert way([], FRAME) is None
+    assert way(array("i"), FRAME, NEVER) == (0, None)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_when_the_time_is_over_the_others_wait(ends: Ends, way: sends.Sends) -> None:
+    pairs = [ends.pair() for _ in range(2 * sends.CHUNK + 1)]
+    fds = descriptors(ours for ours, _ in pairs)
+    assert way(fds, FRAME, 0) == (sends.CHUNK, None)
+    assert [len(read(theirs)) for _, theirs in pairs] == [len(FRAME)] * sends.CHUNK + [0] * (sends.CHUNK + 1)
+    assert way(fds[sends.CHUNK :], FRAME, NEVER) == (sends.CHUNK + 1, None)
+
+
+def read(end: socket.socket) -> bytes:
+    try:
+        return end.recv(2 * len(FRAME))
+    except BlockingIOError:
+        return b""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_it_is_told_also_of_a_part_who_did_not_take_all(ends: Ends, way: sends.Sends) -> None:
+    (full, _), *others = (ends.pair() for _ in range(2 * sends.CHUNK))
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            full.send(FRAME)
+    tried, taken = way(descriptors((full, *(ours for ours, _ in others))), FRAME, 0)
+    assert tried == sends.CHUNK
+    assert taken is not None
+    assert [*taken] == [0] + [len(FRAME)] * (sends.CHUNK - 1)
 
 
 def test_where_there_is_no_library_or_another_version_of_it_python_sends(

@@ -463,7 +463,7 @@ def test_before_the_registry_is_read_nobody_is_told_that_there_is_no_dashboard()
     stage = Stage("host", world.views, world.health, world.throttle, START)
     seat = Seat()
     stage.subscribe(seat, None, 10, START)
-    outs = [(out.message.kind, out.viewers) for out in stage.tick(START + 1_000)]
+    outs = [(out.message.kind, [*out.viewers]) for out in stage.tick(START + 1_000)]
     assert seat.frames == []
     assert ("delta", [seat]) in outs
 

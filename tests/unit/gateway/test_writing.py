@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import socket
+import time
+from array import array
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -14,9 +16,11 @@ from services.gateway.faults import Faults
 from services.gateway.frames import encode_text
 from services.gateway.hub import wall_clock
 from services.gateway.outgoing import Outgoing
-from services.gateway.viewer import Out
+from services.gateway.recipients import Members, Out, Recipients
+from services.gateway.viewer import SHUT, descriptors
 from services.gateway.websocket import WebSocket, protocol
-from services.gateway.writer import Writer
+from services.gateway.writer import SLICE_NS, Writer
+from tests.unit.gateway.masked import frame
 from tests.unit.gateway.test_sends import WAYS
 from tests.unit.gateway.test_websocket import REQUEST, World
 
@@ -106,7 +110,7 @@ def test_frames_that_the_hub_writes_come_whole_and_in_order_and_the_others_are_m
                 missed: list[object] = []
                 sent, expected = 0, b""
                 while len(missed) < 3:
-                    await writer.write(Out(message(sent), [slow.ours, brisk.ours], missed.append))
+                    await writer.write(Out(message(sent), Recipients([slow.ours, brisk.ours]), missed.append))
                     written += [sent] if len(missed) == 0 else []
                     sent += 1
                     expected = frames(range(sent))[-4_000:]
@@ -117,6 +121,86 @@ def test_frames_that_the_hub_writes_come_whole_and_in_order_and_the_others_are_m
                 assert await slow.hear(len(whole)) == whole
                 await until(lambda: not slow.ours.clogged)
             assert not lost
+
+    play(story)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_goes_between_two_slices_is_not_written_to_and_its_number_is_anothers(way: sends.Sends, play: Play) -> None:
+    """Everybody's socket is known when a message is begun, and from the one before."""
+
+    async def story() -> None:
+        world, begun = World(), asyncio.Event()
+
+        def one_by_one(fds: "array[int]", frame: bytes, until_ns: int) -> sends.Sent:
+            begun.set()
+            time.sleep(SLICE_NS / 1e9)  # as if it took so long: the others have their turn
+            return way(fds[:1], frame, until_ns)
+
+        async with contextlib.AsyncExitStack() as stack:
+            stay = [await stack.enter_async_context(pair(world)) for _ in range(8)]
+            goes = await stack.enter_async_context(pair(world))
+            members = Members()
+            for both in (*stay, goes):
+                members.add(both.ours)
+            writer = Writer(wall_clock, Faults(), lambda _: None, one_by_one)
+            await writer.write(Out(message(1), members.recipients))
+            assert len({frames_of(both.theirs) for both in (*stay, goes)}) == 1
+
+            number, heirs = goes.ours.fd, list[socket.socket]()
+            begun.clear()
+            writing = asyncio.create_task(writer.write(Out(message(2), members.recipients)))
+            await begun.wait()
+            goes.ours.abort()
+            while number not in [heir.fileno() for heir in heirs]:
+                assert not writing.done(), "the number was free too late"
+                heirs += [stack.enter_context(end) for end in socket.socketpair()]
+                await asyncio.sleep(0)
+            assert not writing.done(), "the number was free too late"
+            await writing
+            assert {frames_of(heir) for heir in heirs} == {b""}
+            assert {frames_of(both.theirs) for both in stay} == {frames(range(2, 3))}
+
+    play(story)
+
+
+def test_whenever_frames_may_go_elsewhere_it_is_counted(play: Play) -> None:
+    async def story() -> None:
+        seen = [(SHUT, descriptors.changes)]
+
+        def look(socket: WebSocket, *, changed: bool) -> None:
+            fd, changes = socket.fd, descriptors.changes
+            assert (fd != seen[-1][0]) == changed
+            assert not changed or changes > seen[-1][1]
+            seen.append((fd, changes))
+
+        async with pair(World()) as both:
+            look(both.ours, changed=True)
+            while both.ours.fd != SHUT:
+                both.ours.send(message(1))
+            assert both.ours.clogged
+            look(both.ours, changed=True)
+            while both.ours.fd == SHUT:
+                await both.hear(1_000)
+            look(both.ours, changed=True)
+            both.ours.send(message(2, 10))
+            look(both.ours, changed=False)
+            both.ours.close(4000)
+            look(both.ours, changed=True)
+        async with pair(World()) as both:
+            look(both.ours, changed=True)
+            both.theirs.send(frame(8, b"\x03\xe8"))
+            await until(lambda: both.ours.fd == SHUT)
+            look(both.ours, changed=True)
+        async with pair(World()) as both:
+            look(both.ours, changed=True)
+            both.theirs.close()
+            await until(lambda: both.ours.fd == SHUT)
+            look(both.ours, changed=True)
+        async with pair(World()) as both:
+            look(both.ours, changed=True)
+            both.ours.abort()
+            look(both.ours, changed=True)
 
     play(story)
 
