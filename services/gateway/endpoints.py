@@ -41,7 +41,7 @@ class LiveEndpoint:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    def open(self, socket: WebSocket, query: str) -> Session:
+    def open(self, socket: WebSocket, query: str, subprotocol: str) -> Session:
         return _Live(self._hub, socket)
 
 
@@ -142,7 +142,7 @@ class PlotlyEndpoint:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    def open(self, socket: WebSocket, query: str) -> Session:
+    def open(self, socket: WebSocket, query: str, subprotocol: str) -> Session:
         return _Plotly(self._hub, socket, query)
 
 

@@ -49,12 +49,13 @@ class Session(Protocol):
 
 
 class Endpoint(Protocol):
-    """subprotocols: one of them has to be agreed on, where there are any."""
+    """subprotocols: one of them has to be agreed on, where there are any: the first that the client offers."""
 
     @property
     def subprotocols(self) -> Sequence[str]: ...
 
-    def open(self, socket: "WebSocket", query: str) -> Session: ...
+    def open(self, socket: "WebSocket", query: str, subprotocol: str) -> Session:
+        """subprotocol: which one was agreed on, so how messages are written; empty where there is none."""
 
 
 class WebSocket(Holder, asyncio.Protocol):
@@ -262,7 +263,7 @@ class WebSocket(Holder, asyncio.Protocol):
         if endpoint.subprotocols and not accepted.subprotocol:
             self.close(CloseCode.no_subprotocol, f"offer the subprotocol {endpoint.subprotocols[0]}")
         else:
-            self._session = endpoint.open(self, request.query)
+            self._session = endpoint.open(self, request.query, accepted.subprotocol)
 
     def _resume(self, data: bytes) -> None:
         """The handshake, after it has waited for keys."""

@@ -15,7 +15,7 @@ from services.gateway.outgoing import Outgoing
 from services.gateway.recipients import Lot, Out, lots
 from services.gateway.viewer import Viewer
 
-SLICE_NS: Final = 10_000_000  # of sends before others get their turn
+SLICE_NS: Final = 5_000_000  # of sends before others get their turn
 
 
 class _Written(NamedTuple):

@@ -25,7 +25,7 @@ from tests.bench import (
     bench_stale,
     bench_start,
 )
-from tests.bench.page import keep, name_machine
+from tests.bench.page import keep
 from tests.bench.report import Table
 
 BENCHES: dict[str, Callable[[], Table | Iterable[Table]]] = {
@@ -55,8 +55,6 @@ def main(arguments: list[str]) -> int:
     if unknown := [name for name in names if name not in BENCHES]:
         print(f"there is no bench {unknown[0]!r}; there are {', '.join(BENCHES)}", file=sys.stderr)
         return 2
-    if write:
-        name_machine()
     for name in names:
         found = BENCHES[name]()
         for table in [found] if isinstance(found, Table) else found:

@@ -9,22 +9,12 @@ from typing import Final
 from tests.bench.report import Table, machine
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-HEAD: Final = """# Benchmarks
-
-Written by `make bench ARGS=--write`. Machine: {machine}. Ratios within one run are what counts; absolute times depend on the machine. Each section is of the run that measured it last.
-"""
 
 
 def keep(*tables: Table) -> None:
-    """Put tables into the page, at once, so that what is measured next may fail."""
+    """Put tables into the page, at once, so that what is measured next may fail. Each says on which machine it was measured."""
     head, *parts = PAGE.read_text().split("\n## ")
     sections = {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in parts}
     for table in tables:
-        sections[table.title] = table.markdown()
+        sections[table.title] = f"{table.markdown()}\nMachine: {machine()}.\n"
     PAGE.write_text(f"{head.rstrip()}\n\n" + "\n".join(sections.values()))
-
-
-def name_machine() -> None:
-    """Say on the page which machine this is."""
-    _, begin, sections = PAGE.read_text().partition("\n## ")
-    PAGE.write_text(HEAD.format(machine=machine()) + begin + sections)

@@ -36,11 +36,17 @@ def test_a_table_takes_the_place_of_the_one_of_its_title_and_a_new_one_comes_las
     assert page.read_text() == text
 
 
-def test_naming_the_machine_leaves_the_sections(page: Path) -> None:
-    pages.name_machine()
-    head, _, sections = page.read_text().partition("\n## ")
-    assert "cores" in head and "some machine" not in head
-    assert sections == BEFORE.partition("\n## ")[2]
+def test_a_section_names_the_machine_that_it_was_measured_on_and_the_others_keep_theirs(
+    page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for title, where in (("One", "this one, 2 cores"), ("Two", "that one, 4 cores"), ("One", "that one, 4 cores")):
+        monkeypatch.setattr(pages, "machine", lambda where=where: where)
+        pages.keep(table(title, "5"))
+        sections = dict(part.split("\n", 1) for part in page.read_text().split("\n## ")[1:])
+        assert sections[title].endswith(f"\n\nMachine: {where}.\n")
+        assert sections[title].count("Machine:") == 1
+    pages.keep(table("Three", "3"))
+    assert page.read_text().count("Machine: that one, 4 cores.") == 3
 
 
 @pytest.mark.parametrize(("arguments", "kept"), [(["--write"], True), ([], False)])

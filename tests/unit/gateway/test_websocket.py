@@ -62,14 +62,16 @@ class Wire(asyncio.Transport):
 class Echo:
     """An endpoint that repeats what it hears, and fails when it is told to."""
 
-    subprotocols = ("v1",)
+    subprotocols: tuple[str, ...] = ("v1",)
 
     def __init__(self) -> None:
         self.queries: list[str] = []
+        self.agreed: list[str] = []
         self.ended_sessions = 0
 
-    def open(self, socket: WebSocket, query: str) -> "EchoSession":
+    def open(self, socket: WebSocket, query: str, subprotocol: str) -> "EchoSession":
         self.queries.append(query)
+        self.agreed.append(subprotocol)
         return EchoSession(self, socket)
 
 
@@ -138,6 +140,14 @@ def test_an_upgrade_is_answered_and_opens_a_session(world: World) -> None:
     assert wire.high == 0, "it knows of every byte that waits"
     socket.data_received(frame(1, b"hello"))
     assert wire.written[1:] == [encode_text(b"hello")]
+
+
+@pytest.mark.parametrize(("offered", "agreed"), [("v1", "v1"), ("v1, v2", "v2"), ("v3,v2", "v2"), ("v1, v3", "v1")])
+def test_of_several_subprotocols_ours_comes_first_and_the_session_hears_which(world: World, offered: str, agreed: str) -> None:
+    world.echo.subprotocols = ("v2", "v1")
+    _, wire = world.connect(REQUEST.replace(b"sec-websocket-protocol: v1", f"sec-websocket-protocol: {offered}".encode()))
+    assert f"Sec-WebSocket-Protocol: {agreed}\r\n".encode() in wire.written[0]
+    assert world.echo.agreed == [agreed]
 
 
 def test_a_client_that_offers_compression_may_compress(world: World) -> None:
