@@ -7,6 +7,7 @@ and none of them has got another socket or lost it, what was found the last time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from services.gateway.outgoing import Outgoing
@@ -18,19 +19,24 @@ INDIRECT: Final = array("i")
 class Lot:
     """Some of them who are written to in the same way: straight to their sockets, all compressed or all not, or through `send`.
 
-    fds: their sockets, one for each viewer, INDIRECT where there are none. Right until `stale`.
+    first: they are those from there on; who is before them has had its turn. fds: the sockets of all viewers, INDIRECT where they have
+    none. Right until `stale`.
     """
 
-    __slots__ = ("_changes", "deflated", "fds", "viewers")
+    __slots__ = ("_changes", "_viewers", "deflated", "fds", "first")
 
-    def __init__(self, viewers: Sequence[Viewer], fds: "array[int]", changes: int, *, deflated: bool) -> None:
-        self.viewers = viewers
+    def __init__(self, viewers: Sequence[Viewer], fds: "array[int]", changes: int, *, deflated: bool, first: int = 0) -> None:
+        self._viewers = viewers
         self.fds = fds
         self.deflated = deflated
+        self.first = first
         self._changes = changes  # of the descriptors, when these were looked up
 
     def __len__(self) -> int:
-        return len(self.viewers)
+        return len(self._viewers) - self.first
+
+    def __iter__(self) -> Iterator[Viewer]:
+        return islice(self._viewers, self.first, None)
 
     @property
     def stale(self) -> bool:
@@ -42,8 +48,8 @@ class Lot:
         return bool(self.fds)
 
     def after(self, count: int) -> "Lot":
-        """Without those who have had their turn."""
-        return Lot(self.viewers[count:], self.fds[count:], self._changes, deflated=self.deflated)
+        """Without so many who have had their turn. Nobody is looked at: not even that is free with thousands."""
+        return Lot(self._viewers, self.fds, self._changes, deflated=self.deflated, first=self.first + count)
 
 
 def lots(viewers: Iterable[Viewer]) -> list[Lot]:

@@ -19,19 +19,20 @@ CHUNK: Final = 32  # sends between two looks at the clock
 
 
 class Sent(NamedTuple):
-    """How many had their turn, from the first on. taken: how many bytes of the frame each of these took, None where each took all."""
+    """How many had their turn, one after the other. taken: how many bytes of the frame each of these took, None where each took all."""
 
     tried: int
     taken: "array[int] | None"
 
 
-Sends = Callable[["array[int]", bytes, int], Sent]
-"""Sockets that do not block, as C's ints, a frame, and until when (monotonic, ns). Then no more than CHUNK are still sent to; at least one is."""
+Sends = Callable[["array[int]", int, bytes, int], Sent]
+"""Sockets that do not block, as C's ints, from which of them on, a frame, and until when (monotonic, ns). Then no more than CHUNK are
+still sent to; at least one is."""
 
 
-def in_python(fds: "array[int]", frame: bytes, until_ns: int) -> Sent:
+def in_python(fds: "array[int]", first: int, frame: bytes, until_ns: int) -> Sent:
     taken = array("i")
-    for fd in fds:
+    for fd in fds[first:]:
         taken.append(write(fd, frame))
         if len(taken) % CHUNK == 0 and time.monotonic_ns() > until_ns:
             break
@@ -55,9 +56,9 @@ def compiled(library: Path = LIBRARY) -> Sends | None:
     ints = ctypes.c_void_p
     call.argtypes = (ints, ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_longlong, ints, ints)
 
-    def sends(fds: "array[int]", frame: bytes, until_ns: int) -> Sent:
-        taken, partly = array("i", fds), array("i", (0,))
-        tried = call(_at(fds), len(fds), frame, len(frame), until_ns, _at(taken), _at(partly))
+    def sends(fds: "array[int]", first: int, frame: bytes, until_ns: int) -> Sent:
+        taken, partly = fds[first:], array("i", (0,))
+        tried = call(_at(fds) + first * fds.itemsize, len(taken), frame, len(frame), until_ns, _at(taken), _at(partly))
         return Sent(tried, taken[:tried] if partly[0] else None)
 
     return sends

@@ -5,7 +5,7 @@ Most of a message's cost is here, in the sends; what is written, and to whom, is
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from services.gateway import metrics, sends
@@ -59,9 +59,9 @@ class Writer:
                 self.begin()
             lot = left.pop()
             if lot.stale:
-                left += lots(lot.viewers)
+                left += lots(lot)
                 lot = left.pop()
-            tried, some = self._straight(message, lot) if lot.straight else self._through(out, lot.viewers)
+            tried, some = self._straight(message, lot) if lot.straight else self._through(out, lot)
             written, deflated = written + some.written, deflated + some.deflated
             if tried < len(lot):
                 left.append(lot.after(tried))
@@ -73,12 +73,12 @@ class Writer:
         """On their sockets. How many have had their turn, and got it."""
         try:
             frame = message.frame(lot.deflated)
-            tried, taken = self._sends(lot.fds, frame, self._ends_ns)
+            tried, taken = self._sends(lot.fds, lot.first, frame, self._ends_ns)
         except Exception as error:  # who does not get it is not to stay as if it had
-            for viewer in lot.viewers:
+            for viewer in lot:
                 self._failed(viewer, error)
             return len(lot), _NONE
-        for viewer, bytes_ in zip(lot.viewers, taken or (), strict=False):
+        for viewer, bytes_ in zip(lot, taken, strict=False) if taken else ():
             if bytes_ < len(frame):
                 try:
                     viewer.rest(frame[bytes_:])
@@ -86,7 +86,7 @@ class Writer:
                     self._failed(viewer, error)
         return tried, _Written(tried, tried if lot.deflated else 0)
 
-    def _through(self, out: Out, viewers: Sequence[Viewer]) -> "tuple[int, _Written]":
+    def _through(self, out: Out, viewers: Iterable[Viewer]) -> "tuple[int, _Written]":
         """By what they are. How many have had their turn, and who of them got it."""
         tried = written = deflated = 0
         for viewer in viewers:

@@ -85,11 +85,11 @@ def check(recipients: Recipients, viewers: list[Viewer]) -> None:
     assert recipients.lots is found, "nothing has changed"
     assert not any(lot.stale or not len(lot) for lot in found)
     for lot in found:
-        assert all((viewer.fd != SHUT) == lot.straight for viewer in lot.viewers)
+        assert all((viewer.fd != SHUT) == lot.straight for viewer in lot)
         if lot.straight:
-            assert [*lot.fds] == [viewer.fd for viewer in lot.viewers]
-            assert {viewer.deflated for viewer in lot.viewers} == {lot.deflated}
-    assert sorted(map(id, (it for lot in found for it in lot.viewers))) == sorted(map(id, viewers))
+            assert [*lot.fds] == [viewer.fd for viewer in lot]
+            assert {viewer.deflated for viewer in lot} == {lot.deflated}
+    assert sorted(map(id, (it for lot in found for it in lot))) == sorted(map(id, viewers))
 
 
 TestComing = Coming.TestCase
@@ -99,7 +99,14 @@ def test_what_is_left_of_a_lot_is_as_old_as_it() -> None:
     seats = [Seat(fd, deflated=True) for fd in (3, 4, 5)]
     (lot,) = lots(seats)
     left = lot.after(1)
-    assert (left.viewers, left.fds, left.deflated, left.stale) == (seats[1:], array("i", (4, 5)), True, False)
+    assert ([*left], len(left), left.fds[left.first :], left.deflated, left.stale) == (
+        seats[1:],
+        2,
+        array("i", (4, 5)),
+        True,
+        False,
+    )
+    assert [*left.after(1)] == seats[2:]
     seats[0].aim(SHUT)
     assert lot.stale
     assert left.stale

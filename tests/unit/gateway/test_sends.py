@@ -45,7 +45,7 @@ def ends() -> Iterator[Ends]:
 @pytest.mark.parametrize("way", WAYS)
 def test_all_get_the_whole_frame(ends: Ends, way: sends.Sends) -> None:
     pairs = [ends.pair() for _ in range(100)]
-    assert way(descriptors(ours for ours, _ in pairs), FRAME, NEVER) == (100, None)
+    assert way(descriptors(ours for ours, _ in pairs), 0, FRAME, NEVER) == (100, None)
     assert all(theirs.recv(2 * len(FRAME)) == FRAME for _, theirs in pairs)
 
 
@@ -57,7 +57,7 @@ def test_what_was_not_taken_is_told_of_each(ends: Ends, way: sends.Sends) -> Non
         while True:
             full.send(FRAME)
     left.close()
-    tried, taken = way(descriptors((narrow, full, gone, wide)), FRAME, NEVER)
+    tried, taken = way(descriptors((narrow, full, gone, wide)), 0, FRAME, NEVER)
     assert tried == 4
     assert taken is not None
     assert list(taken[1:]) == [0, 0, len(FRAME)]
@@ -68,16 +68,16 @@ def test_what_was_not_taken_is_told_of_each(ends: Ends, way: sends.Sends) -> Non
 
 @pytest.mark.parametrize("way", WAYS)
 def test_nobody_is_sent_nothing(way: sends.Sends) -> None:
-    assert way(array("i"), FRAME, NEVER) == (0, None)
+    assert way(array("i"), 0, FRAME, NEVER) == (0, None)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_when_the_time_is_over_the_others_wait(ends: Ends, way: sends.Sends) -> None:
     pairs = [ends.pair() for _ in range(2 * sends.CHUNK + 1)]
     fds = descriptors(ours for ours, _ in pairs)
-    assert way(fds, FRAME, 0) == (sends.CHUNK, None)
+    assert way(fds, 0, FRAME, 0) == (sends.CHUNK, None)
     assert [len(read(theirs)) for _, theirs in pairs] == [len(FRAME)] * sends.CHUNK + [0] * (sends.CHUNK + 1)
-    assert way(fds[sends.CHUNK :], FRAME, NEVER) == (sends.CHUNK + 1, None)
+    assert way(fds, sends.CHUNK, FRAME, NEVER) == (sends.CHUNK + 1, None)
 
 
 def read(end: socket.socket) -> bytes:
@@ -93,7 +93,7 @@ def test_it_is_told_also_of_a_part_who_did_not_take_all(ends: Ends, way: sends.S
     with contextlib.suppress(BlockingIOError):
         while True:
             full.send(FRAME)
-    tried, taken = way(descriptors((full, *(ours for ours, _ in others))), FRAME, 0)
+    tried, taken = way(descriptors((full, *(ours for ours, _ in others))), 0, FRAME, 0)
     assert tried == sends.CHUNK
     assert taken is not None
     assert [*taken] == [0] + [len(FRAME)] * (sends.CHUNK - 1)

@@ -132,10 +132,10 @@ def test_who_goes_between_two_slices_is_not_written_to_and_its_number_is_another
     async def story() -> None:
         world, begun = World(), asyncio.Event()
 
-        def one_by_one(fds: "array[int]", frame: bytes, until_ns: int) -> sends.Sent:
+        def one_by_one(fds: "array[int]", first: int, frame: bytes, until_ns: int) -> sends.Sent:
             begun.set()
             time.sleep(SLICE_NS / 1e9)  # as if it took so long: the others have their turn
-            return way(fds[:1], frame, until_ns)
+            return way(fds[: first + 1], first, frame, until_ns)
 
         async with contextlib.AsyncExitStack() as stack:
             stay = [await stack.enter_async_context(pair(world)) for _ in range(8)]
