@@ -150,6 +150,13 @@ class LimitSettings:
         "1/s",
         between=(0, 1e6),
     )
+    accepts_per_subject_s: float = setting(
+        50.0,
+        "TIDEBOARD_GATEWAY_ACCEPTS_PER_TOKEN",
+        "The same of one token's subject (sub), four seconds' worth at once: twice what it may hold, as all may come back together",
+        "1/s",
+        between=(0, 1e6),
+    )
     messages_per_s: float = setting(
         20.0,
         "TIDEBOARD_GATEWAY_MESSAGES",

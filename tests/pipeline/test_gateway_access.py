@@ -562,6 +562,20 @@ async def test_a_crowd_is_told_when_to_come_again(redis_url: str, folder: Path, 
         assert await refused(gateway) == 401, "who has no token does not use up what others need"
 
 
+async def test_one_user_is_told_when_to_come_again_and_others_are_let_in(redis_url: str, folder: Path, tmp_path: Path) -> None:
+    environ = settings(folder, accepts_per_token="0.02")
+    with running(GatewayProcess(redis_url, tmp_path, **environ)) as gateway:
+        await admitted(gateway, good())
+        with pytest.raises(InvalidStatus) as caught:
+            await admitted(gateway, good(jti="another"))
+        assert caught.value.response.status_code == 503
+        assert 30 < int(caught.value.response.headers["retry-after"]) <= 51
+        status, headers, body = await request(gateway.port, EVENTS.format("team-a"), **bearer(good()))
+        assert (status, error(body), int(headers["retry-after"]) > 30) == (503, "unavailable", True)
+        assert await refused(gateway, good(), path="/api/v1/plotly?dashboard=team-a&panel=cpu", protocols=()) == 503
+        assert await admitted(gateway, good(sub="eve")) == (200,)
+
+
 async def test_who_says_too_much_is_closed_and_others_are_not(redis_url: str, folder: Path, tmp_path: Path) -> None:
     environ = settings(folder, messages="1", messages_at_once="20")
     with running(GatewayProcess(redis_url, tmp_path, **environ)) as gateway:

@@ -34,7 +34,7 @@ from services.runtime.service import StartupError
 
 log = structlog.get_logger()
 
-_AT_ONCE_S: Final = 4.0  # of one address: this many seconds' worth
+_AT_ONCE_S: Final = 4.0  # of one address, and of one token: this many seconds' worth
 _TOLD_EVERY_S: Final = 5.0
 _EVERYBODY: Final = "everybody"
 
@@ -89,8 +89,8 @@ class Door:
         except ValueError as error:
             raise StartupError(f"TIDEBOARD_GATEWAY_TRUSTED_PROXIES: {error}") from None
         self._accepts = Rates(Rate(limits.accepts_per_s, limits.accepts_at_once))
-        each = limits.accepts_per_address_s
-        self._accepts_each = Rates(Rate(each, each * _AT_ONCE_S))
+        self._accepts_of_addresses = _one_by_one(limits.accepts_per_address_s)
+        self._accepts_of_subjects = _one_by_one(limits.accepts_per_subject_s)
         self._addresses = Held(limits.per_address)
         self._subjects = Held(limits.per_subject)
         self.messages = Rate(limits.messages_per_s, limits.messages_at_once)
@@ -138,7 +138,7 @@ class Door:
     def enter(self, address: str, right: Pass) -> Guest:
         """Let somebody in who stays: a socket, a stream. DeniedError where there is no room. To be given back by `leave`."""
         now = self._clock()
-        _wait(self._accepts_each.take(address, now), "too many connections of this address at once")
+        self._take_turn(address, right, now)
         if self._addresses.full(address):
             raise _unavailable("this address has too many connections", 5)
         if right.subject and self._subjects.full(right.subject):
@@ -170,6 +170,15 @@ class Door:
                 **more,
             )
 
+    def _take_turn(self, address: str, right: Pass, now: float) -> None:
+        """Of the rates that one address and one token's subject have."""
+        _wait(self._accepts_of_addresses.take(address, now), "too many connections of this address at once")
+        if right.subject:
+            # By its hash: what is remembered for a while of who has gone has the same size, however long a subject is.
+            _wait(
+                self._accepts_of_subjects.take(hash(right.subject), now), "too many connections of this token's subject at once"
+            )
+
     def _verify(self, token: str) -> Pass:
         keyring = self.keyring
         if keyring is None:
@@ -196,6 +205,11 @@ def gathered(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
     for name, value in pairs:
         found.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1").strip())
     return found
+
+
+def _one_by_one(per_s: float) -> Rates:
+    """The same rate for each of many."""
+    return Rates(Rate(per_s, per_s * _AT_ONCE_S))
 
 
 def _wait(seconds: float, reason: str) -> None:

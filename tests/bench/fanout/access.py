@@ -25,4 +25,5 @@ def settings() -> dict[str, str]:
         "TIDEBOARD_GATEWAY_SECRET_FILE": str(file),
         "TIDEBOARD_GATEWAY_CONNECTIONS_PER_TOKEN": "0",
         "TIDEBOARD_GATEWAY_ACCEPTS": "0",
+        "TIDEBOARD_GATEWAY_ACCEPTS_PER_TOKEN": "0",
     }

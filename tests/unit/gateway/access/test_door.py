@@ -1,9 +1,11 @@
+import tracemalloc
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.gateway.access import limits
 from services.gateway.access.door import NOBODY, DeniedError, Door, gathered
 from services.gateway.access.keyring import Keyring
 from services.gateway.access.origins import Origin
@@ -113,6 +115,52 @@ def test_a_crowd_is_told_when_to_come_again_and_one_address_does_not_use_up_what
     assert (refused.status, dict(refused.headers)) == (HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "10"})
     clock.now += 10
     assert door.enter("a5", ADA)
+
+
+def test_one_user_is_told_when_to_come_again_and_others_are_let_in() -> None:
+    clock = Clock()
+    door = Door(limits=LimitSettings(accepts_per_subject_s=0.5, per_subject=0), clock=clock)
+    for address in ("a1", "a2"):
+        door.leave(door.enter(address, ADA))
+    refused = denied(door.enter, "a3", ADA)
+    assert (refused.status, refused.code) == (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
+    assert "subject" in refused.reason
+    assert dict(refused.headers) == {"Retry-After": "2"}
+    door.enter("a3", EVE)
+    for address in ("a1", "a2", "a3"):
+        door.enter(address, Pass("", ("*",), 1e12))
+    clock.now += 2
+    door.enter("a3", ADA)
+    assert denied(door.enter, "a4", ADA).reason == refused.reason
+
+
+def test_who_is_one_too_many_does_not_use_up_what_others_need() -> None:
+    door = Door(limits=LimitSettings(accepts_per_s=0.1, accepts_at_once=3, accepts_per_subject_s=0.25), clock=Clock())
+    door.enter("a1", ADA)
+    for _ in range(10):
+        denied(door.enter, "a1", ADA)
+    door.enter("a1", EVE)
+    door.enter("a1", EVERYTHING)
+
+
+def test_by_default_all_connections_of_a_user_may_come_back_at_once_and_again() -> None:
+    door, settings = Door(clock=Clock()), LimitSettings()
+    for _ in range(2):
+        for guest in [door.enter("a1", ADA) for _ in range(settings.per_subject)]:
+            door.leave(guest)
+
+
+def test_users_who_have_gone_are_not_remembered_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_MOST_KEYS", 500)
+    door = Door(limits=LimitSettings(accepts_per_s=0), clock=Clock())
+    tracemalloc.start()
+    try:
+        for number in range(2_000):
+            door.leave(door.enter("a1", Pass(f"{number:08}" * 512, ("*",), 1e12)))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 200_000, "2,000 names of 4 KiB were there"
 
 
 @pytest.mark.parametrize(
