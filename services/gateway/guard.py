@@ -1,6 +1,7 @@
 """The door, for HTTP: who asks for anything under /api/ is identified before it is answered, and pages of other hosts are told what they may read.
 
-The wall's own files are public: they hold no data. What a request may see stands in its scope's state as `right`; that a dashboard
+The wall's own files are public: they hold no data. Requests take from the rates of their address and their token as sockets do; only a
+stream, which stays, is counted for as long as it lasts. What a request may see stands in its scope's state as `right`; that a dashboard
 is one of those that it may see is checked here, by its path, so that no answer below can forget it.
 """
 
@@ -46,17 +47,19 @@ class Guard:
         if scope["method"] == "OPTIONS" and "access-control-request-method" in headers and origin.may_connect:
             await _answer(send, HTTPStatus.NO_CONTENT, b"", _PREFLIGHT)
             return
-        guest = None
+        guest, address = None, self._address(scope, headers)
         try:
             right = await self._right(scope, headers, origin)
             if (named := _DASHBOARD.fullmatch(scope["path"])) and named[2] == _STREAM and scope["method"] != "HEAD":
-                guest = self._door.enter(self._address(scope, headers), right)
+                guest = self._door.enter(address, right)
+            else:
+                self._door.pass_by(address, right)
         except DeniedError as denied:
-            self._door.tell(denied, self._address(scope, headers), scope["path"])
+            self._door.tell(denied, address, scope["path"])
             metrics.REFUSED.labels(str(denied.status.value)).inc()
             await _refuse(send, denied)
             return
-        scope.setdefault("state", {}).update(right=right, address=self._address(scope, headers))
+        scope.setdefault("state", {}).update(right=right, address=address)
         await self._serve(scope, receive, send, right, guest)
 
     async def _right(self, scope: Scope, headers: Headers, origin: Origin) -> Pass:

@@ -146,14 +146,14 @@ class LimitSettings:
     accepts_per_address_s: float = setting(
         0.0,
         "TIDEBOARD_GATEWAY_ACCEPTS_PER_ADDRESS",
-        "The same of one address, four seconds' worth at once",
+        "New sockets and event streams, and requests under /api/, of one address; four seconds' worth at once",
         "1/s",
         between=(0, 1e6),
     )
     accepts_per_subject_s: float = setting(
         50.0,
         "TIDEBOARD_GATEWAY_ACCEPTS_PER_TOKEN",
-        "The same of one token's subject (sub), four seconds' worth at once: twice what it may hold, as all may come back together",
+        "The same of one token's subject (sub): all of its connections may come back at once, and ask",
         "1/s",
         between=(0, 1e6),
     )

@@ -576,6 +576,28 @@ async def test_one_user_is_told_when_to_come_again_and_others_are_let_in(redis_u
         assert await admitted(gateway, good(sub="eve")) == (200,)
 
 
+async def test_requests_take_from_what_their_user_may_open(redis_url: str, folder: Path, tmp_path: Path) -> None:
+    environ = settings(folder, accepts_per_token="0.02")
+    with running(GatewayProcess(redis_url, tmp_path, **environ)) as gateway:
+        held, name = bearer(good()), "/api/v1/dashboards/team-a"
+        assert (await request(gateway.port, f"{name}/snapshot", **held))[0] == 200
+        for path in (
+            "/api/v1/dashboards",
+            name,
+            f"{name}/snapshot",
+            f"{name}/snapshot?from=-1m",
+            f"{name}/snapshot?format=csv",
+        ):
+            status, headers, body = await request(gateway.port, path, **held)
+            assert (path, status, error(body)) == (path, 503, "unavailable")
+            assert 30 < int(headers["retry-after"]) <= 51
+        assert await refused(gateway, good()) == 503
+        assert (await request(gateway.port, "/api/v1/dashboards", **bearer(good(sub="eve"))))[0] == 200
+        for path in ("/", "/d/team-a", "/assets/app-1234.js"):
+            assert (await request(gateway.port, path, **held))[0] == 200
+        assert (await request(gateway.admin, "/readyz"))[0] == 200
+
+
 async def test_who_says_too_much_is_closed_and_others_are_not(redis_url: str, folder: Path, tmp_path: Path) -> None:
     environ = settings(folder, messages="1", messages_at_once="20")
     with running(GatewayProcess(redis_url, tmp_path, **environ)) as gateway:

@@ -135,6 +135,10 @@ class Door:
             raise _unauthorized("the token is of another subject (sub)", "Bearer")
         return found
 
+    def pass_by(self, address: str, right: Pass) -> None:
+        """Let somebody in who goes with the answer: a request. Nothing is held. DeniedError where it comes too often."""
+        self._take_turn(address, right, self._clock())
+
     def enter(self, address: str, right: Pass) -> Guest:
         """Let somebody in who stays: a socket, a stream. DeniedError where there is no room. To be given back by `leave`."""
         now = self._clock()
@@ -172,12 +176,10 @@ class Door:
 
     def _take_turn(self, address: str, right: Pass, now: float) -> None:
         """Of the rates that one address and one token's subject have."""
-        _wait(self._accepts_of_addresses.take(address, now), "too many connections of this address at once")
+        _wait(self._accepts_of_addresses.take(address, now), "too many requests of this address at once")
         if right.subject:
             # By its hash: what is remembered for a while of who has gone has the same size, however long a subject is.
-            _wait(
-                self._accepts_of_subjects.take(hash(right.subject), now), "too many connections of this token's subject at once"
-            )
+            _wait(self._accepts_of_subjects.take(hash(right.subject), now), "too many requests of this token's subject at once")
 
     def _verify(self, token: str) -> Pass:
         keyring = self.keyring

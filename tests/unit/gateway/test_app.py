@@ -11,11 +11,12 @@ import pytest
 from starlette.types import ASGIApp, Message
 
 from services.contract.dashboards import Dashboard, parse
-from services.gateway import stage
+from services.gateway import app, stage
 from services.gateway.access.door import Door
 from services.gateway.app import application
 from services.gateway.events import EventStreams
 from services.gateway.hub import Hub
+from services.gateway.settings import LimitSettings
 from services.gateway.wall import Wall
 from services.transport.feed import connect
 from tests.unit.gateway.merge import Merge
@@ -27,8 +28,10 @@ def served(hub: Hub) -> ASGIApp:
     return application(hub, Wall(Path("nowhere")), EventStreams(), Door())
 
 
-async def get(hub: Hub, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-    """Status and body of an answer."""
+async def get(
+    hub: Hub, path: str, headers: dict[str, str] | None = None, *, app: ASGIApp | None = None, client: str = "192.0.2.1"
+) -> tuple[int, bytes]:
+    """Status and body of an answer. app: another one than everybody's."""
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -40,9 +43,9 @@ async def get(hub: Hub, path: str, headers: dict[str, str] | None = None) -> tup
     fields = [(name.encode(), value.encode()) for name, value in {"host": "here", **(headers or {})}.items()]
     scope: dict[str, Any] = {
         "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"", "headers": fields,
-        "client": ("192.0.2.1", 1), "server": ("here", 80), "scheme": "http", "http_version": "1.1", "root_path": "",
+        "client": (client, 1), "server": ("here", 80), "scheme": "http", "http_version": "1.1", "root_path": "",
     }  # fmt: skip
-    await served(hub)(scope, receive, send)
+    await (app or served(hub))(scope, receive, send)
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 
@@ -91,3 +94,40 @@ async def test_a_document_is_read_once_and_not_by_the_loop_that_writes_to_viewer
     assert msgspec.json.decode(body)["dashboards"][0]["panels"] == 0
     hub.entries = {}
     assert msgspec.json.decode((await get(hub, "/api/v1/dashboards"))[1]) == {"dashboards": []}
+
+
+API = {
+    "/api/v1/dashboards": 200,
+    "/api/v1/dashboards/host": 200,
+    "/api/v1/dashboards/nosuch": 404,
+    "/api/v1/dashboards/host/snapshot": 503,  # there is no Redis
+    "/api/v1/live": 426,
+    "/api/v1/nosuch": 404,
+}
+
+
+def limited(hub: Hub, limits: LimitSettings) -> ASGIApp:
+    """Everything at once: time stands still."""
+    return application(hub, Wall(Path("nowhere")), EventStreams(), Door(limits=limits, clock=lambda: 100.0))
+
+
+@pytest.mark.parametrize("path", API)
+async def test_one_address_is_answered_at_a_rate_whatever_it_asks_for(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(app, "SNAPSHOT_PATIENCE_S", 0.01)
+    hub = Hub(connect(NOWHERE))
+    hub.entries = {"host": entry(HOST)}
+    served = limited(hub, LimitSettings(accepts_per_address_s=0.5))
+    for _ in range(2):
+        assert (await get(hub, path, app=served))[0] == API[path]
+    status, body = await get(hub, path, app=served)
+    error = msgspec.json.decode(body)["error"]
+    assert (status, error["code"], "of this address" in error["reason"]) == (503, "unavailable", True)
+    assert (await get(hub, path, app=served, client="192.0.2.2"))[0] == API[path]
+    assert (await get(hub, "/d/host", app=served))[1] == (await get(hub, "/d/host"))[1], "the wall has no such limit"
+
+
+async def test_by_default_nobody_without_a_token_is_asked_to_wait() -> None:
+    hub = Hub(connect(NOWHERE))
+    hub.entries = {"host": entry(HOST)}
+    served = limited(hub, LimitSettings())
+    assert {(await get(hub, "/api/v1/dashboards", app=served))[0] for _ in range(3_000)} == {200}

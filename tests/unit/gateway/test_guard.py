@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from services.gateway import metrics
 from services.gateway.access.door import Door
 from services.gateway.access.keyring import Keyring
 from services.gateway.guard import Guard
@@ -34,15 +35,17 @@ async def asking(tmp_path: Path, **limits: Any) -> Guard:
     access = AccessSettings(auth="jwt", secret_file=str(tmp_path / "secret"), leeway_s=0)
     keyring = Keyring(access)
     await keyring.start()
-    return Guard(application, Door(access, LimitSettings(**limits), keyring=keyring))
+    return Guard(application, Door(access, LimitSettings(**limits), keyring=keyring, clock=lambda: 100.0))
 
 
-async def ask(guard: Guard, path: str, held: str = "", said: list[Message] | None = None, **headers: str) -> list[Message]:
+async def ask(
+    guard: Guard, path: str, held: str = "", said: list[Message] | None = None, method: str = "GET", **headers: str
+) -> list[Message]:
     """What is sent in answer. said: where it is written down as it comes."""
     fields = {"host": "tide.example", **headers, **({"authorization": f"Bearer {held}"} if held else {})}
     scope: Scope = {
         "type": "http",
-        "method": "GET",
+        "method": method,
         "path": path,
         "query_string": b"",
         "client": ("192.0.2.1", 4711),
@@ -135,6 +138,32 @@ async def test_streams_are_counted_for_as_long_as_they_last(tmp_path: Path) -> N
     second.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await second
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/v1/dashboards"),
+        ("GET", "/api/v1/dashboards/host"),
+        ("GET", "/api/v1/dashboards/host/snapshot"),
+        ("HEAD", "/api/v1/dashboards/host/snapshot"),
+        ("GET", "/api/v1/live"),
+        ("GET", "/api/v1/nothing"),
+    ],
+)
+async def test_requests_of_one_user_are_answered_at_a_rate(tmp_path: Path, method: str, path: str) -> None:
+    guard = await asking(tmp_path, accepts_per_subject_s=0.5)
+    held, refused = token(claims("host")), metrics.REFUSED.labels("503")._value.get()
+    assert [status(await ask(guard, path, held, method=method)) for _ in range(3)] == [200, 200, 503]
+    answer = await ask(guard, EVENTS, held)
+    assert (status(answer), dict(answer[0]["headers"])[b"retry-after"]) == (503, b"2")
+    assert json.loads(answer[1]["body"])["error"]["code"] == "unavailable"
+    assert metrics.REFUSED.labels("503")._value.get() == refused + 2
+    assert status(await ask(guard, path, token(claims("host", sub="eve")), method=method)) == 200
+    assert status(await ask(guard, path, "aaa.bbb.ccc", method=method)) == 401, "that is found out first"
+    assert status(await ask(guard, "/assets/app.js", held)) == 200, "the wall itself is there for everybody"
+    preflight = {"access-control-request-method": "GET"}
+    assert status(await ask(guard, path, held, None, "OPTIONS", **preflight)) == 204
 
 
 async def test_a_timeout_of_the_application_is_its_own(tmp_path: Path) -> None:

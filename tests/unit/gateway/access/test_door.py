@@ -134,6 +134,29 @@ def test_one_user_is_told_when_to_come_again_and_others_are_let_in() -> None:
     assert denied(door.enter, "a4", ADA).reason == refused.reason
 
 
+def test_a_request_takes_a_turn_like_a_connection_and_holds_nothing() -> None:
+    clock = Clock()
+    settings = LimitSettings(accepts_per_s=0.1, accepts_at_once=1, accepts_per_address_s=0.5, accepts_per_subject_s=0.5)
+    door = Door(limits=settings, clock=clock)
+    for address in ("a1", "a2"):
+        door.pass_by(address, ADA)
+    assert "subject" in denied(door.pass_by, "a3", ADA).reason
+    assert "subject" in denied(door.enter, "a3", ADA).reason
+    for right in (EVE, EVERYTHING):
+        door.pass_by("a4", right)
+    for call in (door.pass_by, door.enter):
+        refused = denied(call, "a4", EVERYTHING)
+        assert (refused.status, dict(refused.headers)) == (HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": "2"})
+        assert "address" in refused.reason
+    clock.now += 2
+    door.pass_by("a4", ADA)
+    held = Door(limits=LimitSettings(per_address=1, per_subject=1))
+    for _ in range(10):
+        held.pass_by("a1", ADA)
+    held.enter("a1", ADA)
+    held.pass_by("a1", ADA)
+
+
 def test_who_is_one_too_many_does_not_use_up_what_others_need() -> None:
     door = Door(limits=LimitSettings(accepts_per_s=0.1, accepts_at_once=3, accepts_per_subject_s=0.25), clock=Clock())
     door.enter("a1", ADA)
@@ -143,11 +166,12 @@ def test_who_is_one_too_many_does_not_use_up_what_others_need() -> None:
     door.enter("a1", EVERYTHING)
 
 
-def test_by_default_all_connections_of_a_user_may_come_back_at_once_and_again() -> None:
-    door, settings = Door(clock=Clock()), LimitSettings()
-    for _ in range(2):
-        for guest in [door.enter("a1", ADA) for _ in range(settings.per_subject)]:
-            door.leave(guest)
+def test_by_default_all_connections_of_a_user_may_come_back_at_once_and_ask() -> None:
+    door, most = Door(clock=Clock()), LimitSettings().per_subject
+    for guest in [door.enter("a1", ADA) for _ in range(most)]:
+        door.leave(guest)
+    for _ in range(most):
+        door.pass_by("a1", ADA)
 
 
 def test_users_who_have_gone_are_not_remembered_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
