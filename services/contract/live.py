@@ -4,7 +4,7 @@ docs/protocol.md is the specification; tests/golden holds one example of each me
 """
 
 from enum import IntEnum
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -25,12 +25,31 @@ class CloseCode(IntEnum):
     going_away = 4000
     too_slow = 4001
     no_pong = 4002
-    overloaded = 4003
+    overloaded = 4003  # no gateway says it: one that has no room refuses the handshake
     token_ended = 4004
     too_many_messages = 4005
     bad_message = 4500
     no_subprotocol = 4501
     forbidden = 4502
+
+
+ErrorCode = Literal["unknown_dashboard", "broken_dashboard", "forbidden", "bad_token", "bad_message"]
+"""What an `error` on a socket or an event stream may say."""
+
+HttpErrorCode = Literal[
+    "bad_parameter",
+    "broken_dashboard",
+    "failed",
+    "forbidden",
+    "internal",
+    "method_not_allowed",
+    "not_found",
+    "unauthorized",
+    "unavailable",
+    "unknown_dashboard",
+    "upgrade_required",
+]
+"""What `{"error": ...}` of the gateway's HTTP may say."""
 
 
 # From the client.
@@ -196,7 +215,7 @@ class Error(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
     """
 
     dashboard: str
-    code: str
+    code: ErrorCode
     reason: str
     path: str = ""
     line: int = 0

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import hashlib
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.contract.dashboards import Dashboard
 from services.contract.history import HistoryError
-from services.contract.live import Error
+from services.contract.live import Error, ErrorCode, HttpErrorCode
 from services.contract.registry import Entry
 from services.gateway import past
 from services.gateway.access.door import Door
@@ -40,7 +41,7 @@ _POLICY: Final = (
 STRICT: Final = _POLICY.format(styles="", images="")
 PLOTLY: Final = _POLICY.format(styles=" 'unsafe-inline'", images=" blob:")  # Plotly.js writes styles into its drawings
 
-_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
+_CODES: Final[Mapping[int, HttpErrorCode]] = {404: "not_found", 405: "method_not_allowed"}
 
 
 def application(hub: Hub, wall: Wall, streams: EventStreams, door: Door) -> ASGIApp:
@@ -247,7 +248,7 @@ def _number(request: Request, name: str, default: float) -> float:
         raise ValueError(f"{text[:40]!r} is not a number") from None
 
 
-def _body(code: str, reason: str) -> dict[str, dict[str, Any]]:
+def _body(code: HttpErrorCode | ErrorCode, reason: str) -> dict[str, dict[str, Any]]:
     return {"error": {"code": code, "reason": reason}}
 
 

@@ -12,6 +12,7 @@ from services.contract.live import (
     SUBPROTOCOL,
     CloseCode,
     Error,
+    ErrorCode,
     LiveError,
     Moved,
     Ping,
@@ -130,7 +131,7 @@ class _Live:
         self._dashboards = tuple(name for name in self._dashboards if name != dashboard)
         self._hub.unsubscribe(self._socket, dashboard)
 
-    def _refuse(self, dashboard: str, reason: str, code: str = "bad_message") -> None:
+    def _refuse(self, dashboard: str, reason: str, code: ErrorCode = "bad_message") -> None:
         self._socket.send(outgoing(Error(dashboard, code, reason)))
 
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 import structlog
 
+from services.contract.live import HttpErrorCode
 from services.gateway.access import forwarded
 from services.gateway.access.keyring import Keyring
 from services.gateway.access.limits import Held, Rate, Rates
@@ -43,7 +44,13 @@ class DeniedError(Exception):
     """Why somebody is not let in. again: other keys may be there in a moment."""
 
     def __init__(
-        self, status: HTTPStatus, code: str, reason: str, headers: Sequence[tuple[str, str]] = (), *, again: bool = False
+        self,
+        status: HTTPStatus,
+        code: HttpErrorCode,
+        reason: str,
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        again: bool = False,
     ) -> None:
         super().__init__(reason)
         self.status = status

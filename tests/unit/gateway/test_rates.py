@@ -52,6 +52,17 @@ class Reader:
                 self.given.append(self.pace.hz)
 
 
+@pytest.mark.parametrize(
+    ("hz", "missed", "rate"), [(10, 7, 10), (10, 8, 5), (10, 15, 2), (20, 38, 1), (5, 3, 5), (5, 4, 2), (2, 2, 1), (1, 2, 1)]
+)
+def test_two_of_five_frames_missed_are_too_many_and_then_the_rate_is_what_was_taken(hz: int, missed: int, rate: int) -> None:
+    pace = Pace(hz, 0)
+    for _ in range(missed):
+        pace.missed(LOOK_MS - 1)
+    assert pace.judge(LOOK_MS, 1_000 / hz) == (rate < hz)
+    assert pace.hz == rate
+
+
 @pytest.mark.parametrize(("frame_ms", "rate"), [(150, 5), (320, 2), (700, 1), (5_000, 1)])
 def test_who_misses_frames_is_given_a_rate_that_it_can_read(frame_ms: int, rate: int) -> None:
     reader = Reader(frame_ms)
