@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -39,7 +40,7 @@ GOODBYE_S: Final = 1.5  # for viewers to answer the close frame
 class Gateway:
     """A Service. Ready once the registry has been read, and from then on: a gateway without Redis still shows last values.
 
-    garbage: how Python's collector is set, where the process is this gateway's alone.
+    garbage: how Python's collector is set, where the process is this gateway's alone. clock: monotonic seconds, for what is told now and then.
     """
 
     name = "gateway"
@@ -52,12 +53,14 @@ class Gateway:
         limits: LimitSettings | None = None,
         access: AccessSettings | None = None,
         garbage: Garbage | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._limits = limits or LimitSettings()
         self._access = access or AccessSettings()
         self._redis_settings = redis
         self._garbage = garbage
+        self._clock = clock
         self._leaving = leaving or LeavingSettings()
         self.departure: Departure | None = None
         self._told = Collapse(TOLD_EVERY_S)
@@ -78,7 +81,12 @@ class Gateway:
             app,
             settings.host,
             settings.port,
-            bounds=Bounds(limits.request_s, limits.keep_alive_s, limits.requests, limits.connections),
+            bounds=Bounds(
+                request_s=limits.request_s,
+                keep_alive_s=limits.keep_alive_s,
+                requests=limits.requests,
+                connections=limits.connections,
+            ),
             ws=protocol(self.sockets, endpoints),
             notsent_bytes=NOTSENT_BYTES,
             upgraded=metrics.HANDSHAKES.observe,
@@ -96,7 +104,7 @@ class Gateway:
     def _full(self) -> None:
         """A connection was one too many."""
         metrics.REFUSED.labels("503").inc()
-        if (held := self._told.admit("full", time.monotonic())) is not None:
+        if (held := self._told.admit("full", self._clock())) is not None:
             log.warning("too many connections", **({"repeated": held} if held else {}))
 
     @property

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from services.gateway.access import limits
 from services.gateway.access.door import NOBODY, DeniedError, Door, gathered
@@ -185,6 +186,29 @@ def test_users_who_have_gone_are_not_remembered_by_their_names(monkeypatch: pyte
     finally:
         tracemalloc.stop()
     assert held < 200_000, "2,000 names of 4 KiB were there"
+
+
+def test_who_is_not_let_in_is_told_once_in_a_while() -> None:
+    clock = Clock()
+    door = Door(limits=LimitSettings(per_address=1), clock=clock)
+    door.enter("a1", EVERYTHING)
+    full, foreign = denied(door.enter, "a1", EVERYTHING), denied(door.identify, {"origin": ["https://x"]}, "", Origin.refused)
+    with structlog.testing.capture_logs() as told:
+        for number in range(1_000):
+            door.tell(full, f"a{number}", "/api/v1/live")
+            door.tell(foreign, "a1", "/api/v1/live")
+        assert [(item["status"], item["reason"]) for item in told] == [(503, full.reason), (403, foreign.reason)]
+        clock.now += 4.9
+        door.tell(full, "a1", "/api/v1/live")
+        assert len(told) == 2
+        clock.now += 0.1
+        door.tell(full, "a7", "/api/v1/dashboards?t=eyJhbGciOiJIUzI1NiJ9")
+    assert told[2:] == [
+        {
+            "event": "not let in", "log_level": "info", "status": 503, "reason": full.reason, "address": "a7",
+            "path": "/api/v1/dashboards?t=(token)", "repeated": 1_000,
+        }
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
