@@ -2,17 +2,22 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import structlog
 
 from services.gateway import metrics
+from services.gateway.hub import Hub
 from services.gateway.service import Gateway
 from services.gateway.settings import GatewaySettings, LimitSettings
+from services.gateway.wall import Wall
 from tests.unit.gateway.test_stage import NOWHERE
 
 PATIENCE_S = 10.0
+KEY = "MDEyMzQ1Njc4OWFiY2RlZg=="
 
 
 class Clock:
@@ -41,15 +46,19 @@ class Line:
     async def get(self, path: str = "/api/v1/nothing", **headers: str) -> tuple[int, dict[str, str]]:
         """Status and headers."""
         fields = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-        self._writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\n{fields}\r\n".encode())
+        status, said, _ = await self.ask(f"GET {path} HTTP/1.1\r\nhost: x\r\n{fields}\r\n".encode())
+        return status, said
+
+    async def ask(self, sent: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body."""
+        self._writer.write(sent)
         return await self.answer()
 
-    async def answer(self) -> tuple[int, dict[str, str]]:
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
         head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
         status, *lines = head.decode().rstrip().split("\r\n")
         said = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        await self._reader.readexactly(int(said.get("content-length", 0)))
-        return int(status.split()[1]), said
+        return int(status.split()[1]), said, await self._reader.readexactly(int(said.get("content-length", 0)))
 
     async def ended(self) -> bool:
         """Whether the gateway has closed it, without another word."""
@@ -106,9 +115,56 @@ async def test_connections_that_are_too_many_are_counted_and_told_once_in_a_whil
 
 async def turned_away(gateway: Gateway) -> None:
     async with Line(gateway) as line:
-        status, headers = await line.answer()
+        status, headers, _ = await line.answer()
         assert (status, headers["retry-after"]) == (503, "5")
         assert await line.ended()
+
+
+def handshake(first: str = "GET /api/v1/live HTTP/1.1", **fields: str) -> bytes:
+    """A good one, but for what is said. A field without a value is left out."""
+    said = {
+        "host": "x",
+        "upgrade": "websocket",
+        "connection": "upgrade",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": KEY,
+    }
+    said |= {name.replace("_", "-"): value for name, value in fields.items()}
+    return "\r\n".join([first, *(f"{name}: {value}" for name, value in said.items() if value), "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (handshake(sec_websocket_key=""), 400),
+        (handshake(sec_websocket_extensions="permessage-deflate;;"), 400),
+        (handshake("GET /api/v1/live HTTP/1.0"), 400),
+        (handshake(origin="https://evil.example"), 403),
+        (handshake("GET /api/v1/nothing HTTP/1.1"), 404),
+        (handshake("POST /api/v1/live HTTP/1.1"), 405),
+        (handshake(sec_websocket_version="12"), 426),
+        (b"rubbish\r\n\r\n", 400),
+    ],
+)
+async def test_a_handshake_that_is_refused_is_answered_with_a_sentence(sent: bytes, status: int) -> None:
+    async with serving() as gateway, Line(gateway) as line:
+        found, headers, body = await line.ask(sent)
+        assert (found, headers["content-type"]) == (status, "text/plain; charset=utf-8")
+        assert body and b"{" not in body
+        assert await line.ended()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/dashboards/host/snapshot", "/"])
+async def test_a_fault_of_the_gateway_is_answered_as_one(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("nobody expected that")
+
+    monkeypatch.setattr(Hub, "snapshot", fails)
+    monkeypatch.setattr(Wall, "page", fails)
+    async with serving() as gateway, Line(gateway) as line:
+        status, headers, body = await line.ask(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    assert (status, headers["content-type"], json.loads(body)["error"]["code"]) == (500, "application/json", "internal")
+    assert b"expected" not in body
 
 
 async def test_one_address_that_a_proxy_names_comes_at_a_rate() -> None:
@@ -125,7 +181,7 @@ async def test_one_address_that_a_proxy_names_comes_at_a_rate() -> None:
 
 async def opens(gateway: Gateway, **headers: str) -> int:
     """The status of a handshake."""
-    key = {"upgrade": "websocket", "connection": "upgrade", "sec_websocket_key": "MDEyMzQ1Njc4OWFiY2RlZg=="}
+    key = {"upgrade": "websocket", "connection": "upgrade", "sec_websocket_key": KEY}
     async with Line(gateway) as line:
         status, _ = await line.get("/api/v1/live", sec_websocket_version="13", **key, **headers)
         return status
