@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import pairwise
@@ -20,6 +21,7 @@ from websockets.typing import Origin, Subprotocol
 from services.contract import names
 from services.contract.registry import Fault
 from services.gateway.service import Gateway
+from services.gateway.stage import LINGER_MS
 from services.gateway.websocket import NOTSENT_BYTES
 from services.transport.registry import delete_entry, write_entry
 from tests.pipeline.gateway_world import (
@@ -236,9 +238,44 @@ async def test_several_dashboards_share_one_socket(gateway: Gateway, redis: Redi
         await screen.say({"type": "unsubscribe", "dashboard": "host"})
         await screen.say({"type": "ping"})
         await screen.hear_a("pong")
+        left = len(screen.messages)
         await Pen(redis, CPU).write({(recent(1), "0"): 1})
         await screen.hear_a("snapshot", dashboard="other")
-        assert all(message.get("dashboard") != "host" for message in screen.messages[-1:])
+        for _ in range(2):  # signs of life are sent for each dashboard
+            await screen.hear_a("delta", dashboard="other")
+        assert {message["dashboard"] for message in screen.messages[left:]} == {"other"}
+
+
+async def subscribers(redis: Redis, view: str) -> int:
+    """Connections that hear of a view."""
+    ((_, count),) = await redis.pubsub_numsub(names.view_channel(view))
+    return int(count)
+
+
+async def test_a_view_is_subscribed_once_however_many_watch_it_and_for_a_while_after_the_last_one(
+    gateway: Gateway, redis: Redis
+) -> None:
+    """Two dashboards show it, each to some viewers."""
+    await write_entry(redis, entry(document("other", panel("mem", "memory"), panel("cpu", "cpu_busy"))))
+    cpu = Pen(redis, CPU)
+    await cpu.write({(recent(2), "0"): 1})
+    async with AsyncExitStack() as stack:
+        boards = ("host", "other", "host", "other", "other")
+        screens = [await stack.enter_async_context(viewing(gateway.port, board)) for board in boards]
+        for screen in screens:
+            await screen.hear_a("snapshot")
+            await screen.until(lambda screen=screen: screen.table(CPU) == cpu.truth())  # type: ignore[misc]
+        assert await subscribers(redis, CPU) == 1
+        await cpu.write({(recent(1), "0"): 2})
+        for screen in screens:
+            await screen.until(lambda screen=screen: screen.versions[CPU] == cpu.version)  # type: ignore[misc]
+    left = time.monotonic()
+    for _ in range(1_500):
+        if not await subscribers(redis, CPU):
+            break
+        await asyncio.sleep(0.02)
+    assert await subscribers(redis, CPU) == 0
+    assert time.monotonic() - left > LINGER_MS / 1_000 - 0.5, "a page that is reloaded finds everything still there"
 
 
 async def test_a_hundred_viewers_get_the_same_frames(gateway: Gateway, redis: Redis) -> None:
