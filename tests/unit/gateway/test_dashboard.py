@@ -87,6 +87,19 @@ def test_a_delta_says_only_what_changed_since_a_mark() -> None:
     assert world.picture.delta(world.picture.mark, NOW) is None
 
 
+def test_a_panel_is_as_old_as_the_end_of_the_newest_bucket_of_its_views_and_of_no_age_without_values() -> None:
+    world = World()
+    assert world.picture.ages(NOW) == {}
+    world.write(0, {(20_000, 0): 1.0, (25_000, 0): 2.0})
+    assert world.picture.ages(NOW) == {"load": 4_000, "again": 4_000}
+    world.write(1, {(10_000, 0): 1.0})
+    assert world.picture.ages(NOW) == {"load": 4_000, "net": 19_000, "again": 4_000}
+    world.write(2, {(27_000, 0): 1.0})
+    assert world.picture.ages(NOW)["net"] == 2_000, "as new as the newest of its lines"
+    world.write(0, {(29_500, 0): 3.0})
+    assert world.picture.ages(NOW)["load"] == 0, "a bucket that goes on is not older than nothing"
+
+
 def test_the_mark_is_the_same_object_until_something_changes() -> None:
     world = World()
     world.write(0, {(0, 0): 1.0})
