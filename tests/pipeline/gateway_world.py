@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import json
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
@@ -320,6 +322,17 @@ async def request(port: int, path: str, method: str = "GET", **headers: str) -> 
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *fields = head.decode().split("\r\n")
     return int(status.split()[1]), {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}, body
+
+
+def metrics_at(admin: int) -> dict[tuple[str, tuple[str, ...]], float]:
+    """What the admin server of a gateway says: (name, values of its labels) -> value."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=5) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        return {
+            (sample.name.removeprefix("tideboard_gateway_"), tuple(sample.labels.values())): sample.value
+            for family in families
+            for sample in family.samples
+        }
 
 
 WALL_PAGES = {

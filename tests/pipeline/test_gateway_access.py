@@ -20,7 +20,7 @@ from websockets.typing import Origin, Subprotocol
 from services.contract.registry import Fault
 from services.transport.registry import write_entry
 from tests.gateway_process import GatewayProcess, running
-from tests.pipeline.gateway_world import LIVE, WALL_PAGES, build_wall, desk, document, entry, panel, request
+from tests.pipeline.gateway_world import LIVE, WALL_PAGES, build_wall, desk, document, entry, metrics_at, panel, request
 from tests.servers import Valkey
 from tests.tokens import SECRET, claims, jwk, jwks, pem, token
 
@@ -560,6 +560,8 @@ async def test_a_crowd_is_told_when_to_come_again(redis_url: str, folder: Path, 
         assert caught.value.response.status_code == 503
         assert int(caught.value.response.headers["retry-after"]) in (2, 3)
         assert await refused(gateway) == 401, "who has no token does not use up what others need"
+        found = await asyncio.to_thread(metrics_at, gateway.admin)
+        assert [found["sockets_refused_total", (status,)] for status in ("503", "401")] == [1, 1]
 
 
 async def test_one_user_is_told_when_to_come_again_and_others_are_let_in(redis_url: str, folder: Path, tmp_path: Path) -> None:

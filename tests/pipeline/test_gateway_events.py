@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from services.gateway.service import Gateway
@@ -201,6 +202,30 @@ async def test_a_listener_that_does_not_read_gets_one_message_when_it_does(gatew
         await listener.until(lambda: listener.screen.table(CPU) == cpu.truth())
         assert status["slow"] == 1
         assert listener.kinds[before:].count("delta") < 38
+
+
+async def test_a_listener_that_does_not_read_is_given_fewer_frames_and_told_so(gateway: Gateway, redis: Redis) -> None:
+    lowered, missed = {"direction": "down", "reason": "reader"}, counted("frames_coalesced_total")
+    before = counted("rate_changes_total", lowered)
+    cpu = Pen(redis, CPU)
+    values = {(recent(3 + number % 10), str(number // 10)): float(number) for number in range(4_000)}
+    await cpu.write(values)
+    async with listening(gateway.port) as listener:
+        await listener.until(lambda: listener.kinds.count("snapshot"))
+        async with asyncio.timeout(PATIENCE_S * 6):
+            while not any(reader["hz"] < 10 for reader in gateway.hub.status()["slowest"]):
+                await cpu.write({key: 1.0 + value for key, value in values.items()})
+                await asyncio.sleep(0.05)
+        assert counted("rate_changes_total", lowered) > before and counted("frames_coalesced_total") > missed
+        while (message := await listener.hear()) and message["type"] != "status":
+            pass
+        assert message and message["limit"] == "reader" and 0 < message["hz"] < 10
+        await listener.until(lambda: listener.screen.table(CPU) == cpu.truth())
+
+
+def counted(name: str, labels: dict[str, str] | None = None) -> float:
+    """By the gateways of this process."""
+    return REGISTRY.get_sample_value(f"tideboard_gateway_{name}", labels) or 0.0
 
 
 async def test_when_the_gateway_goes_listeners_are_told_when_to_come_back(valkey: Valkey, redis: Redis, tmp_path: Path) -> None:

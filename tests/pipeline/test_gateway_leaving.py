@@ -22,6 +22,7 @@ from tests.pipeline.gateway_world import (
     desk,
     document,
     entry,
+    metrics_at,
     panel,
     plotting,
     request,
@@ -66,6 +67,10 @@ class Process:
     async def readiness(self) -> tuple[int, str]:
         status, _, body = await request(self._fleet.admin("gateway"), "/readyz")
         return status, body.decode()
+
+    async def counted(self, name: str) -> float:
+        """A metric without labels."""
+        return (await asyncio.to_thread(metrics_at, self._fleet.admin("gateway")))[name, ()]
 
     async def ended(self) -> int:
         await until(lambda: "" if self._fleet.code("gateway") is not None else "it has not ended")
@@ -134,6 +139,7 @@ async def test_an_order_to_drain_is_the_same_and_says_how_far_it_is(gateway: Pro
         await screen.hear_a("moved")
         status, said = await gateway.order("/drain")
         assert (status, said["state"], said["asked"]) == (202, "draining", 1)
+        assert (await gateway.counted("sockets_moved_total"), await gateway.counted("draining")) == (1, 1)
         assert said["deadline_in_s"] < 19.9, "the deadline is that of the first order"
         assert (await gateway.order("/shed", '{"viewers": 1}'))[0] == 409
     assert await gateway.ended() == 0
@@ -217,6 +223,7 @@ async def test_a_shed_takes_from_each_dashboard_its_share_and_stays_ready(gatewa
         assert (status, said) == (202, {"viewers": 3, "of": 12, "per_second": 20.0, "seconds": 0.1})
         told = await asyncio.gather(*map(told_to_move, screens))
         assert [told[:8].count(True), told[8:].count(True)] == [2, 1]
+        assert await gateway.counted("sockets_moved_total") == 3
         assert await gateway.readiness() == (200, "ok\n")
         assert (await gateway.order("/shed", '{"viewers": 100}'))[1]["viewers"] == 9, "not those who were just told"
 

@@ -2,20 +2,20 @@
 
 import asyncio
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from services.transport.registry import write_entry
 from services.transport.settings import KafkaSettings, RedisSettings
+from tests.conformance.peer import TEXT, Frame, Peer, request
 from tests.gateway_process import GatewayProcess, running
-from tests.pipeline.gateway_world import Pen, Screen, desk, document, entry, now_ms, panel, view_ids, viewing
+from tests.pipeline.gateway_world import Pen, Screen, desk, document, entry, metrics_at, now_ms, panel, view_ids, viewing
 from tests.pipeline.world import Log, aggregating
 from tests.servers import Valkey
+from tests.unit.gateway.masked import frame
 
 HOST = document("host", panel("cpu", "cpu_busy"))
 OTHER = document("other", panel("cpu", "cpu_other"))
@@ -37,13 +37,7 @@ def gateway(valkey: Valkey, redis: Redis, tmp_path: Path) -> Iterator[GatewayPro
 
 def metrics(gateway: GatewayProcess) -> dict[tuple[str, tuple[str, ...]], float]:
     """(name, values of its labels) -> value."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.admin}/metrics", timeout=5) as answer:
-        families = text_string_to_metric_families(answer.read().decode())
-        return {
-            (sample.name.removeprefix("tideboard_gateway_"), tuple(sample.labels.values())): sample.value
-            for family in families
-            for sample in family.samples
-        }
+    return metrics_at(gateway.admin)
 
 
 async def test_metrics_say_who_watches_what_at_which_rate_and_what_it_costs(gateway: GatewayProcess, redis: Redis) -> None:
@@ -74,9 +68,89 @@ async def test_metrics_say_who_watches_what_at_which_rate_and_what_it_costs(gate
     assert found["cells_total", ()] == 500, "everybody came before there was anything, and one of them is paused"
     assert found["resident_bytes_per_viewer", ()] > 0 and found["waiting_bytes", ()] == 0
     assert found["ticks_total", ()] >= 5 and found["throttle_factor", ()] == 1
+    assert found["tick_seconds_count", ()] == found["ticks_total", ()] and found["tick_seconds_sum", ()] > 0
+    longer = found["tick_seconds_count", ()] - found["tick_seconds_bucket", ("0.05",)]
+    assert found["tick_overruns_total", ()] == longer, "than the time between two frames of the fastest rate"
+    assert found["gc_pause_seconds_count", ("2",)] >= 1, "what was needed to start is collected, and then frozen"
     after = await asyncio.to_thread(_when_gone, gateway)
     assert after["sockets_closed_total", ("1000",)] == 3
     assert ("viewers_by_rate", ("host", "10")) not in after, "a dashboard that nobody watches is no time series either"
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "deflated"])
+async def test_bytes_are_counted_before_compression_and_as_they_are_written(
+    gateway: GatewayProcess, redis: Redis, packed: bool
+) -> None:
+    pen, start = Pen(redis, CPU), now_ms() // 1_000 * 1_000
+    offer = {"sec_websocket_extensions": "permessage-deflate"} if packed else {}
+    with await asyncio.to_thread(Peer, gateway.port) as peer:
+        await asyncio.to_thread(peer.open, **offer)
+        peer.send(frame(TEXT, b'{"type":"subscribe","dashboard":"host","hz":20}'))
+        heard = [await asyncio.to_thread(peer.hear)]
+        for turn in range(5):
+            await pen.write({(start, f"core {line}"): turn + line / 7 for line in range(300)})
+            while len(heard) < turn + 2:  # the first of them is another snapshot: the view has begun
+                heard.append(await _hear_more(peer))
+        found = await asyncio.to_thread(metrics, gateway)
+    payloads, bytes_ = found["payload_bytes_total", ()], found["frame_bytes_total", ()]
+    frames = sum(value for (name, _), value in found.items() if name == "frames_total")
+    assert all(one.compressed == packed for one in heard[1:])
+    assert payloads >= sum(len(one.text) for one in heard)
+    assert bytes_ >= sum(len(one.payload) for one in heard)
+    if packed:
+        assert bytes_ < 0.7 * payloads
+    else:
+        assert payloads + 2 * frames <= bytes_ <= payloads + 10 * frames, "a head has two to ten bytes"
+
+
+async def _hear_more(peer: Peer) -> Frame:
+    """The next message with cells."""
+    while True:
+        heard = await asyncio.to_thread(lambda: next(peer.everything()))
+        if heard.opcode == TEXT and heard.message["type"] in ("snapshot", "delta") and heard.message["views"]:
+            return heard
+
+
+async def test_who_comes_back_and_who_is_refused_is_counted_by_what_it_was_answered(
+    gateway: GatewayProcess, redis: Redis
+) -> None:
+    await Pen(redis, CPU).write({((now_ms() // 1_000 - 1) * 1_000, "0"): 1.0})
+    async with viewing(gateway.port, "host") as screen:
+        await screen.hear_a("snapshot")
+    for _ in range(2):
+        async with viewing(gateway.port, "host", screen.since, screen=screen):
+            await screen.hear_a("delta")
+    async with viewing(gateway.port, "host", {"epoch": "another", "versions": {}}) as stranger:
+        await stranger.hear_a("snapshot")
+    for wrong in (request("/api/v1/nothing"), request(origin="http://evil.example"), request(sec_websocket_version="12")):
+        with await asyncio.to_thread(Peer, gateway.port) as peer:
+            await asyncio.to_thread(peer.ask, wrong)
+    found = await asyncio.to_thread(metrics, gateway)
+    assert (found["resumes_total", ("delta",)], found["resumes_total", ("snapshot",)]) == (2, 1)
+    refused = {labels[0]: value for (name, labels), value in found.items() if name == "sockets_refused_total"}
+    assert refused == {"404": 1, "403": 1, "426": 1}
+
+
+async def test_ticks_stand_still_while_nobody_watches(gateway: GatewayProcess) -> None:
+    async def ticks() -> float:
+        return (await asyncio.to_thread(metrics, gateway))["ticks_total", ()]
+
+    async with viewing(gateway.port):  # a socket alone is nothing to tick for
+        await asyncio.sleep(1.5)
+        assert await ticks() == 0
+    async with viewing(gateway.port, "host") as screen:
+        await screen.hear_a("snapshot")
+        for _ in range(3):
+            await screen.hear_a("delta")
+        watched = await ticks()
+        assert watched >= 3
+    before, after = 0.0, watched
+    for _ in range(40):
+        if before == after:
+            break
+        await asyncio.sleep(1.5)
+        before, after = after, await ticks()
+    assert before == after > watched, "what has been watched just now is kept a few seconds"
 
 
 async def test_values_that_a_slow_rate_passes_over_are_counted_one_by_one(gateway: GatewayProcess, redis: Redis) -> None:

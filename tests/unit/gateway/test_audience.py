@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from prometheus_client import REGISTRY
 
 from services.contract import live
 from services.contract.live import Delta, Part, ServerMessage, Since, Snapshot, Status
@@ -205,6 +206,7 @@ def test_who_is_clogged_gets_nothing_and_then_one_frame_with_the_newest_only(wor
 
 def test_who_cannot_keep_up_is_given_fewer_frames_and_told_so_and_gets_them_back(world: World) -> None:
     seat, other = world.join(), world.join()
+    before = _rate_changes("down"), _rate_changes("up")
     for _ in range(3 * LOOK_MS // 400):
         seat.clogged = False
         world.pass_(100, changing=True)
@@ -213,14 +215,21 @@ def test_who_cannot_keep_up_is_given_fewer_frames_and_told_so_and_gets_them_back
     seat.clogged = False
     world.pass_(1_000, changing=True)
     assert (seat.status.hz <= 2, seat.status.limit) == (True, "reader")
+    assert _rate_changes("down") > before[0] and _rate_changes("up") == before[1]
     assert all(not isinstance(said, Status) for _, said, _ in other.heard)
     begun = len(seat.frames())
     world.pass_(4_000, changing=True)
     assert len(seat.frames()) - begun <= 9
     world.pass_(30_000, changing=True)
     assert (seat.status.hz, seat.status.limit) == (10, "")
+    assert _rate_changes("up") - before[1] >= 2, "step by step"
     world.pass_(15_000, changing=True)
     assert world.audience.slow == {}
+
+
+def _rate_changes(direction: str) -> float:
+    labels = {"direction": direction, "reason": "reader"}
+    return REGISTRY.get_sample_value("tideboard_gateway_rate_changes_total", labels) or 0.0
 
 
 def test_what_is_away_is_told_to_all_and_to_the_clogged_and_the_paused_when_they_can_hear(world: World) -> None:
