@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator, Sequence
 from random import Random
 from typing import Final
 
-import httptools
-
 from tests.conformance.peer import PING, PONG, Peer, request
 from tests.conformance.talk import SMALL, text
+from tests.fuzz.answers import Answer, NoAnswerError, answers
 from tests.fuzz.mutation import pieces
 from tests.gateway_process import GatewayProcess
 from tests.unit.gateway.masked import frame
@@ -20,7 +19,7 @@ from tests.unit.gateway.masked import frame
 AT_ONCE: Final = 32
 IDLE_S: Final = 0.05
 END_S: Final = 20.0
-_FAILED: Final = re.compile(rb"HTTP/1\.1 5\d\d[^\r\n]*")
+_REQUESTS: Final = re.compile(rb" HTTP/1\.")
 
 
 class BrokenError(AssertionError):
@@ -57,19 +56,22 @@ async def _say(port: int, data: bytes, chance: Random, upgrade: bool) -> None:
             for piece in pieces(chance, data) if chance.random() < 0.3 else (data,):
                 writer.write(piece)
                 await writer.drain()
-            await _hear(reader, writer, upgrade)
+            await _hear(reader, writer, 0 if upgrade else max(1, len(_REQUESTS.findall(data))))
     finally:
         writer.transport.abort()
 
 
-async def _hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upgrade: bool) -> None:
-    """What is answered, to the end. A request that is not whole is answered by nothing: then the client says no more."""
+async def _hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: int) -> None:
+    """What is answered, to the end. requests: how many there may have been, 0 on a WebSocket.
+
+    A request that is not whole is answered by nothing: then the client says no more.
+    """
     heard = bytearray()
-    if not upgrade:  # a WebSocket hears the end of what is said after all that was said before; HTTP gives up
+    if requests:  # a WebSocket hears the end of what is said after all that was said before; HTTP gives up
         with contextlib.suppress(TimeoutError):
             async for data in _parts(reader, IDLE_S):
                 heard += data
-                if _whole(bytes(heard)):
+                if sum(answer.whole for answer in _answers(heard)) >= requests:
                     break
     with contextlib.suppress(OSError):
         writer.write_eof()
@@ -78,8 +80,8 @@ async def _hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upgr
             heard += data
     except TimeoutError:
         raise BrokenError("the connection was left open after the client had said all") from None
-    if not upgrade and (failed := _FAILED.match(heard)):
-        raise BrokenError(f"it was answered with {failed[0].decode()}")
+    if requests and (failed := [answer.line for answer in _answers(heard) if answer.status >= 500]):
+        raise BrokenError(f"it was answered with {failed[0]}")
 
 
 async def _parts(reader: asyncio.StreamReader, patience_s: float) -> AsyncIterator[bytes]:
@@ -88,21 +90,12 @@ async def _parts(reader: asyncio.StreamReader, patience_s: float) -> AsyncIterat
         yield data
 
 
-def _whole(data: bytes) -> bool:
-    """An answer of HTTP is complete."""
-    state = _State()
+def _answers(heard: bytearray) -> list[Answer]:
+    """BrokenError where that is not what it was answered with."""
     try:
-        httptools.HttpResponseParser(state).feed_data(data)
-    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-        return True
-    return state.whole
-
-
-class _State:
-    whole = False
-
-    def on_message_complete(self) -> None:
-        self.whole = True
+        return list(answers(bytes(heard)))
+    except NoAnswerError as error:
+        raise BrokenError(str(error)) from None
 
 
 class Bystander:

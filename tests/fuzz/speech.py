@@ -219,7 +219,11 @@ def opening(chance: Random) -> bytes:
 
 
 def request(chance: Random) -> bytes:
-    """A request of HTTP."""
+    """A request of HTTP, or some of them that do not wait for their answers."""
+    return b"".join(_asked(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))
+
+
+def _asked(chance: Random) -> bytes:
     fields = [("Host", "127.0.0.1")]
     for _ in range(chance.choice((0, 1, 1, 2, 4))):
         name, values = chance.choice(list(_HEADERS.items()))
