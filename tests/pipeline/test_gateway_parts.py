@@ -1,7 +1,7 @@
 """Aggregator, Kafka and Valkey die and come back while somebody watches, all of them processes of their own.
 
 The gateway stays ready throughout, every viewer is told which part is away and since when, sees how old its panels are and keeps
-their last values; and all goes on by itself. How soon they are told is measured by `make bench ARGS=stale`.
+their last values; and all goes on by itself. How soon they are told is shown by tests/unit/gateway/test_soon.py, and measured by `make bench ARGS=stale`.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from services.gateway.outside import PARTS
 from services.local.embedded import free_port
 from services.transport.feed import connect
 from services.transport.log_wire import LogError
@@ -23,16 +24,21 @@ from services.transport.registry import write_entry
 from services.transport.settings import KafkaSettings, RedisSettings
 from tests.fleet import Fleet
 from tests.kafka.server import Kafka, empty
-from tests.pipeline.gateway_world import Message, now_ms, request, viewing
+from tests.pipeline.gateway_world import Message, metrics_at, now_ms, request, viewing
 from tests.pipeline.test_gateway_events import listening
 from tests.pipeline.world import Point, entry, writing
 from tests.servers import Valkey, running
 
+BUCKET_MS = 1_000
 DASHBOARD = entry(
     "host",
-    [{"id": "mark", "type": "timeseries", "query": {"metric": "test.mark", "by": [], "fn": "last", "every": "1s"}}],
-    "5m",
+    [
+        {"id": name, "type": "timeseries", "query": {"metric": f"test.{name}", "by": [], "fn": "last", "every": "1s"}}
+        for name in ("mark", "once", "never")
+    ],
+    "15m",
 )
+"""mark: written all the time; once: at the beginning; never: what its name says."""
 PATIENCE_S = 90.0
 STEP_S = 0.05
 
@@ -96,8 +102,10 @@ def feed(tmp_path: Path) -> Iterator[Valkey]:
         yield server
 
 
-async def write(kafka: KafkaSettings) -> None:
-    """A mark ten times a second, by another writer when the log was away."""
+async def write(kafka: KafkaSettings, once_at: int) -> None:
+    """A mark ten times a second, by another writer when the log was away; and one of `once`."""
+    async with writing(kafka) as log:
+        await log.write([("test.once", {}, once_at, 1.0, "gauge")])
     instance = 1
     while True:
         instance += 1
@@ -139,15 +147,18 @@ async def until(what: str, holds: Callable[[], bool]) -> None:
         await asyncio.sleep(STEP_S)
 
 
-async def told_of(part: str, since: int, ears: list[Ear]) -> None:
-    """Everybody is told that this part is away, and nothing else."""
+async def told_of(part: str, since: int, ears: list[Ear], once_at: int) -> None:
+    """Everybody is told that this part is away, and nothing else, and how old each panel is that has values."""
     await until(f"all are told of {part}: {[ear.status for ear in ears]}", lambda: all(ear.parts == [part] for ear in ears))
     for ear in ears:
         status = ear.status
         assert status and status["stale"] is True and status["age_ms"] >= 0, ear.name
         (told,) = status["parts"]
         assert told["reason"] and since - 5_000 <= told["since"] <= now_ms(), (ear.name, told)
-        assert status["panels"]["mark"] >= 0, "how old what it shows is"
+        ages = status["panels"]
+        assert ages.keys() == {"mark", "once"}
+        assert status["now"] - ages["once"] == once_at // BUCKET_MS * BUCKET_MS + BUCKET_MS, "the end of its only bucket"
+        assert 0 <= ages["mark"] < ages["once"] - BUCKET_MS
 
 
 async def last_values_stay(port: int) -> None:
@@ -169,6 +180,17 @@ async def goes_on(ears: list[Ear]) -> None:
     assert not any(ear.status and ear.status["stale"] for ear in ears)
 
 
+async def counted(admin: int, *parts: str) -> None:
+    """The metrics name these parts as away from the dashboard, and no others."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            found = await asyncio.to_thread(metrics_at, admin)
+            away = {labels[0]: value for (name, labels), value in found.items() if name == "parts_away"}
+            if away == {part: float(part in parts) for part in PARTS}:
+                return
+            await asyncio.sleep(STEP_S)
+
+
 async def test_each_part_dies_and_comes_back_and_the_gateway_says_so_and_stays_ready(feed: Valkey, kafka_server: Kafka) -> None:
     await empty(kafka_server)
     kafka = KafkaSettings(bootstrap_servers=kafka_server.bootstrap, request_timeout_ms=3_000)
@@ -185,18 +207,22 @@ async def test_each_part_dies_and_comes_back_and_the_gateway_says_so_and_stays_r
             ("feed", feed.kill, feed.launch),
         ]
         probe = Probe(fleet.admin("gateway"))
-        tasks = [asyncio.create_task(write(kafka)), asyncio.create_task(probe.ask())]
+        once_at = now_ms()
+        tasks = [asyncio.create_task(write(kafka, once_at)), asyncio.create_task(probe.ask())]
         async with watching(port) as ears:
             await goes_on(ears)
+            await asyncio.sleep(2 * BUCKET_MS / 1_000)  # until it is older than what goes on
             for part, kill, launch in parts:
                 begun = now_ms()
                 kill()
                 try:
-                    await told_of(part, begun, ears)
+                    await told_of(part, begun, ears, once_at)
+                    await counted(fleet.admin("gateway"), part)
                     await last_values_stay(port)
                 finally:
                     launch()
                 await goes_on(ears)
+                await counted(fleet.admin("gateway"))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
