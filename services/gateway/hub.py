@@ -207,13 +207,12 @@ class Hub:
             metrics.TICK_SECONDS.observe(took)
             if took > TICK_S:
                 metrics.OVERRUNS.inc()
+            await asyncio.sleep(max(TICK_S - took, TICK_S / 10))
             self._observe(took)
-            pause = max(TICK_S - took, TICK_S / 10)
             try:
-                await self._something_to_say(loop.time() + pause)
+                await self._something_to_say()
             except Exception as error:  # what a tick would stumble over, too: it comes in its time
                 self._faults.caught("tick", "nobody knows when the next tick is due", error)
-                await asyncio.sleep(pause)
 
     def _observe(self, took_s: float) -> None:
         before = self.throttle.factor
@@ -223,20 +222,16 @@ class Hub:
             log.warning("all viewers get another rate", times_slower=self.throttle.factor, busy=round(self.throttle.busy, 2))
         metrics.BUSY.set(self.throttle.busy)
 
-    async def _something_to_say(self, not_before: float) -> None:
-        """Wait until a viewer is due something, or QUIET_S. not_before: of the loop's clock.
-
-        Where nothing changes it is woken by nothing else: to wake up costs as much as half a tick for a few viewers.
-        """
+    async def _something_to_say(self) -> None:
+        """Wait until a viewer is due something, or QUIET_S."""
         loop = asyncio.get_running_loop()
-        until = not_before + QUIET_S
+        until = loop.time() + QUIET_S
         while (left := until - loop.time()) > 0:
-            early, due = not_before - loop.time(), self._due_in_s()
+            due = self._due_in_s()
             if due is not None and due <= 0:
-                await asyncio.sleep(max(0, early))
                 return
             self._changed.hush()
-            if await self._changed.wait(left if due is None else min(max(due, early), left)):
+            if await self._changed.wait(left if due is None else min(due, left)):
                 await asyncio.sleep(SETTLE_S)
 
     def _due_in_s(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Who gets a message, sorted by how it gets to them. Pure.
+"""Who gets a message, sorted by how it gets to them. No I/O; what has become of sockets it asks `viewer.descriptors`.
 
 Of what a tick costs beside its sends, half was to look at each viewer for its socket. As long as the same viewers get the messages,
 and none of them has got another socket or lost it, what was found the last time is used again.

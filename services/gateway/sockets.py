@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
+import structlog
+
 from services.contract.live import CloseCode
 from services.gateway import metrics
 from services.gateway.access.door import Door
@@ -12,6 +14,8 @@ from services.gateway.departure import Connection
 from services.gateway.holder import Holder
 from services.gateway.settings import LimitSettings
 from services.runtime.logs import Collapse
+
+log = structlog.get_logger()
 
 PING_EVERY_S: Final = 20
 TOLD_EVERY_S: Final = 5.0  # of the same thing, into the log
@@ -90,7 +94,11 @@ class Sockets:
 
     def turn(self, slot: int) -> None:
         for socket in list(self._wheel[slot]):
-            socket.ping()
+            try:
+                socket.ping()
+            except Exception:  # one socket's trouble is not the others'
+                log.exception("a viewer could not be pinged")
+                del self._wheel[slot][socket]
         now = self.clock()
         held = 0
         for socket, (since, bytes_) in list(self.stalled.items()):

@@ -23,7 +23,8 @@ log = structlog.get_logger()
 
 READERS: Final = 8  # at once; the rest of a large dashboard waits its turn
 RETRY_S: Final = 0.3
-_APPLIED: Final = metrics.CHANGES.labels(Verdict.applied.value)
+_COUNTS: Final = {verdict.value: metrics.CHANGES.labels(verdict.value) for verdict in Verdict}
+_APPLIED: Final = _COUNTS[Verdict.applied.value]
 MAX_PENDING: Final = 256  # changes that wait for the first read of a view; what is beyond is read
 
 
@@ -160,7 +161,7 @@ class Views:
             _APPLIED.inc()
             self.on_changed()
             return
-        metrics.CHANGES.labels(verdict.value).inc()
+        _COUNTS[verdict.value].inc()
         match verdict:
             case Verdict.gap:
                 self._read(held, "gap")

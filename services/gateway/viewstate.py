@@ -151,7 +151,7 @@ class ViewState:
         return Verdict.applied
 
     def _go_on(self, change: Change) -> None:
-        """To the version of this change. Costs of a gateway are here, one change after the other."""
+        """To the version of this change."""
         version = change.version
         if change.groups:
             self._add_groups(version, ((group.number, group.labels) for group in change.groups))
@@ -159,7 +159,7 @@ class ViewState:
             if cells.groups:
                 self._write(cells, version)
                 self.written += len(cells.groups)
-        if change.first == version or not self._terms or self._terms[-1].first != change.first:
+        if not self._terms or self._terms[-1].first != change.first:
             self._begin_term(change)
         self.version = version
         if change.newest > self.arrived:

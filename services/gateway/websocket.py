@@ -262,8 +262,12 @@ class WebSocket(Holder, asyncio.Protocol):
         self._aim(self._direct)
         if endpoint.subprotocols and not accepted.subprotocol:
             self.close(CloseCode.no_subprotocol, f"offer the subprotocol {endpoint.subprotocols[0]}")
-        else:
+            return
+        try:
             self._session = endpoint.open(self, request.query, accepted.subprotocol)
+        except Exception:  # uvicorn hands us the connection when this has returned; else nobody would hear of its end
+            log.exception("a session could not be opened")
+            self.close(Closed.INTERNAL_ERROR)
 
     def _resume(self, data: bytes) -> None:
         """The handshake, after it has waited for keys."""

@@ -69,7 +69,7 @@ class Writer:
                 metrics.VIEWER_FRESHNESS.observe(self._age_s(message.content.newest), some.written)
         self._count(message, written, deflated)
 
-    def _straight(self, message: Outgoing, lot: Lot) -> "tuple[int, _Written]":
+    def _straight(self, message: Outgoing, lot: Lot) -> tuple[int, _Written]:
         """On their sockets. How many have had their turn, and got it."""
         try:
             frame = message.frame(lot.deflated)
@@ -86,7 +86,7 @@ class Writer:
                     self._failed(viewer, error)
         return tried, _Written(tried, tried if lot.deflated else 0)
 
-    def _through(self, out: Out, viewers: Iterable[Viewer]) -> "tuple[int, _Written]":
+    def _through(self, out: Out, viewers: Iterable[Viewer]) -> tuple[int, _Written]:
         """By what they are. How many have had their turn, and who of them got it."""
         tried = written = deflated = 0
         for viewer in viewers:

@@ -13,7 +13,8 @@ async def test_whoever_waits_goes_on_when_it_rings() -> None:
     await asyncio.sleep(0)
     alarm.ring()
     alarm.ring()
-    assert await waiting
+    async with asyncio.timeout(1):
+        assert await waiting
 
 
 async def test_patience_has_an_end() -> None:

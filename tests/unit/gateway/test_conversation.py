@@ -40,6 +40,8 @@ def test_an_empty_pong_is_heard_between_frames_and_what_looks_like_one_within_a_
     for cut in range(1, len(whole)):  # the rest of a frame may be as long as a pong, and look like one
         told = Conversation(8_192)
         assert hear(told, whole[:cut]) + hear(told, whole[cut:]) == hear(Conversation(8_192), whole)
+    text = frame(1, b"0123456789", mask=b"\x80abc")  # and so may what follows the first byte of a head
+    assert [it for part in (text[:1], text[1:7], text[7:]) for it in hear(conversation, part)] == [Text(b"0123456789")]
     text = frame(1, b"{}" + pong.replace(b"\x8a\x80", b"  "), fin=False)
     assert hear(conversation, text) == [Heard()]
     assert hear(conversation, pong) == [Heard()], "control frames may come between fragments"

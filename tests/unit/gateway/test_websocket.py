@@ -15,6 +15,7 @@ from services.gateway.frames import decode_close, encode, encode_text
 from services.gateway.outgoing import Outgoing
 from services.gateway.settings import LeavingSettings, LimitSettings
 from services.gateway.sockets import CLOSE_S, LAST_READ_S, LAST_WORD_S, PING_EVERY_S, Sockets
+from services.gateway.viewer import SHUT
 from services.gateway.websocket import WebSocket, protocol
 from tests.unit.gateway.masked import frame
 
@@ -433,6 +434,30 @@ def test_a_session_that_fails_closes_its_socket_only(world: World) -> None:
     socket.data_received(frame(1, b"fail"))
     assert close_code(wire) == 1011
     assert len(other.written) == 1
+
+
+def test_a_session_that_cannot_be_opened_closes_its_socket_and_nothing_is_written_past_its_transport(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> EchoSession:
+        raise RuntimeError("of a kind that nobody thought of")
+
+    monkeypatch.setattr(world.echo, "open", fail)
+    socket, wire = world.connect()
+    assert close_code(wire) == 1011
+    assert socket.fd == SHUT
+    world.turns(PING_EVERY_S)
+    assert PING not in wire.written
+    socket.connection_lost(None)
+    assert not len(world.sockets)
+
+
+def test_one_that_cannot_be_pinged_does_not_keep_the_others_from_it(world: World) -> None:
+    pairs = [world.connect() for _ in range(2 * PING_EVERY_S)]
+    pairs[0][1].over = "lost"
+    world.turns(PING_EVERY_S)
+    assert [wire.written.count(PING) for _, wire in pairs[1:]] == [1] * (2 * PING_EVERY_S - 1)
+    world.turns(PING_EVERY_S)
 
 
 def test_when_the_gateway_goes_everybody_is_told_when_to_come_back(world: World) -> None:

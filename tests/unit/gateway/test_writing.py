@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from array import array
@@ -160,6 +161,25 @@ def test_who_goes_between_two_slices_is_not_written_to_and_its_number_is_another
             await writing
             assert {frames_of(heir) for heir in heirs} == {b""}
             assert {frames_of(both.theirs) for both in stay} == {frames(range(2, 3))}
+
+    play(story)
+
+
+def test_a_ping_comes_whole_and_after_what_was_sent_before(play: Play) -> None:
+    async def story() -> None:
+        async with pair(World()) as both:
+            both.ours.ping()
+            assert await both.hear(2) == b"\x89\x00"
+            filled = 0
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    filled += os.write(both.ours.fd, b"." * 1_000)  # there is no room any more, and nobody knows
+            assert both.ours.fd != SHUT
+            both.theirs.send(frame(10))
+            await asyncio.sleep(0.01)  # until the answer to the first ping has come
+            both.ours.ping()
+            assert both.ours.clogged, "the rest waits at the transport"
+            assert (await both.hear(filled + 2))[-3:] == b".\x89\x00"
 
     play(story)
 
