@@ -83,9 +83,13 @@ class Audience:
 
     async def until(self, check: Callable[["Seat"], bool], patience_s: float, what: str) -> "Wait":
         """Wait until it holds of everybody."""
+        return await self.until_none(lambda: sum(not check(seat) for seat in self.seats), patience_s, what)
+
+    async def until_none(self, count: Callable[[], int], patience_s: float, what: str) -> "Wait":
+        """Wait until there are no viewers of a kind any more. count: how many there are."""
         begun = last = time.monotonic()
         stalls = []
-        while missing := sum(not check(seat) for seat in self.seats):
+        while missing := count():
             await asyncio.sleep(_LOOK_S)
             now = time.monotonic()
             stalls.append(now - last - _LOOK_S)

@@ -258,10 +258,16 @@ async def come_back(found: Hall, old: str) -> None:
     audience, snapshots = found.audience, found.audience.snapshots
     there = (await found.open_at())[old]
     assert there >= len(audience.seats) - SHED
-    found.fleet.kill(old)
-    await until(lambda: "" if audience.lost >= there else "not all have noticed", PATIENCE_S)
-    waited = await audience.until(lambda seat: seat.live, PATIENCE_S, "are not back")
-    print(f"{there} are back after {waited.took:.1f} s, of which viewers had no CPU for {waited.starved:.1f} s")
+    lost = audience.lost + there
+
+    def away() -> int:
+        """How many have not noticed yet, or are not back."""
+        return max(lost - audience.lost, sum(not seat.live for seat in audience.seats))
+
+    found.fleet.send(old, signal.SIGKILL)
+    waited = await audience.until_none(away, PATIENCE_S, "have not noticed, or are not back")
+    found.fleet.kill(old)  # it has ended: nothing asks for it any more
+    print(f"{there} are back {waited.took:.1f} s after the kill, of which viewers had no CPU for {waited.starved:.1f} s")
     assert waited.took - waited.starved <= RESUMED_S
     assert audience.snapshots == snapshots, "a resume sends what is missing only"
 
