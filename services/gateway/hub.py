@@ -194,6 +194,7 @@ class Hub:
         loop = asyncio.get_running_loop()
         while True:
             if not self._stages:
+                self._rest()
                 self._watched.clear()
                 await self._watched.wait()
             begun = loop.time()
@@ -213,6 +214,12 @@ class Hub:
                 await self._something_to_say()
             except Exception as error:  # what a tick would stumble over, too: it comes in its time
                 self._faults.caught("tick", "nobody knows when the next tick is due", error)
+
+    def _rest(self) -> None:
+        """Whoever comes after all have left is not told of what was too much before, nor kept away by it."""
+        self.throttle.rest(self._clock())
+        metrics.THROTTLE.set(self.throttle.factor)
+        metrics.BUSY.set(self.throttle.busy)
 
     def _observe(self, took_s: float) -> None:
         before = self.throttle.factor

@@ -48,6 +48,10 @@ class Throttle:
     __slots__ = ("_at", "_over_since", "_room_since", "busy", "factor", "full")
 
     def __init__(self, now: int) -> None:
+        self.rest(now)
+
+    def rest(self, now: int) -> None:
+        """Nobody watches: nothing is too much, and no tick will come that would find it out."""
         self.factor = 1
         self.busy = 0.0
         self.full = False  # more viewers would make it worse for those who are there

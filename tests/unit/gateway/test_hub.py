@@ -17,7 +17,7 @@ from services.gateway.content import Content
 from services.gateway.hub import Hub
 from services.gateway.outgoing import Outgoing, outgoing
 from services.gateway.recipients import Out, Recipients
-from services.gateway.stage import Stage
+from services.gateway.stage import LINGER_MS, Stage
 from services.gateway.viewer import Indirect, Viewer
 from services.transport import registry
 from services.transport.feed import connect
@@ -53,7 +53,7 @@ class Costly(Indirect):
 
 async def test_a_hub_that_cannot_keep_up_slows_all_down_evenly_and_says_so() -> None:
     slowed = metrics.PACES.labels("down", "gateway")
-    before = slowed._value.get()
+    before, overruns = slowed._value.get(), _value("tick_overruns_total")
     hub = Hub(connect(NOWHERE))
     hub.entries = {"host": entry(HOST)}
     viewers = [Costly() for _ in range(VIEWERS)]
@@ -76,8 +76,34 @@ async def test_a_hub_that_cannot_keep_up_slows_all_down_evenly_and_says_so() -> 
                 await asyncio.sleep(0.02)
         assert hub.throttle.full
         assert slowed._value.get() > before
+        assert _value("tick_overruns_total") > overruns
         assert {viewer.statuses[-1].hz for viewer in viewers} <= {10, 5, 2.5}
         assert max(viewer.frames for viewer in viewers) - min(viewer.frames for viewer in viewers) <= 3
+    finally:
+        ticking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ticking
+
+
+async def test_a_hub_that_was_too_busy_is_not_so_any_more_when_all_have_left() -> None:
+    now = 1_000_000
+    hub = Hub(connect(NOWHERE), clock=lambda: now)
+    hub.entries = {"host": entry(HOST)}
+    viewer = Costly()
+    hub.subscribe(viewer, "host", None, 20)
+    for _ in range(100):
+        now += 100
+        hub._observe(0.1)
+    assert (hub.throttle.full, hub.throttle.factor, _value("throttle_factor")) == (True, 8, 8)
+    ticking = asyncio.create_task(hub._tick_on())
+    try:
+        hub.unsubscribe(viewer, "host")
+        now += LINGER_MS + 1
+        for _ in range(2_000):
+            if not (hub._stages or hub.throttle.full):
+                break
+            await asyncio.sleep(0.01)
+        assert (hub.throttle.factor, _value("throttle_factor"), _value("tick_busy_ratio")) == (1, 1, 0)
     finally:
         ticking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
