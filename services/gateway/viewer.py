@@ -28,7 +28,7 @@ class Viewer(Protocol):
     from its beginning to its end.
 
     fd: a socket that does not block and to which frames may be written now, past `send`; SHUT where there is none, and while it is
-    clogged. What the socket does not take is given to `rest`. When it changes, `descriptors` counts it.
+    clogged. What the socket does not take is given to `rest`, which keeps it as it is: thousands may share it. When it changes, `descriptors` counts it.
 
     Sending to one that is closed does nothing.
     """
@@ -41,7 +41,7 @@ class Viewer(Protocol):
 
     def send(self, message: Outgoing) -> None: ...
 
-    def rest(self, frame: bytes) -> None: ...
+    def rest(self, frame: bytes | memoryview) -> None: ...
 
     def close(self, code: int, reason: str = "") -> None: ...
 
@@ -53,5 +53,5 @@ class Indirect:
 
     fd: int = SHUT
 
-    def rest(self, frame: bytes) -> None:
+    def rest(self, frame: bytes | memoryview) -> None:
         """Nothing was written past `send`."""

@@ -157,7 +157,7 @@ class WebSocket(Holder, asyncio.Protocol):
         """Write a message. Does nothing where the socket is closing."""
         self._write((message.deflated if self.deflated else message.plain) or message.frame(self.deflated))
 
-    def rest(self, frame: bytes) -> None:
+    def rest(self, frame: bytes | memoryview) -> None:
         """Write a frame, or what is left of it. The transport knows what to do where there is no room, or nobody."""
         conversation = self._conversation
         if conversation is None or conversation.closing or conversation.ended:
@@ -171,8 +171,9 @@ class WebSocket(Holder, asyncio.Protocol):
             taken = write(self._fd, frame)
             if taken == len(frame):
                 return
-            frame = frame[taken:]
-        self.rest(frame)
+            self.rest(memoryview(frame)[taken:])
+        else:
+            self.rest(frame)
 
     def _aim(self, fd: int) -> None:
         """Frames are written there from now on."""

@@ -81,7 +81,7 @@ class Writer:
         for viewer, bytes_ in zip(lot, taken, strict=False) if taken else ():
             if bytes_ < len(frame):
                 try:
-                    viewer.rest(frame[bytes_:])
+                    viewer.rest(memoryview(frame)[bytes_:])
                 except Exception as error:
                     self._failed(viewer, error)
         return tried, _Written(tried, tried if lot.deflated else 0)

@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import time
+import tracemalloc
 from array import array
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -163,6 +164,32 @@ def test_who_goes_between_two_slices_is_not_written_to_and_its_number_is_another
             assert {frames_of(both.theirs) for both in stay} == {frames(range(2, 3))}
 
     play(story)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_many_have_not_taken_of_a_frame_is_there_once(way: sends.Sends) -> None:
+    """A whole dashboard for thousands who come at once. asyncio's own event loop copies what waits; gateways have uvloop."""
+    count, size = 16, 2**20
+
+    async def story() -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            pairs = [await stack.enter_async_context(pair(World())) for _ in range(count)]
+            writer = Writer(wall_clock, Faults(), lambda _: None, way)
+            big, alone = message(1, size), message(2, size)
+            big.frame(False), alone.frame(False)
+            tracemalloc.start()
+            await writer.write(Out(big, Recipients([both.ours for both in pairs[1:]])))
+            pairs[0].ours.send(alone)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert all(both.ours.clogged for both in pairs)
+            assert peak < size / 2
+            for both in pairs:
+                whole = encode_text((alone if both is pairs[0] else big).payload)
+                assert await both.hear(len(whole)) == whole
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(story())
 
 
 def test_a_ping_comes_whole_and_after_what_was_sent_before(play: Play) -> None:
