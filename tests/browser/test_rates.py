@@ -37,6 +37,12 @@ def test_a_hidden_page_is_paused_and_has_everything_again_when_it_is_shown(syste
     assert rates() == {"10": 1}
     host.page.evaluate(HIDE, True)
     host.until(lambda: "" if rates() == {"0": 1} else f"it is not paused: {rates()}")
+    paused = len(socket.received)  # what was sent before may still come; then signs of life
+    host.until(
+        lambda: (
+            "" if [message for message in socket.received[paused:] if not message.get("views", [0])] else "no sign of life came"
+        )
+    )
     heard = len(socket.received)
     host.page.wait_for_timeout(4_000)  # longer than a client bears silence
     assert values(heard) == 0

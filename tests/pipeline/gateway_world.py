@@ -28,7 +28,7 @@ from services.transport import feed
 from services.transport.history import commit_all, read_view
 from services.transport.settings import RedisSettings
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 LIVE = "tideboard.v1.json"
 
 Labels = tuple[tuple[str, str], ...]

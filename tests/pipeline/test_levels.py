@@ -93,7 +93,7 @@ async def test_every_cell_of_every_level_is_what_a_batch_job_computes(
         for _ in range(10):
             await log.write(_points(chance, int(time.time() * 1000), 10), twice=chance.random() < 0.2)
             await asyncio.sleep(0.05)
-        assert await settled(redis, log, WANTED, 30) > 1_000
+        assert await settled(redis, log, WANTED, 90) > 1_000
 
 
 async def test_every_level_is_filled_again_from_the_log_when_the_feed_has_lost_everything(
@@ -103,11 +103,11 @@ async def test_every_level_is_filled_again_from_the_log_when_the_feed_has_lost_e
     chance = random.Random(2)
     await write_past(log, chance, 100)
     async with aggregating(kafka, settings):
-        await settled(redis, log, WANTED, 30)
+        await settled(redis, log, WANTED, 90)
         servers[0].restart()
         await log.write(_points(chance, int(time.time() * 1000), 10))
         await registry.write_entry(redis, DASHBOARD)
-        await settled(redis, log, WANTED, 30)
+        await settled(redis, log, WANTED, 90)
 
 
 async def test_coarse_cells_go_on_over_a_log_that_began_anew(
@@ -125,7 +125,7 @@ async def test_coarse_cells_go_on_over_a_log_that_began_anew(
             again.instance = 8
             await again.write([point for point in _points(chance, int(time.time() * 1000), 40) if point[4] != "counter"])
             log.written |= {partition + 2: records for partition, records in again.written.items()}
-            await settled(redis, log, WANTED, 30)
+            await settled(redis, log, WANTED, 90)
 
 
 SHORT = with_levels(
@@ -147,12 +147,12 @@ async def test_what_will_not_change_any_more_is_neither_held_nor_computed_again_
     chance = random.Random(4)
     await write_past(log, chance, 600, 10)
     async with aggregating(kafka, settings):
-        await settled(redis, log, coarse, 30)
+        await settled(redis, log, coarse, 90)
     versions = {name: await _versions(redis, name) for name in coarse}
     assert all(held.hot > 0 for held in [await read_hot(redis, name) for name in coarse] if held)
     async with aggregating(kafka, settings, "b"):
         await log.write(_points(chance, int(time.time() * 1000), 10))
-        await settled(redis, log, coarse, 30)
+        await settled(redis, log, coarse, 90)
     for name in coarse:
         held = await read_hot(redis, name)
         assert held is not None
@@ -162,7 +162,7 @@ async def test_what_will_not_change_any_more_is_neither_held_nor_computed_again_
         ], "no row of what is cold was written again"
     await redis.delete(*(view_key(name, part) for name in coarse for part in PARTS))
     async with aggregating(kafka, settings, "c"):
-        await settled(redis, log, coarse, 30)
+        await settled(redis, log, coarse, 90)
 
 
 async def _versions(redis: Redis, view: str) -> dict[int, list[int]]:
@@ -181,7 +181,7 @@ async def test_levels_of_a_dashboard_that_had_none_are_filled_from_the_past(
     async with aggregating(kafka, settings):
         await settled(redis, log, views(EVERYTHING))
         await registry.write_entry(redis, DASHBOARD)
-        await settled(redis, log, WANTED, 30)
+        await settled(redis, log, WANTED, 90)
     async with aggregating(kafka, settings, "b"):
         await log.write(_points(chance, int(time.time() * 1000), 10))
-        await settled(redis, log, WANTED, 30)
+        await settled(redis, log, WANTED, 90)

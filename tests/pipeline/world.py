@@ -27,7 +27,7 @@ from services.transport.settings import KafkaSettings, RedisSettings
 from tests import batch_job
 
 KINDS = {"gauge": 0, "counter": 1, "delta": 2, "distribution": 3}
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 UNEXPECTED = "should not be there"
 
 Point = tuple[str, Mapping[str, str], int, float, str]  # metric, labels, time, value, kind
