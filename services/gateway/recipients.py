@@ -1,6 +1,6 @@
 """Who gets a message, sorted by how it gets to them. No I/O; what has become of sockets it asks `viewer.descriptors`.
 
-Of what a tick costs beside its sends, half was to look at each viewer for its socket. As long as the same viewers get the messages,
+Of what a tick costs beside its sends, a fifth was to look at each viewer for its socket. As long as the same viewers get the messages,
 and none of them has got another socket or lost it, what was found the last time is used again.
 """
 

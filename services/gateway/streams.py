@@ -61,8 +61,7 @@ class PanelStream:
 
     def _missed(self, viewer: Viewer) -> None:
         """Who could not be sent a frame gets everything when it has drained."""
-        if viewer in self.viewers:
-            self.viewers.discard(viewer)
+        if self.viewers.discard(viewer):
             self.waiting[viewer] = None
 
     def _make(self, now: int) -> None:
