@@ -1,7 +1,7 @@
 """Chromium, a running Tideboard, and pages that nothing may go wrong in."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from tests.browser.watching import Watched
 from tests.servers import ROOT
 
 Open = Callable[..., Watched]
+_LOG_BYTES = 20_000
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -34,6 +35,16 @@ def launched() -> Iterator[Browser]:
         found = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         yield found
         found.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the system has said lately stands in the report of a test that failed."""
+    report = yield
+    system = getattr(item, "funcargs", {}).get("system")
+    if report.failed and isinstance(system, System):
+        report.sections.append(("log of the system", system.log.read_text()[-_LOG_BYTES:]))
+    return report
 
 
 @pytest.fixture(scope="package")
