@@ -71,7 +71,7 @@ class Keeper:
         }
 
     async def _follow(self) -> None:
-        async for entries in watch(self._redis, self._lost, self._shelf, self._returned):
+        async for entries in watch(self._redis, self._lost, self._shelf, self._returned, owner=True):
             self._held = entries
             self._is_back()
             loop = asyncio.get_running_loop()

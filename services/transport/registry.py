@@ -121,10 +121,13 @@ async def watch(
     on_away: Callable[[str], None] | None = None,
     shelf: Shelf = DASHBOARD_SHELF,
     on_back: Callable[[], None] | None = None,
+    *,
+    owner: bool = False,
 ) -> AsyncGenerator[dict[str, Entry], None]:
     """All entries: as they are, and again after each change.
 
     Waits while Redis is away; on_away hears why, once a second, and on_back that it answers again, though nothing may have changed.
+    A Redis that has lost everything says nothing of what there should be: only an owner, who writes it again, is told of that.
     """
     ear = _Ear()
     subscription = Subscription(redis, ear)
@@ -140,7 +143,8 @@ async def watch(
                 if ear.returned or known is None or await _revision(redis, shelf) != revision:
                     ear.returned = False
                     revision, entries = await _read(redis, shelf)
-                    if entries != known:
+                    emptied = known is not None and not revision  # every write raises it
+                    if entries != known and (owner or not emptied):
                         known = entries
                         yield dict(entries)
                 if away and on_back:

@@ -201,8 +201,8 @@ async def test_what_cannot_be_read_is_an_entry_that_says_why_and_the_rest_is_the
     assert "cannot be read" in entries["bad"].fault.reason
 
 
-async def following(redis: Redis) -> AsyncGenerator[dict[str, Entry], None]:
-    async with aclosing(registry.watch(redis)) as changes:
+async def following(redis: Redis, *, owner: bool = False) -> AsyncGenerator[dict[str, Entry], None]:
+    async with aclosing(registry.watch(redis, owner=owner)) as changes:
         while True:
             async with asyncio.timeout(PATIENCE_S):
                 found = await anext(changes)
@@ -242,6 +242,24 @@ async def test_a_watcher_survives_a_server_that_dies_and_comes_back_with_the_sam
         while (found := await anext(changes)) and found["host"].revision != "r2":
             pass
         assert await redis.get(DASHBOARDS_REVISION) == b"1"
+
+
+async def test_only_an_owner_is_told_that_redis_has_lost_the_registry_and_others_keep_it_until_it_is_written_again(
+    redis: Redis,
+) -> None:
+    other = entry(document("other", panel("cpu", "cpu_busy")))
+    await registry.write_entry(redis, HOST, other)
+    async with aclosing(following(redis)) as changes, aclosing(following(redis, owner=True)) as owner:
+        assert list(await anext(changes)) == list(await anext(owner)) == ["host", "other"]
+        await redis.flushall()
+        reader = asyncio.ensure_future(anext(changes))
+        assert await anext(owner) == {}
+        await asyncio.sleep(1.5 * registry.CHECK_EVERY_S)
+        assert not reader.done()
+        await registry.write_entry(redis, HOST)
+        assert list(await reader) == list(await anext(owner)) == ["host"]
+        await registry.delete_entry(redis, "host")
+        assert await anext(changes) == await anext(owner) == {}
 
 
 async def test_a_watcher_may_begin_before_the_server(valkey: Valkey, redis: Redis) -> None:
