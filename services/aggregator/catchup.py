@@ -139,9 +139,10 @@ class CatchUp:
         return fold
 
     def check(self) -> None:
-        """Raise what ended the work before its time."""
+        """Raise what ended the work before its time, once: it is to be planned again then."""
         if self._task is not None and self._task.done():
-            self._task.result()
+            task, self._task = self._task, None
+            task.result()
 
     @property
     def idle(self) -> bool:
@@ -149,11 +150,11 @@ class CatchUp:
         return self._task is None or self._task.done()
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+                await task
 
     async def _run(self, wanted: Config) -> None:
         """Read the past for the folds that are behind, one after the other, beside the live ones, until each has reached its partition's live fold."""

@@ -104,7 +104,11 @@ class Folding:
             self._fold(records)
 
     async def _read(self, timeout_ms: int) -> list[Record]:
-        self._catch_up.check()
+        try:
+            self._catch_up.check()
+        except BaseException:
+            self._planned = False
+            raise
         joined = self._joined and self._catch_up.idle and all(slot.catching is None for slot in self.slots.values())
         if joined or not self._planned:  # what is made of samples is there: now what is rolled up from it
             await self._plan()

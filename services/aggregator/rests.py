@@ -1,7 +1,7 @@
 """Rests: the time between two commits, in which the loop of live views only waits. Work in the background is done there, in portions.
 
 Whoever has such work asks before each portion, and does it without awaiting anything. While a commit is due or under way it waits, but not for
-ever: where there are no rests it goes on slowly.
+ever: where there are no rests it goes on slowly, but for a fair share of the time.
 """
 
 import asyncio
@@ -13,11 +13,13 @@ from typing import Final
 PORTION_S: Final = 0.003
 """How long a portion should take: so much later a commit may begin."""
 PATIENCE_S: Final = 0.2
+LEAST_PATIENCE_S: Final = 2 * PORTION_S
+"""Where there are no rests, patience is halved with each portion, down to this: a third of the time goes to the work, or it might never end."""
 PAUSE: Final = 1.0
 """How long a pause follows a portion, in times of what it took: broker, feed and viewers' gateways want processors, too."""
 HEADWAY_S: Final = 5.0
-GAIN: Final = 0.01
-"""Of what work in the background is behind, it has to gain this much in HEADWAY_S to be allowed its pauses."""
+GAIN: Final = 0.25
+"""Of what work in the background is behind, it has to gain this much in HEADWAY_S to be allowed its pauses: somebody waits for what it makes."""
 ROUNDS: Final = 6
 """Turns of the event loop between two portions: as many as it takes from bytes that arrive to whoever waits for what they say."""
 
@@ -30,6 +32,7 @@ class Rests:
         self._spent = spent
         self._until = 0.0
         self._begun = asyncio.Event()
+        self._patience = PATIENCE_S
 
     @contextlib.contextmanager
     def until(self, due: float) -> Iterator[None]:
@@ -44,15 +47,16 @@ class Rests:
 
     async def portion(self, seconds: float = PORTION_S) -> None:
         """Wait until a portion that takes so long holds nobody up."""
-        patience = self._clock() + PATIENCE_S
+        patience = self._clock() + self._patience
         for _ in range(ROUNDS):
             await asyncio.sleep(0)
-        while self._until - self._clock() < seconds and (left := patience - self._clock()) > 0:
+        while not (rests := self._until - self._clock() >= seconds) and (left := patience - self._clock()) > 0:
             if self._begun.is_set():  # too little is left of this one
                 self._begun.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._begun.wait()
+        self._patience = PATIENCE_S if rests else max(LEAST_PATIENCE_S, self._patience / 2)
 
     @contextlib.asynccontextmanager
     async def working(self, pause: float = PAUSE) -> AsyncIterator[None]:

@@ -38,11 +38,16 @@ class Numbers:
         return next((found for found in faults(once(samples), held) if "counted 0 times" in found), "")
 
     def warm_up(self) -> list[Numbered]:
-        """Until two seconds' samples are on the page, and nothing is wrong with them."""
+        """Until two seconds' samples are on the page, in both panels."""
         self.page.until(lambda: "" if len(self.producer.samples) >= 40 else "too few samples were accepted")
         seen = self.producer.samples
-        self.page.until(lambda: self.missing(seen))
+        self.page.until(lambda: self.missing(seen) or self._uncounted(seen))
         return seen
+
+    def _uncounted(self, samples: Iterable[Numbered]) -> str:
+        """Where no count is on the page yet: it is another view than the sum, which may come some moments later."""
+        counts = cells(self._metric, self.page.dashboard(self._name))["count"]
+        return next((f"{sample.place} has no count" for sample in samples if sample.place not in counts), "")
 
 
 def outage(page: Watched, system: System, part: str, says: str) -> float:

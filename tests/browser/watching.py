@@ -11,7 +11,7 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Response, WebSocket
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 _AWAY = r"net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)"
 _API = r"http://127\.0\.0\.1:\d+/api/v1"
@@ -28,8 +28,8 @@ UNAVAILABLE = (
     r"console: Failed to load resource: the server responded with a status of 503 \(Service Unavailable\)",
     rf"answer: 503 GET {_API}/dashboards\S*",
 )
-# The list cancels the question that is under way when its page is left.
-LEFT = (rf"request failed: GET {_API}/dashboards net::ERR_ABORTED",)
+# The list cancels the question that is under way when its page is left, and so does a page that asks why it is refused, and then is not.
+LEFT = (rf"request failed: GET {_API}/dashboards(/[a-z-]+)? net::ERR_ABORTED",)
 
 _REMEMBER = """
 window.said = [];

@@ -276,6 +276,37 @@ async def test_a_plan_that_failed_is_made_again(folding: Folding, monkeypatch: p
         await folding.stop()
 
 
+async def test_work_on_the_past_that_failed_is_told_once_and_begun_again(
+    folding: Folding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = 0
+
+    async def run(wanted: Config) -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise RedisConnectionError("away")
+        await asyncio.Event().wait()
+
+    async def poll(timeout_ms: int) -> list[Record]:
+        return []
+
+    monkeypatch.setattr(folding._catch_up, "_run", run)
+    monkeypatch.setattr(folding._reader, "poll", poll)
+    folding._wanted = config(OLD)
+    await folding.want([0], BOTH)
+    await asyncio.sleep(0)
+    with pytest.raises(RedisConnectionError):
+        await folding.poll(0)
+    try:
+        await folding.poll(0)
+        await asyncio.sleep(0)
+        assert runs == 2
+        await folding.poll(0)
+    finally:
+        await folding.stop()
+
+
 async def test_draining_a_log_into_which_others_keep_writing_ends(folding: Folding, monkeypatch: pytest.MonkeyPatch) -> None:
     """It read on and on, up to a thousand records: ten seconds at a hundred a second, in which nothing was folded."""
     given = iter(range(1_000_000))
