@@ -135,10 +135,9 @@ class Picture:
                 notes.append(ViewNotes(place, state.notes))
         return self._delta(parts, now, notes) if parts or notes else None
 
-    def ages(self, now: int, *, before: bool = False) -> dict[str, int]:
-        """How old the newest value of each panel is (ms), of those that have any. before: as it was before views were emptied."""
-        found = [((before and state.emptied) or state.newest, state.every_ms) for state in self.states.values()]
-        ends = {place: start + every_ms for place, (start, every_ms) in enumerate(found) if start}
+    def ages(self, now: int) -> dict[str, int]:
+        """How old the newest value of each panel is (ms), of those that have any."""
+        ends = {place: state.newest + state.every_ms for place, state in enumerate(self.states.values()) if state.newest}
         newest = {
             panel.id: max((ends.get(line.view, 0) for line in panel.lines), default=0) for panel in self.composition.panels
         }

@@ -24,7 +24,7 @@ JUDGE_MS: Final = 200
 PATIENCE_MS: Final = 1_000  # for the first read; then a viewer without anything gets what is there
 VANISHED_MS: Final = 2_000  # a registry that Redis has lost is written again within this
 SWITCH_MS: Final = 60_000
-"""How long a changed dashboard may wait for its new views to be filled, and one that lost its views until they are filled again; so long viewers keep what they have."""
+"""How long a changed dashboard may wait for its new views to be filled; until then viewers keep the old picture."""
 UNTOLD_MS: Final = 6_000
 """The same where it is not told when a view is filled: by aggregators of a version that does not say so."""
 LINGER_MS: Final = 5_000  # a page that is reloaded finds everything still there
@@ -54,7 +54,7 @@ class Stage:
         self._factor = throttle.factor
         self._newest = 0
         self._told = ("", 0)  # epoch of what viewers are told, and how often it had turned out to be lost
-        self._renewed_at: int | None = None  # since when it is another one, and views are missing or not filled again
+        self._renewed_at: int | None = None  # since when it is another one, and views are still missing
         self._coming: tuple[Composition, list[Held], int] | None = None  # what is shown next, and since when it is awaited
 
     @property
@@ -65,11 +65,6 @@ class Stage:
     @property
     def ready(self) -> bool:
         return self.picture is not None and all(held.ready for held in self.held)
-
-    @property
-    def renewing(self) -> bool:
-        """Whether viewers keep what they have until what is here is whole again."""
-        return self._renewed_at is not None
 
     @property
     def idle(self) -> bool:
@@ -105,8 +100,7 @@ class Stage:
         """When a tick has something to say (epoch ms; 0: at once), None where that is not known before something changes."""
         if self.picture is None:
             return None
-        answers = self.audience.answerable and self.ready and not self.renewing
-        return 0 if answers else self.audience.due_at(self.picture)
+        return 0 if self.audience.answerable and self.ready else self.audience.due_at(self.picture)
 
     def tick(self, now: int) -> Iterable[Out]:
         """What is to be written now, in this order. To be consumed whole."""
@@ -135,8 +129,8 @@ class Stage:
             self._newest = newest
 
     def ages(self, now: int) -> dict[str, int]:
-        """How old the newest value is that viewers have of each panel (ms)."""
-        return self.picture.ages(now, before=self.renewing) if self.picture else {}
+        """How old the newest value of each panel is (ms)."""
+        return self.picture.ages(now) if self.picture else {}
 
     def close(self) -> None:
         """Let go of the views."""
@@ -187,7 +181,6 @@ class Stage:
         self._begin_anew(now)
         self._hold(held)
         self.picture = Picture(composition, {item.view: item.state for item in held})
-        self._told, self._renewed_at = ("", 0), None
 
     def _begin_anew(self, now: int) -> None:
         self._shown_at = now
@@ -213,13 +206,8 @@ class Stage:
             return ()
         patient = now - self._shown_at <= PATIENCE_MS
         # Who has something keeps it: a snapshot of what is not read yet would only take it away.
-        asked = [viewer for viewer, wish in waiting.items() if self._answers(self.picture, wish.since, patient)]
+        asked = [viewer for viewer, wish in waiting.items() if self.ready or (wish.since is None and not patient)]
         return self.audience.answer(self.picture, [viewer for viewer in asked if not self._seeks(viewer, now)], now)
-
-    def _answers(self, picture: Picture, since: Since | Position | None, patient: bool) -> bool:
-        if since is None:
-            return self.ready or not patient
-        return self.ready and (not self.renewing or picture.resumes(since))
 
     def _seeks(self, viewer: Viewer, now: int) -> bool:
         """Whether a viewer waits until what it has and is not here has been looked for, but not for long: the feed may have lost it."""
@@ -247,20 +235,14 @@ class Stage:
 
     def _settled(self, now: int) -> bool:
         """Whether viewers may be told what is there. Views that are computed anew, or lost, come one after the other, and with each
-        everybody would be sent the whole dashboard, with as much of the past as is there by then: all of them are waited for."""
+        everybody would be sent the whole dashboard: all of them are waited for, but not for long."""
         epoch = (self.picture.epoch, self.picture.forks) if self.picture else ("", 0)
-        if epoch != self._told and (patience := self._patience()):
+        if epoch != self._told and not self.ready:
             self._renewed_at = self._renewed_at or now
-            if now - self._renewed_at <= patience:
+            if now - self._renewed_at <= PATIENCE_MS:
                 return False
         self._told, self._renewed_at = epoch, None
         return True
-
-    def _patience(self) -> int:
-        """How long views are waited for (ms), 0 where none is missing."""
-        if self._told[0] and any(held.state.emptied for held in self.held):
-            return SWITCH_MS
-        return 0 if self.ready else PATIENCE_MS
 
     def _judge(self, now: int) -> Iterable[Out]:
         if now - self._judged_at < JUDGE_MS:
@@ -268,21 +250,14 @@ class Stage:
         self._judged_at = now
         self.audience.judge(now)
         before = self._factor, [(part.part, part.reason) for part in self.parts]
-        self.parts = [] if self._fault else self._away(now)
+        self.parts = [] if self._fault else self._health.parts([_freshness(held) for held in self.held], now)
         self._factor = self._throttle.factor
         if (self._factor, [(part.part, part.reason) for part in self.parts]) != before:
             yield from self.audience.tell(self._status(now), now)
 
-    def _away(self, now: int) -> list[Part]:
-        """What is away. While views that the feed had lost are filled again, viewers keep what they had, and that is old."""
-        parts = self._health.parts([_freshness(held) for held in self.held], now)
-        if parts or self._renewed_at is None or now - self._renewed_at <= PATIENCE_MS:
-            return parts
-        return [Part("feed", self._renewed_at, "what Redis had lost is computed again")]
-
     def _status(self, now: int) -> Status:
         since = min((part.since for part in self.parts), default=now)
-        panels = self.ages(now) if self.parts else {}
+        panels = self.picture.ages(now) if self.picture and self.parts else {}
         return Status(self.name, now, bool(self.parts), now - since, self.parts, panels=panels)
 
 

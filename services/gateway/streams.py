@@ -47,8 +47,6 @@ class PanelStream:
             return
         if not self.stage.ready and now - self._made_at <= PATIENCE_MS:
             return
-        if self.viewers and self.stage.renewing:
-            return
         if self.viewers:
             if frame := self._stream.tick(now):
                 yield Out(_message(frame), self.viewers.recipients, self._missed)

@@ -29,10 +29,7 @@ class Verdict(Enum):
 
 
 class ViewState:
-    """every_ms: length of a bucket. window_ms: how long cells are kept. version 0: nothing is known yet, epoch is empty then.
-
-    emptied: start of the newest bucket that was here when all of it had to be dropped, and it has not been filled again since; 0: nothing is lacking.
-    """
+    """every_ms: length of a bucket. window_ms: how long cells are kept. version 0: nothing is known yet, epoch is empty then."""
 
     __slots__ = (
         "_born",
@@ -47,7 +44,6 @@ class ViewState:
         "arrived",
         "changes",
         "closed",
-        "emptied",
         "epoch",
         "every_ms",
         "filled",
@@ -65,13 +61,10 @@ class ViewState:
         self.window_ms = window_ms
         self.forks = 0  # how often what was here turned out to be lost by the feed, and was dropped
         self.changes = 0  # how often something came: who has seen this number knows all that is told here
-        self.emptied = self.newest = self.filled = 0
         self._reset("")
         self._trim_at = 0
 
     def _reset(self, epoch: str) -> None:
-        if self.filled >= self.window_ms:
-            self.emptied = max(self.emptied, self.newest)
         self.epoch = epoch
         self.version = 0
         self.closed = 0
@@ -194,8 +187,6 @@ class ViewState:
         if filled in (0, self.filled):
             return False
         self.filled = filled
-        if filled >= self.window_ms:
-            self.emptied = 0
         return True
 
     def trim(self, now: int) -> None:

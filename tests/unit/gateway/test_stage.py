@@ -13,7 +13,7 @@ from services.gateway.health import Health
 from services.gateway.hub import Hub
 from services.gateway.outgoing import Outgoing
 from services.gateway.rates import Throttle
-from services.gateway.stage import JUDGE_MS, LINGER_MS, PATIENCE_MS, SWITCH_MS, UNTOLD_MS, VANISHED_MS, Stage
+from services.gateway.stage import LINGER_MS, PATIENCE_MS, SWITCH_MS, UNTOLD_MS, VANISHED_MS, Stage
 from services.gateway.viewer import Indirect
 from services.gateway.views import Held, Views
 from services.transport.feed import connect
@@ -456,108 +456,6 @@ def test_a_view_that_is_not_read_again_does_not_keep_the_others_back_for_long(wo
         world.pass_(1_000)
         assert len(seat.frames) > begun, "it is never silent"
     assert seat.heard.count("snapshot") == 2
-
-
-def lost(world: World) -> str:
-    """Redis has lost everything that was there and filled, and the newest cells are there again; the epoch that viewers have."""
-    world.fill(*world.stage.held)
-    world.pass_(1_000)
-    epoch = world.stage.picture.epoch  # type: ignore[union-attr]
-    for held in world.stage.held:
-        renewed(world, held)
-        held.whole = False
-    return epoch
-
-
-def test_who_has_values_that_redis_lost_keeps_them_until_they_are_there_again(world: World) -> None:
-    seat = world.join()
-    epoch = lost(world)
-    first = world.now
-    world.pass_(PATIENCE_MS + JUDGE_MS)
-    assert [part.part for part in world.stage.parts] == ["feed"]
-    assert seat.last["stale"] and first <= seat.last["parts"][0]["since"] <= first + 100
-    world.beat()
-    world.pass_(PATIENCE_MS)
-    for held in world.stage.held[1:]:
-        world.fill(held)
-    world.pass_(PATIENCE_MS)
-    world.fill(world.stage.held[0], short_ms=1_000)  # as for another dashboard, which shows less of it
-    world.pass_(PATIENCE_MS)
-    assert seat.heard.count("snapshot") == 1
-    assert {frame["epoch"] for frame in map(payload, seat.frames) if frame["type"] == "delta" and frame["views"]} <= {epoch}
-    world.beat()
-    world.write(2.5)
-    world.fill(world.stage.held[0])
-    world.pass_(JUDGE_MS)
-    assert seat.heard.count("snapshot") == 2
-    assert not world.stage.parts and not seat.last.get("stale")
-    world.write(3.0)
-    world.pass_(100)
-    assert seat.heard[-1] == "delta" and seat.last["views"]
-
-
-def test_values_that_redis_lost_are_as_old_as_they_were(world: World) -> None:
-    seat = world.join()
-    shown_at = world.now // 1_000 * 1_000
-    world.fill(*world.stage.held)
-    world.pass_(1_000)
-    for held in world.stage.held:  # what is computed again begins with the past
-        merge = world.merges[held.view] = Merge("e9", 10_000)
-        merge.write({(shown_at - 30_000, 0): 2.0})
-        held.state.load(merge.history(), -1)
-    world.pass_(2_000)
-    age = world.now - (shown_at + 1_000)
-    assert world.stage.ages(world.now) == {"load": age, "net": age}
-    status = next(frame for frame in reversed([*map(payload, seat.frames)]) if frame["type"] == "status")
-    assert set(status["panels"].values()) == {status["now"] - (shown_at + 1_000)}
-
-
-def test_values_that_are_not_there_again_after_a_minute_are_gone(world: World) -> None:
-    seat = world.join()
-    lost(world)
-    for _ in range(SWITCH_MS // 1_000):
-        world.beat()
-        world.pass_(1_000)
-    assert seat.heard.count("snapshot") == 1
-    world.pass_(300)
-    assert seat.heard.count("snapshot") == 2
-    assert "feed" not in [part.part for part in world.stage.parts]
-    assert world.stage.ages(world.now) == {"load": world.now - START - 2_000, "net": world.now - START - 2_000}
-
-
-def test_while_values_are_computed_again_who_comes_gets_what_is_there_and_who_comes_back_keeps_what_it_has(
-    world: World,
-) -> None:
-    epoch = lost(world)
-    world.join()
-    world.fill(*world.stage.held)
-    world.pass_(300)
-    epoch = lost(world)
-    versions = dict.fromkeys((held.view for held in world.stage.held), 1)
-    world.pass_(300)
-    back, comes = world.join(Since(epoch, versions)), world.join()
-    assert comes.heard[0] == "snapshot" and world.stage.due_at() != 0
-    world.pass_(PATIENCE_MS)
-    assert "snapshot" not in back.heard and "delta" in back.heard, "it hears signs of life"
-    knows = world.join(Since(world.stage.picture.epoch, {held.view: held.state.version for held in world.stage.held}))  # type: ignore[union-attr]
-    assert knows.heard[0] == "delta"
-    world.fill(*world.stage.held)
-    world.pass_(300)
-    assert back.heard.count("snapshot") == 1
-
-
-def test_a_dashboard_that_nobody_watched_before_is_live_while_its_views_are_computed_again(world: World) -> None:
-    world.join()
-    lost(world)
-    other = World(entry(HOST))
-    other.now, other.views = world.now, world.views
-    other.stage = Stage("host", world.views, world.health, world.throttle, world.now)
-    other.stage.show(entry(HOST), world.now)
-    seat = other.join()
-    assert seat.heard == ["snapshot"]
-    world.write(3.0)
-    other.pass_(100)
-    assert seat.heard == ["snapshot", "delta"] and seat.last["views"]
 
 
 def test_before_the_registry_is_read_nobody_is_told_that_there_is_no_dashboard() -> None:

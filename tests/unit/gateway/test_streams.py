@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.gateway.streams import PanelStream
-from tests.unit.gateway.test_stage import START, Seat, World, renewed
+from tests.unit.gateway.test_stage import START, Seat, World
 from tests.unit.gateway.worlds import payload
 
 EVERY_MS = 1_000
@@ -98,25 +98,6 @@ def test_who_misses_everything_while_it_is_brought_to_now_is_brought_to_now_agai
     panel.tick()
     assert shown(slow)[1:] == [("react", [START, one])], "though nothing has happened since"
     assert shown(brisk)[1:] == [("extend", [one])]
-
-
-def test_a_drawing_keeps_what_redis_lost_until_it_is_there_again(panel: Panel) -> None:
-    world, seat = panel.world, panel.join()
-    panel.tick()
-    world.fill(*world.stage.held)
-    world.stage.subscribe(Seat(), None, 10, world.now)
-    world.pass_(300)
-    for held in world.stage.held:
-        renewed(world, held)
-        held.whole = False
-    world.pass_(300)
-    panel.close()
-    panel.tick()
-    assert [action for action, _ in shown(seat)] == ["react"]
-    world.fill(*world.stage.held)
-    world.pass_(300)
-    panel.tick()
-    assert [action for action, _ in shown(seat)] == ["react", "react"]
 
 
 def test_who_leaves_while_it_is_clogged_is_forgotten(panel: Panel) -> None:
