@@ -14,7 +14,7 @@ PORTION_S: Final = 0.003
 """How long a portion should take: so much later a commit may begin."""
 PATIENCE_S: Final = 0.2
 LEAST_PATIENCE_S: Final = 2 * PORTION_S
-"""Where there are no rests, patience is halved with each portion, down to this: a third of the time goes to the work, or it might never end."""
+"""Where there are no rests, patience is halved with each portion, down to this: with its pauses a quarter of the time goes to the work, without a third, or it might never end."""
 PAUSE: Final = 1.0
 """How long a pause follows a portion, in times of what it took: broker, feed and viewers' gateways want processors, too."""
 HEADWAY_S: Final = 5.0

@@ -22,7 +22,7 @@ from services.gateway.views import Held, Views
 
 JUDGE_MS: Final = 200
 PATIENCE_MS: Final = 1_000  # for the first read; then a viewer without anything gets what is there
-VANISHED_MS: Final = 2_000  # a registry that Redis has lost is written again within this
+VANISHED_MS: Final = 2_000  # of a registry that Redis has lost, owners write their entries one after the other
 SWITCH_MS: Final = 60_000
 """How long a changed dashboard may wait for its new views to be filled; until then viewers keep the old picture."""
 UNTOLD_MS: Final = 6_000

@@ -69,7 +69,7 @@ async def keep(
     shelf: Shelf = DASHBOARD_SHELF,
     mine: Callable[[str], bool] = lambda _: True,
 ) -> dict[str, Entry]:
-    """Make what an owner has written what it wants, all of it or nothing; `written` follows.
+    """Make what an owner has written what it wants, all of it or nothing; `written` follows. Who wants nothing says so, lest readers keep what was lost.
 
     mine: whether a source is this owner's. Where an entry of another owner lies it is left alone, and is in what is returned.
     """
@@ -78,6 +78,8 @@ async def keep(
     theirs: dict[str, Entry] = {}
     if changed or gone:
         theirs = await _put(redis, {name: wanted.get(name) for name in (*changed, *gone)}, shelf, mine)
+    elif not wanted:
+        await redis.set(shelf.revision, 0, nx=True)
     written.update({name: wanted[name] for name in changed if name not in theirs})
     for name in (*gone, *theirs):
         written.pop(name, None)

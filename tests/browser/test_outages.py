@@ -85,7 +85,8 @@ def test_every_accepted_sample_is_counted_once_after_a_kill(system: System, visi
     with numbers.producer as producer:
         seen = numbers.warm_up()
         outage(page, system, part, says)
-        assert not numbers.missing(seen), "the page has lost what it had"
+        if part != "valkey":  # what it has lost is computed again, and shown as it comes
+            assert not numbers.missing(seen), "the page has lost what it had"
         page.until_live()
         after = len(producer.samples)
         page.until(lambda: "" if len(producer.samples) >= after + 20 else "nothing is accepted any more")

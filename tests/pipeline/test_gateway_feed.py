@@ -262,6 +262,19 @@ async def test_only_an_owner_is_told_that_redis_has_lost_the_registry_and_others
         assert await anext(changes) == await anext(owner) == {}
 
 
+async def test_what_redis_lost_is_gone_when_an_owner_wants_nothing_any_more(redis: Redis) -> None:
+    await registry.write_entry(redis, HOST)
+    async with aclosing(following(redis)) as changes:
+        assert list(await anext(changes)) == ["host"]
+        await redis.flushall()
+        await registry.keep(redis, {}, {})
+        assert await anext(changes) == {}
+        assert await redis.get(DASHBOARDS_REVISION) == b"0"
+        await registry.keep(redis, {"host": HOST}, {})
+        await registry.keep(redis, {}, {})
+        assert list(await anext(changes)) == ["host"]
+
+
 async def test_a_watcher_may_begin_before_the_server(valkey: Valkey, redis: Redis) -> None:
     valkey.kill()
     away: list[str] = []
